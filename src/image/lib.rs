@@ -1,1 +1,14 @@
-//! placeholder
+//! From a name to a directory: what pulls, keeps, unpacks, stacks and gives away images.
+//!
+//! [`images::Images`] is the face. Below it, from the ground up: checked names (`digest`,
+//! `reference`), blobs on disk (`content`), unpacked layers (`layers`, `unpack`), the record of what
+//! is an image (`store`), and what brings images in and out (`transfer`, `archive`). Only this crate
+//! knows registries, tar and compression; it knows nothing of containers but their ids.
+
+pub mod config;
+pub mod content;
+pub mod digest;
+pub mod flight;
+pub mod partial;
+pub mod progress;
+pub mod reference;
