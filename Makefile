@@ -1,0 +1,54 @@
+# Everything a person or a machine does with this project. Two commands do all the set-up:
+# `make demo` shows it, `make test` proves it. Both want root and a Debian with Rust.
+
+CARGO ?= cargo
+# What building and testing need beyond Rust; `deps` installs only what is missing.
+BUILD_PACKAGES = gcc libc6-dev
+DEMO_PACKAGES = $(BUILD_PACKAGES) busybox-static debootstrap curl
+TEST_PACKAGES = $(DEMO_PACKAGES) docker-registry iproute2 nftables skopeo
+
+export DEBIAN_FRONTEND = noninteractive
+install = @missing=; for package in $(1); do \
+		dpkg-query --show --showformat '$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; \
+	done; \
+	[ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+
+.PHONY: all demo test check unit e2e bench deny deps-demo deps-test images clean
+
+all: ## Builds orc in release mode: target/release/orc
+	$(call install,$(BUILD_PACKAGES))
+	$(CARGO) build --release --locked
+
+deps-demo:
+	$(call install,$(DEMO_PACKAGES))
+
+deps-test:
+	$(call install,$(TEST_PACKAGES))
+
+images: ## Makes the example images' root file systems: target/images/*.tar
+	@images/build.sh
+
+demo: deps-demo all images ## Runs compose-examples/counter on this machine
+	@compose-examples/demo.sh
+
+test: deps-test images check unit e2e ## All that `.ci/run` runs
+
+check: ## Format and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+unit: ## Tests of single layers
+	$(CARGO) test --workspace --exclude orc --all-features --locked
+
+e2e: deps-test images ## Tests of the whole program, as root
+	$(CARGO) test -p orc --locked
+
+bench: ## Prints the measured ratios; see benches/README.md
+	$(CARGO) build --release --locked
+	@benches/run.sh
+
+deny: ## Licences, sources and bans of all dependencies (needs `cargo install cargo-deny`)
+	$(CARGO) deny check bans licenses sources
+
+clean:
+	$(CARGO) clean
