@@ -1,1 +1,7 @@
-#[test] fn x() {}
+//! The one integration binary: the shape of the tree, the contract of the seams, and the whole
+//! program end to end.
+
+mod contract;
+mod e2e;
+mod layers;
+mod support;
