@@ -1,0 +1,443 @@
+//! Control groups: a place for one container in every hierarchy of the machine.
+//!
+//! Works on the first version, the second, and both side by side ("hybrid"), where each controller
+//! lives in one of them. `limits` and `devices` decide what is written, as text; this file writes.
+//! Nothing outside the path it was given is ever changed, except that parents are made and, on the
+//! second version, pass controllers down.
+//!
+//! Our own, because `cgroups-rs` knows no `CLONE_INTO_CGROUP`, treats a hybrid machine as the second
+//! version alone, and brings D-Bus with it.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use orc_base::{Context, Error, Kind, Result};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::cgroup::devices::Filter;
+use crate::cgroup::layout::Tree;
+use crate::cgroup::limits::Write;
+use crate::spec::{DeviceRule, Resources};
+
+pub(crate) mod devices;
+mod layout;
+mod limits;
+mod stats;
+
+pub use crate::cgroup::layout::Layout;
+pub use crate::cgroup::stats::Stats;
+
+/// The most bytes read of one file of the kernel's.
+const MAX_FILE: u64 = 1 << 20;
+/// How often a removal is tried while processes are dying, and how long between.
+const REMOVE_TRIES: u32 = 400;
+const REMOVE_PAUSE: Duration = Duration::from_millis(10);
+/// The deepest tree of groups that a container made below its own and that is removed with it.
+const MAX_DEPTH: usize = 16;
+
+/// One container's group.
+#[derive(Debug, Clone)]
+pub struct Cgroup {
+    layout: Layout,
+    /// Relative to the root of each hierarchy.
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// The group at `path`, such as `/orc/<id>`: at least one parent and a name, nothing unusual.
+    pub fn new(layout: &Layout, path: &str) -> Result<Self> {
+        Ok(Self {
+            layout: layout.clone(),
+            path: checked(path)?,
+        })
+    }
+
+    /// Makes the group in the second version's tree, if there is one, and opens it for
+    /// `CLONE_INTO_CGROUP`.
+    pub(crate) fn create_unified(&self) -> Result<Option<OwnedFd>> {
+        let Some(tree) = self.layout.unified() else {
+            return Ok(None);
+        };
+        self.create_in(tree)?;
+        let path = tree.mount.join(&self.path);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(&path, flags, Mode::empty());
+        fd.map(Some)
+            .context(|| format!("open control group {}", path.display()))
+    }
+
+    /// Makes the group in all trees of the first version and writes the limits everywhere. Returns
+    /// warnings about limits that the machine cannot keep and that no one has asked for in so many
+    /// words.
+    pub(crate) fn create_rest(
+        &self,
+        resources: &Resources,
+        devices: Option<&[DeviceRule]>,
+    ) -> Result<Vec<String>> {
+        for tree in self.layout.v1() {
+            self.create_in(tree)?;
+        }
+        let mut warnings = Vec::new();
+        for write in limits::writes(&self.layout, resources)? {
+            self.limit(&write, &mut warnings)?;
+        }
+        if let Some(rules) = devices {
+            self.filter_devices(rules)?;
+        }
+        Ok(warnings)
+    }
+
+    /// Moves a process into the group of every tree of the first version. The first of these writes
+    /// waits for an RCU grace period, 5 to 9 ms.
+    pub(crate) fn place(&self, pid: Pid) -> Result<()> {
+        for tree in self.layout.v1() {
+            self.write(tree, "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
+        }
+        Ok(())
+    }
+
+    /// [`Cgroup::place`], and into the second version's tree as well.
+    pub(crate) fn place_everywhere(&self, pid: Pid) -> Result<()> {
+        if let Some(tree) = self.layout.unified() {
+            self.write(tree, "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
+        }
+        self.place(pid)
+    }
+
+    /// Whether the kernel has killed a process of the group for want of memory.
+    pub fn oom_killed(&self) -> bool {
+        let Some(tree) = self.layout.tree_of("memory") else {
+            return false;
+        };
+        let file = match tree.is_unified() {
+            true => "memory.events",
+            false => "memory.oom_control",
+        };
+        self.read(tree, file)
+            .is_ok_and(|text| stats::field(&text, "oom_kill").is_some_and(|count| count > 0))
+    }
+
+    /// Stops all processes of the group where they are.
+    pub fn freeze(&self) -> Result<()> {
+        self.set_frozen(true)
+    }
+
+    /// Lets frozen processes go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.set_frozen(false)
+    }
+
+    /// What the group uses now.
+    pub fn stats(&self) -> Result<Stats> {
+        stats::read(&self.layout, |tree, file| self.read(tree, file))
+    }
+
+    /// The processes of the group and of groups below it.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        let mut pids = Vec::new();
+        for tree in self.layout.trees() {
+            collect_processes(&tree.mount.join(&self.path), MAX_DEPTH, &mut pids)?;
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// Kills what is left in the group and removes it from all trees; fine when it is gone already.
+    /// Waits for the processes to die, a few seconds at most.
+    pub fn remove(&self) -> Result<()> {
+        let mut failed = Vec::new();
+        for attempt in 0..REMOVE_TRIES {
+            failed = self
+                .layout
+                .trees()
+                .filter_map(|tree| remove_tree(&tree.mount.join(&self.path), MAX_DEPTH).err())
+                .collect();
+            if failed.is_empty() {
+                return Ok(());
+            }
+            if attempt == 0 {
+                // Frozen processes do not die before they are thawed.
+                let _ = self.thaw();
+            }
+            self.kill()?;
+            std::thread::sleep(REMOVE_PAUSE);
+        }
+        Error::all(failed)
+    }
+
+    /// Kills every process of the group.
+    pub fn kill(&self) -> Result<()> {
+        if let Some(tree) = self.layout.unified()
+            && self.write(tree, "cgroup.kill", "1").is_ok()
+            && !tree.controllers.is_empty()
+            && self.layout.v1().next().is_none()
+        {
+            return Ok(());
+        }
+        for pid in self.processes()? {
+            self.kill_process(pid)?;
+        }
+        Ok(())
+    }
+
+    /// Kills one process unless its number belongs to someone else by now.
+    fn kill_process(&self, raw: i32) -> Result<()> {
+        let Some(pid) = Pid::from_raw(raw) else {
+            return Ok(());
+        };
+        let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Ok(()),
+            other => other.context(|| format!("open process {raw}"))?,
+        };
+        if !self.processes()?.contains(&raw) {
+            return Ok(());
+        }
+        match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno).context(|| format!("kill process {raw}")),
+        }
+    }
+
+    /// Where the group is in each tree, with the name under which the tree is shown in a container.
+    pub(crate) fn views(&self) -> Vec<(Option<String>, PathBuf)> {
+        let v1 = self.layout.v1().map(|tree| {
+            let name = tree.name();
+            (Some(name), tree.mount.join(&self.path))
+        });
+        let v2 = self.layout.unified().map(|tree| {
+            let hybrid = self.layout.v1().next().is_some();
+            let name = hybrid.then(|| "unified".to_owned());
+            (name, tree.mount.join(&self.path))
+        });
+        v1.chain(v2).collect()
+    }
+
+    fn set_frozen(&self, frozen: bool) -> Result<()> {
+        if let Some(tree) = self.layout.v1_tree_of("freezer") {
+            return self.write(
+                tree,
+                "freezer.state",
+                if frozen { "FROZEN" } else { "THAWED" },
+            );
+        }
+        match self.layout.unified() {
+            Some(tree) => self.write(tree, "cgroup.freeze", if frozen { "1" } else { "0" }),
+            None => Err(Error::unsupported(
+                "this machine has no control group freezer: a container cannot be paused",
+            )),
+        }
+    }
+
+    fn create_in(&self, tree: &Tree) -> Result<()> {
+        let mut directory = tree.mount.clone();
+        let mut parts = self.path.iter().peekable();
+        while let Some(part) = parts.next() {
+            if tree.is_unified() {
+                pass_down(&directory, &tree.controllers)?;
+            }
+            directory.push(part);
+            let made = make_directory(&directory, parts.peek().is_none())?;
+            if made && tree.has("cpuset") && !tree.is_unified() {
+                inherit_cpuset(&directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn limit(&self, write: &Write, warnings: &mut Vec<String>) -> Result<()> {
+        let tree = self.layout.tree_of(write.controller);
+        let result = match tree {
+            Some(tree) => self.write(tree, write.file, &write.value),
+            None => Err(Error::unsupported(format!(
+                "this machine has no control group controller `{}`, so the limit `{write}` cannot be kept: start without it, or enable the controller",
+                write.controller
+            ))),
+        };
+        match result {
+            Err(error) if !write.required => {
+                warnings.push(error.to_string());
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn filter_devices(&self, rules: &[DeviceRule]) -> Result<()> {
+        let filter = Filter::new(rules)?;
+        if let Some(tree) = self.layout.v1_tree_of("devices") {
+            self.write(tree, "devices.deny", "a")?;
+            for line in filter.lines() {
+                self.write(tree, "devices.allow", &line)?;
+            }
+            return Ok(());
+        }
+        let Some(tree) = self.layout.unified() else {
+            return Err(Error::unsupported(
+                "this machine has no control groups that can filter devices: mount cgroup2, or run privileged",
+            ));
+        };
+        let path = tree.mount.join(&self.path);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(&path, flags, Mode::empty())
+            .context(|| format!("open control group {}", path.display()))?;
+        crate::sys::linux::attach_device_filter(fd.as_fd(), &filter.program())
+            .context(|| "attach the device filter")
+    }
+
+    fn write(&self, tree: &Tree, file: &str, value: &str) -> Result<()> {
+        write_file(&tree.mount.join(&self.path).join(file), value)
+    }
+
+    fn read(&self, tree: &Tree, file: &str) -> Result<String> {
+        read_file(&tree.mount.join(&self.path).join(file))
+    }
+}
+
+/// A path below the hierarchies' roots, made of plain names, at least two of them: a group of ours is
+/// never directly below the root.
+fn checked(path: &str) -> Result<PathBuf> {
+    let fail = || {
+        Error::invalid(format!(
+            "`{}` is not a control group path such as /orc/name",
+            path.escape_default()
+        ))
+    };
+    let relative = path.strip_prefix('/').ok_or_else(fail)?;
+    let parts: Vec<&str> = relative.split('/').collect();
+    let plain = |part: &&str| {
+        !matches!(*part, "" | "." | "..")
+            && part.len() <= 255
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-:@".contains(&byte))
+    };
+    if parts.len() < 2 || parts.len() > MAX_DEPTH || !parts.iter().all(|part| plain(part)) {
+        return Err(fail());
+    }
+    Ok(relative.into())
+}
+
+/// Whether it was missing. The group itself must be new: one that is there is of an earlier run and
+/// is replaced when it is empty.
+fn make_directory(path: &Path, must_be_new: bool) -> Result<bool> {
+    for _ in 0..2 {
+        match std::fs::create_dir(path) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).context(|| format!("make control group {}", path.display()));
+            }
+            Err(_) if !must_be_new => return Ok(false),
+            Err(_) => {}
+        }
+        remove_tree(path, MAX_DEPTH).map_err(|error| {
+            error
+                .with_kind(Kind::Conflict)
+                .within("an earlier run of the container has left processes")
+        })?;
+    }
+    Err(Error::conflict(format!(
+        "control group {} is in use by another start of the container",
+        path.display()
+    )))
+}
+
+/// Lets the groups below `directory` use what it may use itself.
+fn pass_down(directory: &Path, controllers: &[String]) -> Result<()> {
+    let file = directory.join("cgroup.subtree_control");
+    let enabled = read_file(&file)?;
+    let available = read_file(&directory.join("cgroup.controllers"))?;
+    let missing = controllers
+        .iter()
+        .filter(|name| !enabled.split_whitespace().any(|other| other == *name))
+        .filter(|name| available.split_whitespace().any(|other| other == *name));
+    let wanted: Vec<String> = missing.map(|name| format!("+{name}")).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    write_file(&file, &wanted.join(" ")).context(|| {
+        format!(
+            "let groups below {} use {} (a group with processes of its own cannot)",
+            directory.display(),
+            wanted.join(" ")
+        )
+    })
+}
+
+/// A new group of the first version has no processors and no memory nodes until it is given some.
+fn inherit_cpuset(directory: &Path) -> Result<()> {
+    let Some(parent) = directory.parent() else {
+        return Ok(());
+    };
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if read_file(&directory.join(file))?.trim().is_empty() {
+            let value = read_file(&parent.join(file))?;
+            write_file(&directory.join(file), value.trim())?;
+        }
+    }
+    // So that the kernel does the same for the groups below.
+    write_file(&directory.join("cgroup.clone_children"), "1")
+}
+
+/// Removes a group and those below it; fine when it is gone.
+fn remove_tree(path: &Path, depth: usize) -> Result<()> {
+    let context = || format!("remove control group {}", path.display());
+    match rustix::fs::rmdir(path) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::BUSY) if depth > 0 => {}
+        Err(errno) => return Err(errno).context(context),
+    }
+    for entry in std::fs::read_dir(path).context(context)? {
+        let entry = entry.context(context)?;
+        if entry.file_type().context(context)?.is_dir() {
+            remove_tree(&entry.path(), depth - 1)?;
+        }
+    }
+    match rustix::fs::rmdir(path) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).context(context),
+    }
+}
+
+fn collect_processes(path: &Path, depth: usize, pids: &mut Vec<i32>) -> Result<()> {
+    let text = match read_file(&path.join("cgroup.procs")) {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+        other => other?,
+    };
+    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    if depth == 0 {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect_processes(&entry.path(), depth - 1, pids)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, value: &str) -> Result<()> {
+    let write = || {
+        OpenOptions::new()
+            .write(true)
+            .open(path)?
+            .write_all(value.as_bytes())
+    };
+    write().context(|| format!("write `{value}` to {}", path.display()))
+}
+
+fn read_file(path: &Path) -> Result<String> {
+    let read = || {
+        let mut text = String::new();
+        std::fs::File::open(path)?
+            .take(MAX_FILE)
+            .read_to_string(&mut text)?;
+        Ok::<_, std::io::Error>(text)
+    };
+    read().context(|| format!("read {}", path.display()))
+}
