@@ -43,9 +43,8 @@ unit: ## Tests of single layers
 e2e: deps-test images ## Tests of the whole program, as root
 	$(CARGO) test -p orc --locked
 
-bench: ## Prints the measured ratios; see benches/README.md
-	$(CARGO) build --release --locked
-	@benches/run.sh
+bench: deps-test images ## Prints the measured ratios
+	$(CARGO) bench --bench start --locked
 
 deny: ## Licences, sources and bans of all dependencies (needs `cargo install cargo-deny`)
 	$(CARGO) deny check bans licenses sources

@@ -88,8 +88,11 @@ impl Lab {
 
     /// A command that runs on this host.
     pub fn command<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]);
+        // Not `ip netns exec`, which gives each command a mount namespace of its own.
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/run/netns/{}", self.name))
+            .arg("--");
         command.args(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         let orc = Path::new(env!("CARGO_BIN_EXE_orc"))
             .parent()
