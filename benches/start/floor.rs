@@ -56,7 +56,11 @@ impl Program {
             let mut args: libc::clone_args = std::mem::zeroed();
             args.flags = flags as u64;
             args.exit_signal = libc::SIGCHLD as u64;
-            libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>())
+            libc::syscall(
+                libc::SYS_clone3,
+                &raw const args,
+                size_of::<libc::clone_args>(),
+            )
         };
         match pid {
             0 => self.child(options),
@@ -64,7 +68,10 @@ impl Program {
                 let mut status = 0;
                 // SAFETY: `status` outlives the call.
                 let waited = unsafe { libc::waitpid(pid as i32, &raw mut status, 0) };
-                assert!(waited == pid as i32 && status == 0, "the program ended with {status:#x}");
+                assert!(
+                    waited == pid as i32 && status == 0,
+                    "the program ended with {status:#x}"
+                );
             }
             _ => panic!("clone3: {}", std::io::Error::last_os_error()),
         }
@@ -73,14 +80,26 @@ impl Program {
     /// Never returns: executes the program or exits with the number of the step that failed.
     fn child(&self, options: &CString) -> ! {
         let null = std::ptr::null();
-        let mount = |source: &std::ffi::CStr, target: *const libc::c_char, kind: &std::ffi::CStr, flags, data: *const libc::c_char| {
+        let mount = |source: &std::ffi::CStr,
+                     target: *const libc::c_char,
+                     kind: &std::ffi::CStr,
+                     flags,
+                     data: *const libc::c_char| {
             // SAFETY: all pointers are NUL-terminated strings that outlive the call, or null.
             unsafe { libc::mount(source.as_ptr(), target, kind.as_ptr(), flags, data.cast()) }
         };
         let merged = self.merged.as_ptr();
         let argv = [self.argv0.as_ptr(), null];
         let steps: [&dyn Fn() -> i32; 7] = [
-            &|| mount(c"none", c"/".as_ptr(), c"none", libc::MS_REC | libc::MS_PRIVATE, null),
+            &|| {
+                mount(
+                    c"none",
+                    c"/".as_ptr(),
+                    c"none",
+                    libc::MS_REC | libc::MS_PRIVATE,
+                    null,
+                )
+            },
             &|| mount(c"overlay", merged, c"overlay", 0, options.as_ptr()),
             // SAFETY: a NUL-terminated path.
             &|| unsafe { libc::chdir(merged) },

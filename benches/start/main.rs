@@ -6,7 +6,7 @@
 //! measured alternately in one run; the ratio is what counts, as times drift from machine to machine.
 
 mod floor;
-#[path = "../../tests/support.rs"]
+#[path = "../../tests/support/mod.rs"]
 #[expect(dead_code, reason = "a bench needs only a part of what tests stand on")]
 mod support;
 
@@ -35,10 +35,15 @@ fn main() {
 
 fn compare() {
     let lab = Lab::with_busybox("bench");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let socket = lab.run_root().join("orc.sock");
-        let client = orc_docker::Client::connect(&socket).await.expect("the daemon answers");
+        let client = orc_docker::Client::connect(&socket)
+            .await
+            .expect("the daemon answers");
         let host: Arc<dyn Host> = Arc::new(client);
         start_to_exit(&lab, &*host).await;
         memory(&lab, &*host).await;
@@ -55,24 +60,52 @@ async fn start_to_exit(lab: &Lab, host: &dyn Host) {
         }
     }
     let floor = median(floor);
-    println!("start to exit of `true`, median of {}:", ROUNDS * RUNS_IN_ROUND);
-    print_row("kernel floor (clone, overlay, pivot, exec, wait)", floor, floor);
-    print_row("orc, no network: create+start+wait+remove", median(none), floor);
-    print_row("orc, bridge network: create+start+wait+remove", median(bridge), floor);
+    println!(
+        "start to exit of `true`, median of {}:",
+        ROUNDS * RUNS_IN_ROUND
+    );
+    print_row(
+        "kernel floor (clone, overlay, pivot, exec, wait)",
+        floor,
+        floor,
+    );
+    print_row(
+        "orc, no network: create+start+wait+remove",
+        median(none),
+        floor,
+    );
+    print_row(
+        "orc, bridge network: create+start+wait+remove",
+        median(bridge),
+        floor,
+    );
 }
 
 fn print_row(what: &str, time: Duration, floor: Duration) {
     let ratio = time.as_secs_f64() / floor.as_secs_f64();
-    println!("  {what:52} {:7.2} ms  {ratio:5.2}×", time.as_secs_f64() * 1e3);
+    println!(
+        "  {what:52} {:7.2} ms  {ratio:5.2}×",
+        time.as_secs_f64() * 1e3
+    );
 }
 
 fn floor_round(lab: &Lab) -> Vec<Duration> {
     let this = std::env::current_exe().expect("this program");
     let root = lab.path().join("floor");
-    let output = Command::new(this).arg("floor").arg(&root).output().expect("the floor program runs");
-    assert!(output.status.success(), "floor: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(this)
+        .arg("floor")
+        .arg(&root)
+        .output()
+        .expect("the floor program runs");
+    assert!(
+        output.status.success(),
+        "floor: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8(output.stdout).expect("numbers");
-    text.lines().map(|line| Duration::from_nanos(line.parse().expect("a number"))).collect()
+    text.lines()
+        .map(|line| Duration::from_nanos(line.parse().expect("a number")))
+        .collect()
 }
 
 async fn one_run(host: &dyn Host, network_mode: NetworkMode) -> Duration {
@@ -85,8 +118,13 @@ async fn one_run(host: &dyn Host, network_mode: NetworkMode) -> Duration {
     let start = Instant::now();
     let id = host.create_container(None, &spec).await.expect("create").id;
     host.start_container(&id).await.expect("start");
-    let exit = host.wait_container(&id, WaitFor::NotRunning).await.expect("wait");
-    host.remove_container(&id, RemoveOptions::default()).await.expect("remove");
+    let exit = host
+        .wait_container(&id, WaitFor::NotRunning)
+        .await
+        .expect("wait");
+    host.remove_container(&id, RemoveOptions::default())
+        .await
+        .expect("remove");
     assert_eq!(exit.code, 0);
     start.elapsed()
 }
@@ -110,12 +148,24 @@ async fn memory(lab: &Lab, host: &dyn Host) {
         host.start_container(&id).await.expect("start");
         ids.push(id);
     }
-    let monitors: Vec<i32> = lab.processes().into_iter().filter(|pid| !before.contains(pid)).collect();
+    let monitors: Vec<i32> = lab
+        .processes()
+        .into_iter()
+        .filter(|pid| !before.contains(pid))
+        .collect();
     assert_eq!(monitors.len(), IDLE, "one monitor a container");
     let total: u64 = monitors.iter().map(|pid| pss_kib(*pid)).sum();
     println!("memory (PSS) with {IDLE} idle containers:");
-    println!("  a monitor {:40} {:7.3} MiB", "", total as f64 / IDLE as f64 / 1024.0);
-    println!("  the daemon {:39} {:7.1} MiB", "", pss_kib(daemon) as f64 / 1024.0);
+    println!(
+        "  a monitor {:40} {:7.3} MiB",
+        "",
+        total as f64 / IDLE as f64 / 1024.0
+    );
+    println!(
+        "  the daemon {:39} {:7.1} MiB",
+        "",
+        pss_kib(daemon) as f64 / 1024.0
+    );
     for id in ids {
         let force = RemoveOptions {
             force: true,
@@ -128,6 +178,13 @@ async fn memory(lab: &Lab, host: &dyn Host) {
 /// Proportional set size of a process (proc(5), smaps_rollup).
 fn pss_kib(pid: i32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("smaps_rollup");
-    let line = text.lines().find(|line| line.starts_with("Pss:")).expect("a line Pss");
-    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("Pss:"))
+        .expect("a line Pss");
+    line.split_whitespace()
+        .nth(1)
+        .expect("a number")
+        .parse()
+        .expect("a number")
 }
