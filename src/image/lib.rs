@@ -5,10 +5,21 @@
 //! is an image (`store`), and what brings images in and out (`transfer`, `archive`). Only this crate
 //! knows registries, tar and compression; it knows nothing of containers but their ids.
 
+mod catalog;
 pub mod config;
 pub mod content;
+pub mod credentials;
 pub mod digest;
 pub mod flight;
+pub mod image;
+pub mod manifest;
 pub mod partial;
+pub mod platform;
 pub mod progress;
 pub mod reference;
+mod removal;
+pub mod unpack;
+pub mod registry;
+
+#[cfg(test)]
+mod testing;
