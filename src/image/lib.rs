@@ -12,13 +12,16 @@ pub mod credentials;
 pub mod digest;
 pub mod flight;
 pub mod image;
+pub mod layers;
 pub mod manifest;
 pub mod partial;
 pub mod platform;
 pub mod progress;
 pub mod reference;
 mod removal;
+pub mod store;
 pub mod unpack;
+pub mod unpacker;
 pub mod registry;
 
 #[cfg(test)]

@@ -1,0 +1,435 @@
+//! What images this machine has: blobs, layers and the catalog that ties them together.
+//!
+//! ```text
+//! <directory>/blobs        content.rs
+//! <directory>/layers       layers.rs
+//! <directory>/images.json  the catalog, replaced as a whole
+//! ```
+//!
+//! An image becomes visible by one atomic, synced write of the catalog, after one `syncfs` of all that
+//! it needs; it disappears by the same write, and only then are its files removed. What no record
+//! names is garbage: collected when nobody is putting an image together, and at the start. So a crash
+//! at any instant leaves the image there or absent, and garbage only until the next sweep. What an
+//! interrupted download left is kept for [`RESUME_WITHIN`].
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use orc_base::clock::SystemClock;
+use orc_base::fs::Durability;
+use orc_base::{Clock, Context, Error, Kind, Result, fs};
+
+use crate::catalog::{Addition, Catalog};
+use crate::config::{ConfigFile, MAX_CONFIG_BYTES};
+use crate::content::Content;
+use crate::digest::Digest;
+use crate::image::{Image, Removal};
+use crate::layers::Layers;
+use crate::reference::Reference;
+
+/// How long an interrupted download is kept.
+pub const RESUME_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+const MAX_CATALOG_BYTES: u64 = 256 << 20;
+
+/// The images below one directory. Clones share everything. Its calls block, mostly shortly.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    content: Content,
+    layers: Layers,
+    directory: PathBuf,
+    durability: Durability,
+    catalog: Mutex<Catalog>,
+    ingests: Mutex<Ingests>,
+}
+
+/// Who is putting images together, and what is to be done when the last one ends.
+#[derive(Debug, Default)]
+struct Ingests {
+    running: usize,
+    due: Option<Sweep>,
+}
+
+/// How much garbage to collect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sweep {
+    /// All but blobs and downloads that someone may go on with.
+    KeepDownloads,
+    /// All.
+    Everything,
+}
+
+/// An image whose parts are all here.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    /// Its name. A tag moves to it; a digest is remembered.
+    pub reference: Option<&'a Reference>,
+    /// Under which digest a registry has it: an index's or the manifest's.
+    pub target: Option<&'a Digest>,
+    /// Its manifest, a blob.
+    pub manifest: &'a Digest,
+    /// Its config, a blob.
+    pub config: &'a Digest,
+    /// The blobs of its layers, lowest first.
+    pub blobs: &'a [Digest],
+}
+
+impl Store {
+    /// Opens the images below `directory`, which nobody else may have open, and removes what a crash
+    /// left behind.
+    pub fn open(directory: &Path, durability: Durability) -> Result<Self> {
+        fs::create_dir_all(directory, 0o700)
+            .context(|| format!("make the image store {}", directory.display()))?;
+        let store = Self(Arc::new(Inner {
+            content: Content::open(&directory.join("blobs"))?,
+            layers: Layers::open(&directory.join("layers"))?,
+            directory: directory.to_owned(),
+            durability,
+            catalog: Mutex::new(load(&directory.join("images.json"))?),
+            ingests: Mutex::default(),
+        }));
+        store.recover()?;
+        Ok(store)
+    }
+
+    /// The blobs.
+    pub fn content(&self) -> &Content {
+        &self.0.content
+    }
+
+    /// The layers.
+    pub fn layers(&self) -> &Layers {
+        &self.0.layers
+    }
+
+    /// Announces that an image is being put together: until the last [`Ingest`] is dropped no blob and
+    /// no layer is collected, so what was found here stays here.
+    pub fn begin(&self) -> Ingest {
+        lock(&self.0.ingests).running += 1;
+        Ingest(Arc::new(IngestGuard {
+            store: self.clone(),
+            settled: AtomicBool::new(false),
+        }))
+    }
+
+    /// Makes an image visible. Every part must be here: the blobs, and the layers that the config
+    /// names, unpacked.
+    pub fn commit(&self, ingest: &Ingest, commit: &Commit<'_>) -> Result<Image> {
+        let addition = self.addition(commit)?;
+        self.sync()?;
+        let id = addition.id.clone();
+        self.change(|catalog| {
+            catalog.add(addition);
+            if let Some(reference) = commit.reference {
+                name(catalog, &id, reference, commit)?;
+            }
+            Ok(())
+        })?;
+        ingest.settle();
+        self.image(&id)
+    }
+
+    /// All images, in no order that means anything. One whose config is damaged is left out, and said
+    /// so in the log; the others go on.
+    pub fn list(&self) -> Result<Vec<Image>> {
+        let ids = lock(&self.0.catalog).ids();
+        let mut images = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.image(&id) {
+                Ok(image) => images.push(image),
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => tracing::warn!(image = %id, %error, "an image cannot be read"),
+            }
+        }
+        Ok(images)
+    }
+
+    /// Finds an image by name, `name@digest`, id or the start of an id.
+    pub fn find(&self, name: &str) -> Result<Image> {
+        let found = lock(&self.0.catalog).find(name)?;
+        self.image(found.id())
+    }
+
+    /// Finds an image and the manifest that `name` stands for.
+    pub fn find_manifest(&self, name: &str) -> Result<(Image, Digest)> {
+        let (found, manifest) = {
+            let catalog = lock(&self.0.catalog);
+            let found = catalog.find(name)?;
+            let manifest = catalog.manifest(&found)?;
+            (found, manifest)
+        };
+        Ok((self.image(found.id())?, manifest))
+    }
+
+    /// Which image has this tag.
+    pub fn tagged(&self, reference: &Reference) -> Option<Digest> {
+        lock(&self.0.catalog).tagged(reference).cloned()
+    }
+
+    /// The diff ids of an image, lowest first, without reading its config.
+    pub fn layers_of(&self, id: &Digest) -> Result<Vec<Digest>> {
+        lock(&self.0.catalog).layers(id)
+    }
+
+    /// Gives an image one more name, taking it from the image that has it.
+    pub fn tag(&self, name: &str, target: &Reference) -> Result<()> {
+        self.change(|catalog| {
+            let found = catalog.find(name)?;
+            let manifest = catalog.manifest(&found)?;
+            catalog.tag(found.id(), target, &manifest)?;
+            Ok(())
+        })
+    }
+
+    /// Remembers that a registry has the image of `name` under `digest`.
+    pub fn add_repo_digest(&self, name: &str, reference: &Reference, digest: &Digest) -> Result<()> {
+        self.change(|catalog| {
+            let found = catalog.find(name)?;
+            catalog.add_repo_digest(found.id(), reference.with_digest(digest.clone()));
+            Ok(())
+        })
+    }
+
+    /// Takes a name from an image, and removes the image with its last name. `in_use` names a container
+    /// that needs the image, if there is one. Says what was done, the layers that went included.
+    pub fn remove(
+        &self,
+        name: &str,
+        force: bool,
+        in_use: &dyn Fn(&Digest) -> Option<String>,
+    ) -> Result<Vec<Removal>> {
+        let id = lock(&self.0.catalog).find(name)?.id().clone();
+        // Asked without the lock: whoever answers may look at images.
+        let user = in_use(&id);
+        let (mut removals, orphans) = self.change(|catalog| {
+            if *catalog.find(name)?.id() != id {
+                return Err(Error::conflict(format!(
+                    "`{name}` became another image meanwhile: try again"
+                )));
+            }
+            let before = catalog.used().1;
+            let removals = catalog.remove(name, force, &|_| user.clone())?;
+            let after = catalog.used().1;
+            let orphans: Vec<_> = before.difference(&after).cloned().collect();
+            Ok((removals, orphans))
+        })?;
+        removals.extend(orphans.into_iter().map(Removal::Deleted));
+        if removals.iter().any(|one| matches!(one, Removal::Deleted(_))) {
+            self.collect(Sweep::Everything)?;
+        }
+        Ok(removals)
+    }
+
+    fn image(&self, id: &Digest) -> Result<Image> {
+        let facts = lock(&self.0.catalog).facts(id)?;
+        let config = || -> Result<ConfigFile> {
+            ConfigFile::parse(&self.0.content.read(id, MAX_CONFIG_BYTES)?)
+        };
+        let config = config().context(|| format!("image {}", id.short()))?;
+        Ok(Image::new(facts, config))
+    }
+
+    fn addition(&self, commit: &Commit<'_>) -> Result<Addition> {
+        let content = &self.0.content;
+        let config = ConfigFile::parse(&content.read(commit.config, MAX_CONFIG_BYTES)?)?;
+        if config.diff_ids.len() != commit.blobs.len() {
+            return Err(Error::invalid(format!(
+                "the manifest has {} layers, the config {}",
+                commit.blobs.len(),
+                config.diff_ids.len()
+            )));
+        }
+        for blob in commit.blobs.iter().chain([commit.manifest]) {
+            if !content.contains(blob) {
+                return Err(Error::not_found(format!("blob {blob} is not here")));
+            }
+        }
+        let layers = config.diff_ids.iter().map(|id| self.0.layers.describe(id));
+        Ok(Addition {
+            id: commit.config.clone(),
+            manifest: commit.manifest.clone(),
+            blobs: commit.blobs.to_vec(),
+            layers: layers.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Changes a copy of the catalog, writes it and only then believes it.
+    fn change<T>(&self, change: impl FnOnce(&mut Catalog) -> Result<T>) -> Result<T> {
+        let mut catalog = lock(&self.0.catalog);
+        let mut changed = catalog.clone();
+        let result = change(&mut changed)?;
+        if changed != *catalog {
+            let path = self.0.directory.join("images.json");
+            fs::write_json(&path, &changed, self.0.durability)?;
+            *catalog = changed;
+        }
+        Ok(result)
+    }
+
+    /// Brings everything written so far to the disk, in one call instead of one for each file.
+    fn sync(&self) -> Result<()> {
+        if self.0.durability == Durability::Synced {
+            let directory = File::open(&self.0.directory)?;
+            rustix::fs::syncfs(&directory).context(|| "sync the image store")?;
+        }
+        Ok(())
+    }
+
+    /// Collects garbage now, or when the last ingest ends.
+    fn collect(&self, sweep: Sweep) -> Result<()> {
+        let mut ingests = lock(&self.0.ingests);
+        if ingests.running > 0 {
+            ingests.due = ingests.due.max(Some(sweep));
+            return Ok(());
+        }
+        self.sweep(sweep)?;
+        drop(ingests);
+        self.0.layers.remove_gone()
+    }
+
+    /// Removes what no image needs; the caller sees to it that nobody is putting one together. Large
+    /// trees only disappear here, their files are removed later. Tries all, and returns what failed.
+    fn sweep(&self, sweep: Sweep) -> Result<()> {
+        let (blobs, layers) = lock(&self.0.catalog).used();
+        let (content, unpacked) = (&self.0.content, &self.0.layers);
+        let mut results = Vec::new();
+        let layers: HashSet<_> = layers.iter().map(Digest::hex).collect();
+        for hex in unpacked.list()? {
+            if !layers.contains(hex.as_str()) {
+                results.push(unpacked.hide(&hex));
+            }
+        }
+        for digest in content.list()? {
+            if !blobs.contains(&digest) {
+                results.push(match sweep {
+                    Sweep::Everything => content.remove(&digest),
+                    // Its age is then that of a download, and so is its end.
+                    Sweep::KeepDownloads => content.demote(&digest),
+                });
+            }
+        }
+        let age = match sweep {
+            Sweep::Everything => Duration::ZERO,
+            Sweep::KeepDownloads => RESUME_WITHIN,
+        };
+        results.push(content.remove_stale_partials(SystemClock.now(), age));
+        Error::all(results.into_iter().filter_map(Result::err))
+    }
+
+    /// What is left of a crash goes; what can be gone on with stays, in doubt.
+    fn recover(&self) -> Result<()> {
+        fs::remove_leftovers(&self.0.directory)?;
+        self.0.content.remove_leftovers()?;
+        self.0.layers.hide_leftovers()?;
+        self.sweep(Sweep::KeepDownloads)?;
+        if !self.0.layers.has_gone()? {
+            return Ok(());
+        }
+        // Trees may be large, and nobody waits for their end.
+        let layers = self.0.layers.clone();
+        std::thread::Builder::new()
+            .name("image-recover".into())
+            .spawn(move || {
+                if let Err(error) = layers.remove_gone() {
+                    tracing::warn!(%error, "parts of removed layers stay until the next start");
+                }
+            })?;
+        Ok(())
+    }
+
+    /// Something will be left when the last ingest ends.
+    fn note(&self, sweep: Sweep) {
+        let mut ingests = lock(&self.0.ingests);
+        ingests.due = ingests.due.max(Some(sweep));
+    }
+
+    fn end_of_ingest(&self) -> Result<()> {
+        let due = {
+            let mut ingests = lock(&self.0.ingests);
+            ingests.running -= 1;
+            match ingests.running {
+                0 => ingests.due.take(),
+                _ => None,
+            }
+        };
+        due.map_or(Ok(()), |sweep| self.collect(sweep))
+    }
+}
+
+/// An image is being put together. Clones count as one; keep one wherever work goes on. Dropped
+/// without [`Store::commit`] or [`Ingest::failed`], it was cancelled: downloads may be gone on with.
+#[derive(Debug, Clone)]
+pub struct Ingest(Arc<IngestGuard>);
+
+#[derive(Debug)]
+struct IngestGuard {
+    store: Store,
+    settled: AtomicBool,
+}
+
+impl Ingest {
+    /// Where it is put together.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Says that it failed. What a later attempt can go on with is kept when one may succeed as it is;
+    /// after an error that will not go away by itself nothing is.
+    pub fn failed(&self, error: &Error) {
+        self.settle();
+        self.0.store.note(match error.kind() {
+            Kind::Unavailable | Kind::Timeout => Sweep::KeepDownloads,
+            _ => Sweep::Everything,
+        });
+    }
+
+    fn settle(&self) {
+        self.0.settled.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for IngestGuard {
+    fn drop(&mut self) {
+        if !self.settled.load(Ordering::Relaxed) {
+            self.store.note(Sweep::KeepDownloads);
+        }
+        if let Err(error) = self.store.end_of_ingest() {
+            tracing::warn!(%error, "what a failed image left could not be removed");
+        }
+    }
+}
+
+fn name(
+    catalog: &mut Catalog,
+    id: &Digest,
+    reference: &Reference,
+    commit: &Commit<'_>,
+) -> Result<()> {
+    if reference.digest().is_none() {
+        catalog.tag(id, reference, commit.manifest)?;
+    }
+    if let Some(digest) = reference.digest().or(commit.target) {
+        catalog.add_repo_digest(id, reference.with_digest(digest.clone()));
+    }
+    Ok(())
+}
+
+fn load(path: &Path) -> Result<Catalog> {
+    let catalog: Catalog = match fs::read_json(path, MAX_CATALOG_BYTES) {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(Catalog::default()),
+        other => other?,
+    };
+    catalog.check()?;
+    Ok(catalog)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

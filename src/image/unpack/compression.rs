@@ -1,0 +1,136 @@
+//! Tells how a stream is compressed by its first bytes, and takes the compression off.
+//!
+//! Everything happens in this process: no decompressor is ever searched or run.
+
+use std::io::{BufRead, Read};
+
+use orc_base::{Context, Error, Result};
+
+use crate::unpack::limits::ZSTD_WINDOW_LOG;
+
+/// How many first bytes decide.
+pub const MAGIC_BYTES: usize = 6;
+
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// RFC 1952, of any number of members.
+    Gzip,
+    /// RFC 8878, of any number of frames.
+    Zstd,
+}
+
+impl Compression {
+    /// Judges the first [`MAGIC_BYTES`] bytes, or fewer when there are no more.
+    pub fn detect(start: &[u8]) -> Result<Self> {
+        let foreign: [(&[u8], &str); 4] = [
+            (b"\xfd7zXZ\0", "xz"),
+            (b"BZh", "bzip2"),
+            (b"LZIP", "lzip"),
+            (b"PK\x03\x04", "zip"),
+        ];
+        if let Some((_, name)) = foreign.iter().find(|(magic, _)| start.starts_with(magic)) {
+            return Err(Error::unsupported(format!(
+                "the archive is compressed with {name}: gzip, zstd and plain tar are supported"
+            )));
+        }
+        Ok(match start {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ => Self::None,
+        })
+    }
+
+    /// The stream without its compression.
+    pub fn decoder<'r>(self, reader: impl BufRead + Send + 'r) -> Result<Box<dyn Read + Send + 'r>> {
+        Ok(match self {
+            Self::None => Box::new(reader),
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)
+                    .context(|| "start zstd")?;
+                decoder
+                    .window_log_max(ZSTD_WINDOW_LOG)
+                    .context(|| "limit the window of zstd")?;
+                Box::new(decoder)
+            }
+        })
+    }
+
+    /// The word for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "tar",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// The media type of a layer compressed like this.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::None => "application/vnd.oci.image.layer.v1.tar",
+            Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Self::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        zstd::stream::encode_all(bytes, 1).unwrap()
+    }
+
+    fn unpack(bytes: &[u8]) -> std::result::Result<Vec<u8>, String> {
+        let compression = Compression::detect(bytes).map_err(|error| error.to_string())?;
+        let mut out = Vec::new();
+        let mut decoder = compression.decoder(bytes).unwrap();
+        let read = decoder.read_to_end(&mut out);
+        read.map(|_| out).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn reads_several_members_and_frames() {
+        for pack in [gzip, zstd] {
+            let both = [pack(b"one "), pack(b"two")].concat();
+            assert_eq!(unpack(&both).unwrap(), b"one two");
+        }
+        assert_eq!(unpack(b"plain").unwrap(), b"plain");
+        assert_eq!(unpack(b"").unwrap(), b"");
+    }
+
+    #[test]
+    fn refuses_truncation_and_trailing_garbage() {
+        for pack in [gzip, zstd] {
+            let whole = pack(&[7; 10_000]);
+            for cut in 6..whole.len() {
+                assert!(unpack(&whole[..cut]).is_err(), "cut at {cut}");
+            }
+            assert!(unpack(&[&whole[..], b"garbage"].concat()).is_err());
+        }
+        assert!(unpack(b"\xfd7zXZ\0....").unwrap_err().contains("xz"));
+    }
+
+    #[test]
+    fn refuses_a_huge_zstd_window() {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(ZSTD_WINDOW_LOG + 1).unwrap();
+        encoder.include_contentsize(false).unwrap();
+        encoder.write_all(&vec![0; 1 << 16]).unwrap();
+        let bytes = encoder.finish().unwrap();
+        assert!(unpack(&bytes).is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! How much a layer may ask of this machine. Generous for what people build, fatal for bombs.
+
+use orc_base::{Error, Result};
+
+/// The most bytes of one PAX record block or GNU long name; what Go's reader allows as well.
+pub const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+/// The most extended attributes of one entry.
+pub const MAX_XATTRS: usize = 256;
+/// The most bytes of one extended attribute, the kernel's `XATTR_SIZE_MAX`.
+pub const MAX_XATTR_BYTES: usize = 64 << 10;
+/// The most pieces of one sparse file.
+pub const MAX_SPARSE_PIECES: usize = 64 << 10;
+/// The largest window of a zstd stream, as a power of two: 128 MiB, what `zstd` itself allows.
+pub const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// The bounds of one layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Entries, whiteouts included.
+    pub entries: u64,
+    /// Bytes of all files, holes included.
+    pub file_bytes: u64,
+    /// Bytes of the names of all directories: their times are set at the end and kept until then.
+    pub directory_name_bytes: usize,
+    /// Uncompressed bytes for each compressed one, once `ratio_after_bytes` are reached.
+    pub ratio: u64,
+    /// Uncompressed bytes that any layer may have, however well it was compressed.
+    pub ratio_after_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entries: 1_000_000,
+            file_bytes: 1 << 40,
+            directory_name_bytes: 32 << 20,
+            ratio: 200,
+            ratio_after_bytes: 1 << 30,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn check_entries(&self, entries: u64) -> Result<()> {
+        within(entries, self.entries, "entries")
+    }
+
+    pub(crate) fn check_file_bytes(&self, bytes: u64) -> Result<()> {
+        within(bytes, self.file_bytes, "bytes in files")
+    }
+
+    pub(crate) fn check_directory_names(&self, bytes: usize) -> Result<()> {
+        let limit = self.directory_name_bytes as u64;
+        within(bytes as u64, limit, "bytes in names of directories")
+    }
+
+    /// Whether a stream may have grown this much.
+    pub(crate) fn check_ratio(&self, compressed: u64, uncompressed: u64) -> Result<()> {
+        let allowed = self
+            .ratio_after_bytes
+            .max(compressed.saturating_mul(self.ratio));
+        if uncompressed <= allowed {
+            return Ok(());
+        }
+        Err(Error::exhausted(format!(
+            "{compressed} compressed bytes became more than {uncompressed}: that is over the limit of {} to 1 beyond {} bytes",
+            self.ratio, self.ratio_after_bytes
+        )))
+    }
+}
+
+fn within(value: u64, limit: u64, what: &str) -> Result<()> {
+    if value <= limit {
+        return Ok(());
+    }
+    Err(Error::exhausted(format!(
+        "the archive has more than {limit} {what}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_streams_may_grow_and_large_ones_may_not() {
+        let limits = Limits::default();
+        limits.check_ratio(1, 1 << 30).unwrap();
+        limits.check_ratio(1 << 30, 200 << 30).unwrap();
+        let error = limits.check_ratio(1 << 20, (1 << 30) + 1).unwrap_err();
+        assert!(error.to_string().contains("200 to 1"), "{error}");
+        assert!(limits.check_entries(1_000_001).is_err());
+    }
+}
