@@ -7,3 +7,4 @@
 pub mod lab;
 pub mod leaks;
 pub mod registry;
+pub mod server;
