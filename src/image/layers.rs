@@ -269,7 +269,7 @@ mod tests {
             (&other, &packed[..], "its config says"),
             (&diff_id, &packed[..packed.len() - 1], "truncated"),
             (&diff_id, &bytes[..600], "truncated"),
-            (&diff_id, &[&packed[..], b"x"].concat(), "corrupt"),
+            (&diff_id, &[&packed[..], &[b'x'; 20]].concat(), "corrupt"),
             (&Digest::of(&escape), &escape, "`../x`"),
         ] {
             let error = put(&layers, diff_id, source).unwrap_err().to_string();

@@ -5,6 +5,7 @@
 //! is an image (`store`), and what brings images in and out (`transfer`, `archive`). Only this crate
 //! knows registries, tar and compression; it knows nothing of containers but their ids.
 
+pub mod archive;
 mod catalog;
 pub mod config;
 pub mod content;
@@ -12,6 +13,7 @@ pub mod credentials;
 pub mod digest;
 pub mod flight;
 pub mod image;
+pub mod images;
 pub mod layers;
 pub mod manifest;
 pub mod partial;
@@ -19,10 +21,12 @@ pub mod platform;
 pub mod progress;
 pub mod reference;
 mod removal;
+pub mod snapshot;
 pub mod store;
 pub mod unpack;
 pub mod unpacker;
 pub mod registry;
+pub mod transfer;
 
 #[cfg(test)]
 mod testing;

@@ -18,7 +18,7 @@ use orc_base::{Context, Error, Kind, Result, id};
 const MAX_OPEN: usize = 32;
 
 /// Removes the file, link or tree at `path`, which is ours; fine when it is gone already.
-pub fn remove_tree(path: &Path) -> Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::invalid(format!(
             "`{}` does not end in a name",
@@ -35,7 +35,7 @@ pub fn remove_tree(path: &Path) -> Result<()> {
 }
 
 /// Removes `name` and all below it. Deep parts are moved into `parent` under names of their own.
-pub fn remove_at(parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+pub(crate) fn remove_at(parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
     let name = CString::new(name.as_bytes())
         .map_err(|_| Error::new(Kind::Invalid, "a name with a NUL byte"))?;
     let mut trees = vec![name];

@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use orc_base::clock::SystemClock;
 use orc_base::fs::Durability;
 use orc_base::{Clock, Context, Error, Kind, Result, fs};
@@ -113,10 +115,15 @@ impl Store {
     /// no layer is collected, so what was found here stays here.
     pub fn begin(&self) -> Ingest {
         lock(&self.0.ingests).running += 1;
-        Ingest(Arc::new(IngestGuard {
-            store: self.clone(),
-            settled: AtomicBool::new(false),
-        }))
+        let (ended, wait) = watch::channel(());
+        Ingest {
+            guard: Arc::new(IngestGuard {
+                store: self.clone(),
+                settled: AtomicBool::new(false),
+                _ended: ended,
+            }),
+            ended: wait,
+        }
     }
 
     /// Makes an image visible. Every part must be here: the blobs, and the layers that the config
@@ -366,32 +373,54 @@ impl Store {
 /// An image is being put together. Clones count as one; keep one wherever work goes on. Dropped
 /// without [`Store::commit`] or [`Ingest::failed`], it was cancelled: downloads may be gone on with.
 #[derive(Debug, Clone)]
-pub struct Ingest(Arc<IngestGuard>);
+pub struct Ingest {
+    guard: Arc<IngestGuard>,
+    ended: watch::Receiver<()>,
+}
 
 #[derive(Debug)]
 struct IngestGuard {
     store: Store,
     settled: AtomicBool,
+    /// Dropped after `Drop` has run: then those who wait are told.
+    _ended: watch::Sender<()>,
 }
 
 impl Ingest {
     /// Where it is put together.
     pub fn store(&self) -> &Store {
-        &self.0.store
+        &self.guard.store
+    }
+
+    /// Waits until all work on it has ended and what it left is removed.
+    pub async fn end(self) {
+        let Self { guard, mut ended } = self;
+        // Removing files blocks.
+        let dropped = tokio::task::spawn_blocking(move || drop(guard));
+        let _ = dropped.await;
+        // Fails when the sender is gone, which is what is waited for.
+        while ended.changed().await.is_ok() {}
     }
 
     /// Says that it failed. What a later attempt can go on with is kept when one may succeed as it is;
     /// after an error that will not go away by itself nothing is.
     pub fn failed(&self, error: &Error) {
         self.settle();
-        self.0.store.note(match error.kind() {
+        self.guard.store.note(match error.kind() {
             Kind::Unavailable | Kind::Timeout => Sweep::KeepDownloads,
             _ => Sweep::Everything,
         });
     }
 
-    fn settle(&self) {
-        self.0.settled.store(true, Ordering::Relaxed);
+    /// Says that it is over, and that nothing of what it left and no image needs is worth keeping.
+    pub(crate) fn sweep_after(&self) {
+        self.settle();
+        self.guard.store.note(Sweep::Everything);
+    }
+
+    /// Says that nothing is left of it, or only what an image needs.
+    pub(crate) fn settle(&self) {
+        self.guard.settled.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,7 +1,5 @@
 //! Archives for tests, written by hand so that they can be as wrong as a test needs them.
 
-use orc_base::id;
-
 /// A tar archive under construction.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tape(Vec<u8>);
@@ -127,9 +125,4 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
-}
-
-/// A name no other test has.
-pub(crate) fn unique() -> String {
-    id::hex(&id::random_bytes::<6>())
 }

@@ -1,0 +1,113 @@
+//! A layer from a stream that nobody has described: unpacked and kept as a blob in one pass.
+//!
+//! What comes compressed is kept as it came. What comes plain is kept as zstd, compressed on another
+//! thread while this one unpacks: it is smaller on disk and on its way to a registry, and the thread
+//! that would wait for the disk anyway pays.
+
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use orc_base::{Context, Error, Result};
+
+use crate::content::Content;
+use crate::digest::Digest;
+use crate::manifest::Descriptor;
+use crate::partial::Incoming;
+use crate::store::Ingest;
+use crate::unpack::compression::{Compression, MAGIC_BYTES};
+use crate::unpack::stream::{Watch, read_full};
+
+const CHUNKS_IN_FLIGHT: usize = 8;
+/// What `zstd` itself uses: faster than gzip's fastest and smaller than its best (measured).
+const ZSTD_LEVEL: i32 = 3;
+
+/// A layer that is here now, as a blob and unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) blob: Descriptor,
+    pub(crate) diff_id: Digest,
+}
+
+/// Takes in the tar archive of `source`.
+pub(crate) fn take(ingest: &Ingest, mut source: impl Read + Send) -> Result<Taken> {
+    let mut start = vec![0; MAGIC_BYTES];
+    let count = read_full(&mut source, &mut start)
+        .map_err(crate::unpack::stream::error)
+        .context(|| "read the archive")?;
+    start.truncate(count);
+    let compression = Compression::detect(&start)?;
+    let content = ingest.store().content();
+    let incoming = content.incoming()?;
+    let (chunks, kept) = sync_channel(CHUNKS_IN_FLIGHT);
+    std::thread::scope(|scope| {
+        let keeper = std::thread::Builder::new()
+            .name("layer-keep".into())
+            .spawn_scoped(scope, move || keep(&kept, incoming, compression))?;
+        let tee = Tee {
+            source: io::Cursor::new(start).chain(source),
+            chunks,
+        };
+        let unpacked = ingest
+            .store()
+            .layers()
+            .unpack_unknown(tee, &Watch::default(), &mut |_| ());
+        let kept = keeper
+            .join()
+            .map_err(|_| Error::internal("the thread that keeps a layer panicked"))?;
+        // When the keeper fails the reader only sees that nobody listens.
+        let (incoming, media_type) = kept?;
+        let diff_id = unpacked?.passed.digest;
+        let blob = finish(content, incoming, media_type)?;
+        Ok(Taken { blob, diff_id })
+    })
+}
+
+fn finish(content: &Content, incoming: Incoming, media_type: &str) -> Result<Descriptor> {
+    let (digest, size) = content.keep(incoming)?;
+    Ok(Descriptor {
+        media_type: media_type.into(),
+        digest,
+        size,
+        platform: None,
+    })
+}
+
+/// Writes the chunks into a blob, compressed unless they are.
+fn keep(
+    chunks: &Receiver<Vec<u8>>,
+    mut incoming: Incoming,
+    compression: Compression,
+) -> Result<(Incoming, &'static str)> {
+    let failed = || "keep the layer";
+    if compression != Compression::None {
+        for chunk in chunks {
+            incoming.write_all(&chunk).context(failed)?;
+        }
+        return Ok((incoming, compression.media_type()));
+    }
+    let mut encoder =
+        zstd::stream::write::Encoder::new(incoming, ZSTD_LEVEL).context(failed)?;
+    for chunk in chunks {
+        encoder.write_all(&chunk).context(failed)?;
+    }
+    let incoming = encoder.finish().context(failed)?;
+    Ok((incoming, Compression::Zstd.media_type()))
+}
+
+/// Reads, and gives a copy of all it read to the keeper.
+struct Tee<R> {
+    source: R,
+    chunks: SyncSender<Vec<u8>>,
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        if count > 0 && self.chunks.send(buffer[..count].to_vec()).is_err() {
+            return Err(io::Error::other(Error::internal(
+                "the layer could not be kept",
+            )));
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,13 @@
+//! Images in files: rootfs archives become images, images become archives and come back.
+//!
+//! `changes` reads the instructions of `import --change`; `intake` makes a layer of a stream, `import`
+//! an image of that; `layout` is what `save` writes and `load` reads; `pipe` carries bytes between the
+//! async callers and the threads that do the work.
+
+pub mod changes;
+pub mod import;
+pub(crate) mod intake;
+pub(crate) mod layout;
+pub mod load;
+pub(crate) mod pipe;
+pub(crate) mod save;

@@ -1,0 +1,240 @@
+//! The images of this machine: the face of this crate.
+//!
+//! Ties together what each module does alone: the store, the snapshots, transfers and archives. Calls
+//! that are not `async` block, mostly shortly; [`Images::remove`] and [`Images::remove_snapshot`] may
+//! remove many files. Everything holds again after a crash at any instant.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use orc_base::clock::SystemClock;
+use orc_base::fs::Durability;
+use orc_base::{Clock, Error, Id, Kind, Result};
+
+use crate::archive::import::{self, ImportOptions};
+use crate::archive::load::{self, Loaded};
+use crate::archive::pipe;
+use crate::archive::save;
+use crate::credentials::Credentials;
+use crate::digest::Digest;
+use crate::image::{Image, Removal};
+use crate::progress::{Progress, ProgressEvent, Silent};
+use crate::reference::Reference;
+use crate::registry::config::RegistryConfig;
+use crate::registry::http::Http;
+use crate::snapshot::{Snapshot, Snapshots};
+use crate::store::{Ingest, Store};
+use crate::transfer::pull::{self, PullOptions};
+use crate::transfer::push::{self, Push};
+
+/// The images below one directory. Clones share everything.
+#[derive(Clone)]
+pub struct Images(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    snapshots: Snapshots,
+    http: Arc<Http>,
+}
+
+impl fmt::Debug for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Images").field(&self.0.store).finish()
+    }
+}
+
+impl Images {
+    /// Opens the images below `directory`, which nobody else may have open, and puts right what a
+    /// crash left.
+    pub fn open(directory: &Path, registries: RegistryConfig) -> Result<Self> {
+        Self::open_with(directory, registries, Durability::Synced)
+    }
+
+    /// [`Images::open`] with a say in whether an image must survive a power loss as soon as it is here.
+    pub fn open_with(
+        directory: &Path,
+        registries: RegistryConfig,
+        durability: Durability,
+    ) -> Result<Self> {
+        Ok(Self(Arc::new(Inner {
+            store: Store::open(directory, durability)?,
+            snapshots: Snapshots::open(&directory.join("snapshots"))?,
+            http: Arc::new(Http::new(registries)),
+        })))
+    }
+
+    /// Brings an image here from its registry and gives it the name.
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        options: &PullOptions,
+        progress: &dyn Progress,
+    ) -> Result<Image> {
+        let store = &self.0.store;
+        let before = store.tagged(reference);
+        let image = pull::pull(&self.0.http, store, reference, options, progress).await?;
+        let state = match before.as_ref() == Some(&image.id) {
+            true => "Image is up to date for",
+            false => "Downloaded newer image for",
+        };
+        let name = reference.familiar();
+        progress.report(ProgressEvent::message(format!("Status: {state} {name}")));
+        Ok(image)
+    }
+
+    /// Sends a local image to the registry that its name says. Returns the digest it has there.
+    pub async fn push(
+        &self,
+        reference: &Reference,
+        credentials: Option<Credentials>,
+        progress: &dyn Progress,
+    ) -> Result<Digest> {
+        let store = &self.0.store;
+        // While it is on its way its blobs stay.
+        let ingest = store.begin();
+        let (image, manifest) = store
+            .find_manifest(&reference.to_string())
+            .map_err(|error| unknown_here(error, reference))?;
+        let known: Vec<Reference> = image
+            .repo_digests
+            .iter()
+            .filter_map(|name| Reference::parse(name).ok())
+            .collect();
+        let push = Push {
+            reference,
+            manifest: &manifest,
+            known: &known,
+            credentials,
+        };
+        let digest = push::push(&self.0.http, store.content(), push, progress).await?;
+        let (store, id, reference) = (store.clone(), image.id, reference.clone());
+        ingest.settle();
+        ingest.end().await;
+        pipe::blocking(move || {
+            store.add_repo_digest(id.as_str(), &reference, &digest)?;
+            Ok(digest)
+        })
+        .await
+    }
+
+    /// All images, newest first.
+    pub fn list(&self) -> Result<Vec<Image>> {
+        let mut images = self.0.store.list()?;
+        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(images)
+    }
+
+    /// Finds an image by name, `name@digest`, id or the start of an id.
+    pub fn find(&self, name: &str) -> Result<Image> {
+        self.0.store.find(name)
+    }
+
+    /// Gives an image one more name, taking it from the image that has it.
+    pub fn tag(&self, name: &str, target: &Reference) -> Result<()> {
+        self.0.store.tag(name, target)
+    }
+
+    /// Takes a name from an image, and removes the image with its last name. `in_use` names a container
+    /// that needs the image of this id, if there is one: then the image stays, and without `force` its
+    /// last name does too.
+    pub fn remove(
+        &self,
+        name: &str,
+        force: bool,
+        in_use: &dyn Fn(&Digest) -> Option<String>,
+    ) -> Result<Vec<Removal>> {
+        self.0.store.remove(name, force, in_use)
+    }
+
+    /// Makes an image of one layer from the tar archive of a root file system, plain or compressed.
+    pub async fn import(
+        &self,
+        tar: impl AsyncRead + Send + Unpin,
+        options: ImportOptions,
+    ) -> Result<Image> {
+        let ingest = self.0.store.begin();
+        let now = SystemClock.now();
+        let inner = ingest.clone();
+        let work = move |tar, _| import::import(&inner, tar, &options, now);
+        settle(ingest, pipe::feed(tar, &Silent, work).await).await
+    }
+
+    /// Writes images as one archive that Docker, Podman and others load: Docker's own format and the
+    /// OCI layout in one. The same images give the same bytes.
+    pub async fn save(&self, names: &[String], out: impl AsyncWrite + Send + Unpin) -> Result<()> {
+        let ingest = self.0.store.begin();
+        ingest.settle();
+        let names = names.to_vec();
+        let plan = {
+            let store = self.0.store.clone();
+            pipe::blocking(move || save::plan(&store, &names)).await?
+        };
+        let content = self.0.store.content().clone();
+        pipe::drain(out, move |out| {
+            let _ingest = ingest;
+            save::write(&content, &plan, out)
+        })
+        .await
+    }
+
+    /// Takes in all images of an archive that `save` wrote, here, in Docker or elsewhere.
+    pub async fn load(
+        &self,
+        tar: impl AsyncRead + Send + Unpin,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Loaded>> {
+        let ingest = self.0.store.begin();
+        let inner = ingest.clone();
+        let work = move |tar, reports| load::load(&inner, tar, &reports);
+        settle(ingest, pipe::feed(tar, progress, work).await).await
+    }
+
+    /// Makes the directories that the container writes to, on top of the layers of an image.
+    pub fn create_snapshot(&self, container: &Id, image: &Digest) -> Result<Snapshot> {
+        let layers = self.0.store.layers_of(image)?;
+        let store = self.0.store.layers();
+        self.0.snapshots.create(container, store, &layers)
+    }
+
+    /// The directories of a container that were made before.
+    pub fn snapshot(&self, container: &Id, image: &Digest) -> Result<Snapshot> {
+        if !self.0.snapshots.contains(container) {
+            return Err(Error::not_found(format!(
+                "container {} has no root file system",
+                container.short()
+            )));
+        }
+        let layers = self.0.store.layers_of(image)?;
+        self.0.snapshots.get(container, self.0.store.layers(), &layers)
+    }
+
+    /// Removes what a container wrote; fine when it is gone already.
+    pub fn remove_snapshot(&self, container: &Id) -> Result<()> {
+        self.0.snapshots.remove(container)
+    }
+
+    /// The containers that have directories to write to.
+    pub fn snapshots(&self) -> Result<Vec<Id>> {
+        self.0.snapshots.list()
+    }
+}
+
+/// Ends an ingest whose leftovers nobody can go on with, whatever came of it.
+async fn settle<T>(ingest: Ingest, result: Result<T>) -> Result<T> {
+    ingest.sweep_after();
+    ingest.end().await;
+    result
+}
+
+fn unknown_here(error: Error, reference: &Reference) -> Error {
+    match error.kind() {
+        Kind::NotFound => Error::not_found(format!(
+            "An image does not exist locally with the tag: {}",
+            reference.familiar()
+        )),
+        _ => error,
+    }
+}
