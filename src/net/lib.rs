@@ -1,1 +1,40 @@
-//! placeholder
+//! From a process to its peers: networks, addresses, published ports and names.
+//!
+//! Alone knows netlink, nftables and DNS messages; calls no other program. The engine asks
+//! [`Net`] and keeps what it answers ([`model`]); after a restart it hands all of that back.
+//!
+//! ```text
+//! net      the face            runner    carries plans out, on one thread (worker)
+//! model    wishes and records  registry  plans, with ipam
+//! driver   the seam            bridge    its implementer, with reaper
+//! rules    model → ruleset     nft       ruleset → kernel
+//! dns      names               port      host ports, with port_owner
+//! route    links, addresses    netns     namespaces                   netlink  under both and nft
+//! ```
+
+pub mod address;
+pub mod model;
+pub mod resolv;
+
+mod bridge;
+mod dns;
+mod driver;
+mod ipam;
+mod net;
+mod netlink;
+mod netns;
+mod nft;
+mod port;
+mod port_owner;
+mod reaper;
+mod registry;
+mod route;
+mod rules;
+mod ruleset;
+mod runner;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use crate::net::{Config, Net};

@@ -1,0 +1,333 @@
+//! Networks of one host: a bridge each, and a veth pair for every container on it.
+//!
+//! Kernel names follow from ids, and the alias of every link says whose it is
+//! (`<tag>:<network or container id>`); a link without our tag is never touched. Addresses follow
+//! the model; the rules that keep networks apart are [`crate::rules`].
+
+use std::net::Ipv4Addr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use orc_base::{Context, Error, Id, Result};
+use tokio::sync::oneshot;
+
+use crate::address::{Mac, shown};
+use crate::driver::{Driver, Place};
+use crate::model::{Endpoint, Network};
+use crate::netns;
+use crate::reaper::Reaper;
+use crate::route::{self, Inside, Link, Routes};
+
+/// `IFNAMSIZ` with the zero at its end.
+const NAME_LIMIT: usize = 15;
+
+/// What a network's bridge is called.
+pub(crate) fn bridge_name(network: &Id) -> String {
+    kernel_name(digits(network))
+}
+
+/// What the host's end of a container's interface on a network is called.
+pub(crate) fn veth_name(container: &Id, network: &Id) -> String {
+    kernel_name(digits(container) ^ digits(network))
+}
+
+fn kernel_name(number: u64) -> String {
+    format!("orc-{number:010x}")
+}
+
+/// The first forty bits of an id.
+fn digits(id: &Id) -> u64 {
+    u64::from_str_radix(&id.as_str()[..10], 16).expect("an id is hexadecimal digits")
+}
+
+/// Refuses a name that the kernel would refuse, and one that is an option or a path to a program.
+pub(crate) fn check_interface_name(name: &str) -> Result<()> {
+    let valid = name.len() <= NAME_LIMIT
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    if valid && !matches!(name, "lo" | "all" | "default") {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "`{}` is not a name for an interface: use up to {NAME_LIMIT} letters, digits, `_`, `.` and `-`",
+        shown(name)
+    )))
+}
+
+/// The driver of bridges in the network namespace it was opened in.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    tag: String,
+    routes: Routes,
+    reaper: Reaper,
+    home: OwnedFd,
+}
+
+impl Bridge {
+    /// `tag` is this daemon's mark on its links.
+    pub(crate) fn open(tag: &str) -> Result<Self> {
+        Ok(Self {
+            tag: tag.to_owned(),
+            routes: Routes::open()?,
+            reaper: Reaper::start()?,
+            home: netns::current()?,
+        })
+    }
+
+    fn alias(&self, id: &Id) -> String {
+        format!("{}:{id}", self.tag)
+    }
+
+    /// The id in an alias of ours.
+    fn owner(&self, link: &Link) -> Option<Id> {
+        let (tag, id) = link.alias.as_deref()?.split_once(':')?;
+        (tag == self.tag).then(|| id.parse().ok())?
+    }
+
+    /// The link of that name when it is the owner's; [`orc_base::Kind::Conflict`] when it is
+    /// somebody else's. A derived name without any alias is ours: it was made just before a crash.
+    fn own_link(&mut self, name: &str, owner: &Id, derived: &str) -> Result<Option<Link>> {
+        let Some(link) = self.routes.link(name)? else {
+            return Ok(None);
+        };
+        let untagged = link.alias.is_none() && name == derived;
+        if untagged || self.owner(&link).as_ref() == Some(owner) {
+            return Ok(Some(link));
+        }
+        Err(Error::conflict(format!(
+            "there is an interface {name} already that does not belong to this network; remove it or choose another name"
+        )))
+    }
+
+    fn create_bridge(&mut self, network: &Network) -> Result<()> {
+        let name = &network.bridge;
+        let mac = Mac::from_address(network.gateway);
+        self.routes.apply(vec![
+            route::create_bridge(name, mac, network.mtu),
+            route::tag(name, &self.alias(&network.id)),
+        ])
+    }
+
+    /// Brings a bridge that is there into the state it should be in.
+    fn set_up_bridge(&mut self, network: &Network) -> Result<()> {
+        let name = &network.bridge;
+        netns::sysctl("net/ipv4/ip_forward", "1")?;
+        quiet_ipv6(name)?;
+        if !network.internal {
+            // Lets answers to this host's 127.0.0.1 come back from a published port; the chain
+            // `wire` of our rules keeps everything else for 127.0.0.0/8 off the wire.
+            netns::sysctl(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
+        }
+        let link = self.routes.existing(name)?;
+        self.routes.apply(vec![
+            route::tag(name, &self.alias(&network.id)),
+            route::add_address(link.index, network.gateway, network.subnet.prefix()),
+            route::set_up(name),
+        ])
+    }
+
+    fn create_veth(
+        &mut self,
+        place: &Place<'_>,
+        bridge: &Link,
+        network: &Network,
+        endpoint: &Endpoint,
+    ) -> Result<()> {
+        let name = &endpoint.veth;
+        let inside = Inside {
+            namespace: place.namespace,
+            name: &endpoint.interface,
+            mac: endpoint.mac,
+        };
+        self.routes.apply(vec![
+            route::create_veth(name, bridge.index, network.mtu, &inside),
+            route::tag(name, &self.alias(place.container)),
+        ])?;
+        quiet_ipv6(name)?;
+        self.routes
+            .apply(vec![route::set_hairpin(name), route::set_up(name)])?;
+        netns::inside(place.namespace, || {
+            set_up_inside(
+                endpoint,
+                place.primary.then_some(endpoint.gateway).flatten(),
+            )
+        })
+    }
+
+    /// Whether the pair is there; its end on the host is brought into the state it should be in.
+    fn adopt(
+        &mut self,
+        place: &Place<'_>,
+        veth: &Link,
+        bridge: &Link,
+        endpoint: &Endpoint,
+    ) -> Result<bool> {
+        if !netns::inside(place.namespace, || is_inside(endpoint)).unwrap_or(false) {
+            return Ok(false);
+        }
+        let name = &endpoint.veth;
+        if veth.master != Some(bridge.index) || !veth.up {
+            self.routes.apply(vec![
+                route::set_master(name, bridge.index),
+                route::set_hairpin(name),
+                route::set_up(name),
+            ])?;
+        }
+        Ok(true)
+    }
+
+    fn delete_now(&mut self, link: &Link) -> Result<()> {
+        self.routes
+            .delete(&[link.index])
+            .context(|| format!("delete interface {}", link.name))
+    }
+}
+
+impl Driver for Bridge {
+    fn create_network(&mut self, network: &Network) -> Result<()> {
+        let derived = bridge_name(&network.id);
+        let found = self.own_link(&network.bridge, &network.id, &derived)?;
+        if found.is_none() {
+            self.create_bridge(network)?;
+        }
+        let result = self.set_up_bridge(network);
+        if result.is_err() && found.is_none() {
+            self.remove_network(network)?;
+        }
+        result
+    }
+
+    fn remove_network(&mut self, network: &Network) -> Result<()> {
+        if let Some(link) = self.routes.link(&network.bridge)?
+            && self.owner(&link).as_ref() == Some(&network.id)
+        {
+            self.reaper.delete(link.index);
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, place: &Place<'_>, network: &Network, endpoint: &Endpoint) -> Result<()> {
+        if netns::same(place.namespace, &self.home)? {
+            return Err(Error::invalid(
+                "a container in the host's own network namespace cannot be put on a network",
+            ));
+        }
+        let bridge = self.routes.existing(&network.bridge)?;
+        let derived = veth_name(place.container, &network.id);
+        if let Some(veth) = self.own_link(&endpoint.veth, place.container, &derived)? {
+            if self.adopt(place, &veth, &bridge, endpoint)? {
+                return Ok(());
+            }
+            // Half made, or the last run's that the reaper has not come to yet.
+            self.delete_now(&veth)?;
+        }
+        let result = self.create_veth(place, &bridge, network, endpoint);
+        if result.is_err() {
+            self.detach(place.container, endpoint)?;
+        }
+        result
+    }
+
+    fn route_by(&mut self, namespace: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<()> {
+        let Some(gateway) = endpoint.gateway else {
+            return Ok(());
+        };
+        netns::inside(namespace, || {
+            let mut routes = Routes::open()?;
+            let link = routes.existing(&endpoint.interface)?;
+            routes.apply(vec![route::add_default_route(link.index, gateway)])
+        })
+    }
+
+    fn detach(&mut self, container: &Id, endpoint: &Endpoint) -> Result<()> {
+        if let Some(link) = self.routes.link(&endpoint.veth)?
+            && self.owner(&link).as_ref() == Some(container)
+        {
+            self.reaper.delete(link.index);
+        }
+        Ok(())
+    }
+
+    fn remove_orphans(&mut self, owners: &dyn Fn(&Id) -> bool) -> Result<()> {
+        for link in self.routes.links()? {
+            if let Some(owner) = self.owner(&link)
+                && !owners(&owner)
+            {
+                self.reaper.delete(link.index);
+            }
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self) -> oneshot::Receiver<()> {
+        self.reaper.settled()
+    }
+}
+
+/// Keeps IPv6 off a link of an IPv4 network, router advertisements first of all.
+fn quiet_ipv6(link: &str) -> Result<()> {
+    netns::sysctl(&format!("net/ipv6/conf/{link}/accept_ra"), "0")?;
+    netns::sysctl(&format!("net/ipv6/conf/{link}/disable_ipv6"), "1")
+}
+
+fn set_up_inside(endpoint: &Endpoint, gateway: Option<Ipv4Addr>) -> Result<()> {
+    quiet_ipv6(&endpoint.interface)?;
+    let mut routes = Routes::open()?;
+    let link = routes.existing(&endpoint.interface)?;
+    let mut requests = vec![
+        route::add_address(link.index, endpoint.address, endpoint.prefix),
+        route::set_up(&endpoint.interface),
+    ];
+    requests.extend(gateway.map(|gateway| route::add_default_route(link.index, gateway)));
+    routes.apply(requests)
+}
+
+fn is_inside(endpoint: &Endpoint) -> Result<bool> {
+    let mut routes = Routes::open()?;
+    let Some(link) = routes.link(&endpoint.interface)? else {
+        return Ok(false);
+    };
+    let wanted = (link.index, endpoint.address, endpoint.prefix);
+    Ok(link.up && routes.addresses()?.contains(&wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_the_kernel_and_differ() {
+        let (container, a, b) = (Id::random(), Id::random(), Id::random());
+        let names = [
+            bridge_name(&a),
+            bridge_name(&b),
+            veth_name(&container, &a),
+            veth_name(&container, &b),
+        ];
+        for (index, name) in names.iter().enumerate() {
+            check_interface_name(name).unwrap();
+            assert!(!names[index + 1..].contains(name));
+        }
+    }
+
+    #[test]
+    fn odd_interface_names_are_refused() {
+        for bad in [
+            "",
+            "lo",
+            "..",
+            "a/b",
+            "a b",
+            "-x",
+            "all",
+            "default",
+            "a\n",
+            "seventeen-letters",
+            "ipvlan;reboot",
+        ] {
+            assert!(check_interface_name(bad).is_err(), "{bad:?}");
+        }
+        check_interface_name("eth0").unwrap();
+    }
+}

@@ -1,0 +1,6 @@
+//! The names of containers: messages, zones, the server of each network, and the way upstream.
+
+pub(crate) mod forward;
+pub(crate) mod message;
+pub(crate) mod server;
+pub(crate) mod zone;

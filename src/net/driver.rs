@@ -1,0 +1,47 @@
+//! The seam between networks as data and networks in the kernel.
+//!
+//! A driver makes what it is told and decides nothing: addresses, names and order are chosen before.
+//! Every method is safe to repeat, finds what is right and leaves it, and never touches what belongs
+//! to somebody else. Removal only begins here; [`Driver::settled`] tells when it is done.
+
+use std::os::fd::BorrowedFd;
+
+use orc_base::{Id, Result};
+use tokio::sync::oneshot;
+
+use crate::model::{Endpoint, Network};
+
+/// A container's end of the work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// Whose endpoint it is.
+    pub(crate) container: &'a Id,
+    /// Its network namespace.
+    pub(crate) namespace: BorrowedFd<'a>,
+    /// Whether the default route goes here.
+    pub(crate) primary: bool,
+}
+
+/// A way to connect containers.
+pub(crate) trait Driver: Send {
+    /// Makes the network on this host.
+    fn create_network(&mut self, network: &Network) -> Result<()>;
+
+    /// Begins to remove the network from this host; nothing may be attached to it.
+    fn remove_network(&mut self, network: &Network) -> Result<()>;
+
+    /// Gives a container its interface on the network, up and with its address.
+    fn attach(&mut self, place: &Place<'_>, network: &Network, endpoint: &Endpoint) -> Result<()>;
+
+    /// Points the default route of a container to an endpoint that it has.
+    fn route_by(&mut self, namespace: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<()>;
+
+    /// Begins to take a container's interface away.
+    fn detach(&mut self, container: &Id, endpoint: &Endpoint) -> Result<()>;
+
+    /// Begins to remove everything of ours that is not among these owners.
+    fn remove_orphans(&mut self, owners: &dyn Fn(&Id) -> bool) -> Result<()>;
+
+    /// Fires when all removals that have begun are done.
+    fn settled(&mut self) -> oneshot::Receiver<()>;
+}

@@ -1,0 +1,595 @@
+//! Hands a ruleset to the kernel in one nftables transaction, by netlink.
+//!
+//! The tables are deleted and made anew in the same transaction: packets see all of the old rules or
+//! all of the new, and a refused ruleset leaves the old. Byte for byte what the `nft` program would
+//! send; the attribute numbers are those of `linux/netfilter/nf_tables.h`.
+
+use orc_base::{Context, Error, Kind, Result};
+use rustix::io::Errno;
+use rustix::net::netlink::NETFILTER;
+
+use crate::address::Subnet;
+use crate::netlink::{self, ACK, CREATE, Message, Request, Socket};
+use crate::ruleset::{
+    Chain, Elements, Family, Field, Frame, HookKind, MapTo, Ruleset, Set, Statement, Table, Type,
+    Value, Verdict,
+};
+
+/// `NFNL_SUBSYS_NFTABLES`, the upper half of a message's type.
+const SUBSYSTEM: u16 = 10 << 8;
+const NEW_TABLE: u16 = SUBSYSTEM;
+const DELETE_TABLE: u16 = SUBSYSTEM | 2;
+const NEW_CHAIN: u16 = SUBSYSTEM | 3;
+const NEW_RULE: u16 = SUBSYSTEM | 6;
+const NEW_SET: u16 = SUBSYSTEM | 9;
+const NEW_ELEMENTS: u16 = SUBSYSTEM | 12;
+const NEW_GENERATION: u16 = SUBSYSTEM | 15;
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+/// Rules are added at the end, `NLM_F_APPEND`.
+const APPEND: u16 = 0x800;
+
+/// `1 << (NFNLGRP_NFTABLES - 1)`: who changes what.
+const GROUP_NFTABLES: u32 = 1 << 6;
+
+/// The first of the sixteen 4-byte registers, `NFT_REG32_00`.
+const REGISTER: u32 = 8;
+/// `NFT_REG_VERDICT`.
+const VERDICT_REGISTER: u32 = 0;
+/// `NFT_DATA_VERDICT`: the type of a map's values that are verdicts.
+const VERDICT_TYPE: u32 = 0xffff_ff00;
+/// Elements in one message: an attribute holds less than 64 KiB.
+const ELEMENTS_PER_MESSAGE: usize = 256;
+/// A datagram's share for each request: the kernel counts its own bookkeeping too.
+const BYTES_PER_REQUEST: usize = 4096;
+/// The most room that is asked for.
+const BYTES_LIMIT: usize = 64 << 20;
+
+/// The rules of the namespace it was opened in.
+#[derive(Debug)]
+pub(crate) struct Nft(Socket);
+
+impl Nft {
+    pub(crate) fn open() -> Result<Self> {
+        Socket::open(Some(NETFILTER), 0).map(Self)
+    }
+
+    /// Its number in the messages that [`Watch`] hears.
+    pub(crate) fn port(&self) -> u32 {
+        self.0.port()
+    }
+
+    /// Replaces both tables of that name by those of `ruleset`. Without the bridge family in this
+    /// kernel, that is [`Kind::Unsupported`] when the ruleset has such a table.
+    pub(crate) fn replace(&mut self, table: &str, ruleset: &Ruleset) -> Result<()> {
+        let with_bridge = ruleset
+            .tables
+            .iter()
+            .any(|table| table.family == Family::Bridge);
+        self.transact(table, ruleset, true)
+            .or_else(|failure| match unsupported(failure.0) {
+                // Nothing of that family can be there: only what is asked for makes it an error.
+                true if !with_bridge => self.transact(table, ruleset, false),
+                _ => Err(failure),
+            })
+            .map_err(|(errno, what)| {
+                let error = Error::from(errno).within(what).within("set firewall rules");
+                match unsupported(errno) {
+                    true => error.with_kind(Kind::Unsupported),
+                    false => error,
+                }
+            })
+    }
+
+    fn transact(
+        &mut self,
+        table: &str,
+        ruleset: &Ruleset,
+        bridge: bool,
+    ) -> Result<(), (Errno, String)> {
+        let requests = requests(table, ruleset, bridge);
+        let room = requests.len().saturating_mul(BYTES_PER_REQUEST);
+        self.0.reserve(room.clamp(1 << 20, BYTES_LIMIT));
+        self.0.transaction(requests)
+    }
+}
+
+fn unsupported(errno: Errno) -> bool {
+    matches!(errno, Errno::AFNOSUPPORT | Errno::OPNOTSUPP)
+}
+
+fn requests(table: &str, ruleset: &Ruleset, bridge: bool) -> Vec<Request> {
+    let mut out = Vec::new();
+    out.push(Request::new("begin", message(BATCH_BEGIN, 0, 0, 10)));
+    let families = [Family::Ip, Family::Bridge];
+    for family in families
+        .into_iter()
+        .filter(|family| bridge || *family == Family::Ip)
+    {
+        // Added first, so that there is something to delete.
+        out.push(table_request(NEW_TABLE, CREATE, family, table));
+        out.push(table_request(DELETE_TABLE, 0, family, table));
+    }
+    for table in &ruleset.tables {
+        add_table(table, &mut out);
+    }
+    out.push(Request::new("end", message(BATCH_END, 0, 0, 10)));
+    // The last request but the end marker is the one that answers.
+    let mut end = out.split_off(out.len() - 2);
+    end[0].add_flags(ACK);
+    out.append(&mut end);
+    out
+}
+
+/// A message with its `nfgenmsg`: family, version and resource.
+fn message(kind: u16, flags: u16, family: u8, resource: u16) -> Message {
+    let [high, low] = resource.to_be_bytes();
+    Message::new(kind, flags).fixed(&[family, 0, high, low])
+}
+
+fn number(family: Family) -> u8 {
+    match family {
+        Family::Ip => 2,
+        Family::Bridge => 7,
+    }
+}
+
+fn table_request(kind: u16, flags: u16, family: Family, table: &str) -> Request {
+    let mut message = message(kind, flags, number(family), 0);
+    message.put_str(1, table);
+    Request::new(format!("table {family} {table}"), message)
+}
+
+fn add_table(table: &Table, out: &mut Vec<Request>) {
+    out.push(table_request(NEW_TABLE, CREATE, table.family, &table.name));
+    // Chains first: maps and rules jump to them. Sets before the rules that look into them.
+    for chain in &table.chains {
+        out.push(chain_request(table, chain));
+    }
+    for (index, set) in table.sets.iter().enumerate() {
+        out.push(set_request(table, set, index as u32 + 1));
+        add_elements(table, set, out);
+    }
+    for chain in &table.chains {
+        for rule in &chain.rules {
+            out.push(rule_request(table, chain, rule));
+        }
+    }
+}
+
+fn chain_request(table: &Table, chain: &Chain) -> Request {
+    let mut message = message(NEW_CHAIN, CREATE, number(table.family), 0);
+    message.put_str(1, &table.name).put_str(3, &chain.name);
+    if let Some(hook) = chain.hook {
+        let kind = match hook.kind {
+            HookKind::Filter => "filter",
+            HookKind::Nat => "nat",
+        };
+        message
+            .nest(4, |nest| {
+                nest.put_be32(1, hook.point as u32)
+                    .put_be32(2, hook.priority.cast_unsigned());
+            })
+            .put_str(7, kind);
+    }
+    Request::new(format!("chain {}", chain.name), message)
+}
+
+fn set_request(table: &Table, set: &Set, id: u32) -> Request {
+    const INTERVAL: u32 = 0x4;
+    const MAP: u32 = 0x8;
+    let interval = match set.elements {
+        Elements::Subnets(_) => INTERVAL,
+        _ => 0,
+    };
+    let map = if set.to.is_some() { MAP } else { 0 };
+    let mut message = message(NEW_SET, CREATE, number(table.family), 0);
+    message
+        .put_str(1, &table.name)
+        .put_str(2, set.name)
+        .put_be32(3, interval | map)
+        .put_be32(4, type_number(&set.key))
+        .put_be32(5, length(&set.key))
+        .put_be32(10, id);
+    match &set.to {
+        None => {}
+        Some(MapTo::Verdict) => {
+            message.put_be32(6, VERDICT_TYPE);
+        }
+        Some(MapTo::Data(types)) => {
+            message
+                .put_be32(6, type_number(types))
+                .put_be32(7, length(types));
+        }
+    }
+    Request::new(format!("set {}", set.name), message)
+}
+
+/// The numbers that `nft` gives its types; a key of several has them in six bits each.
+fn type_number(types: &[Type]) -> u32 {
+    types.iter().fold(0, |number, kind| {
+        let this = match kind {
+            Type::Address => 7,
+            Type::Mac => 9,
+            Type::Protocol => 12,
+            Type::Port => 13,
+            Type::Interface => 41,
+        };
+        number << 6 | this
+    })
+}
+
+/// Parts of a key fill whole registers.
+fn length(types: &[Type]) -> u32 {
+    types.iter().copied().map(registers).sum::<u32>() * 4
+}
+
+fn registers(kind: Type) -> u32 {
+    match kind {
+        Type::Interface => 4,
+        Type::Mac => 2,
+        Type::Address | Type::Protocol | Type::Port => 1,
+    }
+}
+
+fn add_elements(table: &Table, set: &Set, out: &mut Vec<Request>) {
+    let elements = encode(&set.elements);
+    for chunk in elements.chunks(ELEMENTS_PER_MESSAGE) {
+        let mut message = message(NEW_ELEMENTS, CREATE, number(table.family), 0);
+        message
+            .put_str(1, &table.name)
+            .put_str(2, set.name)
+            .nest(3, |list| {
+                for element in chunk {
+                    list.nest(1, |nest| put_element(nest, element));
+                }
+            });
+        out.push(Request::new(format!("elements of {}", set.name), message));
+    }
+}
+
+/// An element as the kernel sees it.
+struct Element<'a> {
+    key: Vec<u8>,
+    ends_interval: bool,
+    value: Option<ElementValue<'a>>,
+}
+
+enum ElementValue<'a> {
+    Data(Vec<u8>),
+    Verdict(&'a Verdict),
+}
+
+fn encode(elements: &Elements) -> Vec<Element<'_>> {
+    let element = |key: &[Value], value| Element {
+        key: bytes(key),
+        ends_interval: false,
+        value,
+    };
+    match elements {
+        Elements::Keys(keys) => keys.iter().map(|key| element(key, None)).collect(),
+        Elements::Subnets(subnets) => intervals(subnets),
+        Elements::Verdicts(pairs) => pairs
+            .iter()
+            .map(|(key, verdict)| element(key, Some(ElementValue::Verdict(verdict))))
+            .collect(),
+        Elements::Data(pairs) => pairs
+            .iter()
+            .map(|(key, value)| element(key, Some(ElementValue::Data(bytes(value)))))
+            .collect(),
+    }
+}
+
+/// Each subnet is where it begins and where it has ended; the last address of all has no end.
+fn intervals(subnets: &[Subnet]) -> Vec<Element<'static>> {
+    let at = |key: u32, ends_interval| Element {
+        key: key.to_be_bytes().to_vec(),
+        ends_interval,
+        value: None,
+    };
+    let mut out = Vec::new();
+    for subnet in subnets {
+        out.push(at(subnet.address().to_bits(), false));
+        if let Some(end) = subnet.broadcast().to_bits().checked_add(1) {
+            out.push(at(end, true));
+        }
+    }
+    out
+}
+
+fn put_element(nest: &mut Message, element: &Element<'_>) {
+    nest.nest(1, |key| {
+        key.put(1, &element.key);
+    });
+    match &element.value {
+        None => {}
+        Some(ElementValue::Data(value)) => {
+            nest.nest(2, |data| {
+                data.put(1, value);
+            });
+        }
+        Some(ElementValue::Verdict(verdict)) => {
+            nest.nest(2, |data| put_verdict(data, verdict));
+        }
+    }
+    if element.ends_interval {
+        nest.put_be32(3, 1);
+    }
+}
+
+fn put_verdict(data: &mut Message, verdict: &Verdict) {
+    let (code, chain) = match verdict {
+        Verdict::Drop => (0_i32, None),
+        Verdict::Accept => (1, None),
+        Verdict::Jump(chain) => (-3, Some(chain)),
+        Verdict::Goto(chain) => (-4, Some(chain)),
+    };
+    data.nest(2, |verdict| {
+        verdict.put_be32(1, code.cast_unsigned());
+        if let Some(chain) = chain {
+            verdict.put_str(2, chain);
+        }
+    });
+}
+
+fn bytes(values: &[Value]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for value in values {
+        match value {
+            Value::Interface(name) => out.extend_from_slice(&interface(name)),
+            Value::Address(address) => out.extend_from_slice(&address.octets()),
+            Value::Mac(mac) => out.extend_from_slice(&mac.octets()),
+            Value::Protocol(protocol) => out.push(protocol.number()),
+            Value::Port(port) => out.extend_from_slice(&port.to_be_bytes()),
+        }
+        out.resize(out.len().next_multiple_of(4), 0);
+    }
+    out
+}
+
+/// `IFNAMSIZ` bytes, filled with zeros.
+fn interface(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes[..15].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    bytes
+}
+
+fn rule_request(table: &Table, chain: &Chain, rule: &[Statement]) -> Request {
+    let mut message = message(NEW_RULE, CREATE | APPEND, number(table.family), 0);
+    message
+        .put_str(1, &table.name)
+        .put_str(2, &chain.name)
+        .nest(4, |list| {
+            for statement in rule {
+                put_statement(list, statement);
+            }
+        });
+    Request::new(format!("rule in chain {}", chain.name), message)
+}
+
+fn put_statement(list: &mut Message, statement: &Statement) {
+    match statement {
+        Statement::In(fields, set) => {
+            load(list, fields);
+            lookup(list, set, None);
+        }
+        Statement::NotFrom(name) => {
+            load(list, &[Field::InInterface]);
+            compare(list, NOT_EQUAL, &interface(name));
+        }
+        Statement::Within(field, subnet) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(subnet.prefix()));
+            load(list, &[*field]);
+            and(list, &mask.unwrap_or(0).to_be_bytes());
+            compare(list, EQUAL, &subnet.address().octets());
+        }
+        Statement::Carries(frame) => {
+            let protocol: u16 = match frame {
+                Frame::Ip => 0x0800,
+                Frame::Arp => 0x0806,
+            };
+            meta(list, 1, REGISTER, Type::Protocol);
+            compare(list, EQUAL, &protocol.to_be_bytes());
+        }
+        Statement::LocalDestination => {
+            const ADDRESS_TYPE: u32 = 3;
+            const OF_DESTINATION: u32 = 2;
+            const LOCAL: u32 = 2;
+            expression(list, "fib", |data| {
+                data.put_be32(1, REGISTER)
+                    .put_be32(2, ADDRESS_TYPE)
+                    .put_be32(3, OF_DESTINATION);
+            });
+            compare(list, EQUAL, &LOCAL.to_ne_bytes());
+        }
+        Statement::Established => connection(list, 0, ESTABLISHED | RELATED),
+        Statement::Redirected => connection(list, 2, DESTINATION_NAT),
+        Statement::Redirect(fields, map) => {
+            load(list, fields);
+            lookup(list, map, Some(REGISTER));
+            expression(list, "nat", |data| {
+                data.put_be32(1, 1)
+                    .put_be32(2, u32::from(number(Family::Ip)))
+                    .put_be32(3, REGISTER)
+                    .put_be32(5, REGISTER + registers(Type::Address));
+            });
+        }
+        Statement::Choose(fields, map) => {
+            load(list, fields);
+            lookup(list, map, Some(VERDICT_REGISTER));
+        }
+        Statement::Masquerade => expression(list, "masq", |_| {}),
+        Statement::Do(verdict) => expression(list, "immediate", |data| {
+            data.put_be32(1, VERDICT_REGISTER)
+                .nest(2, |value| put_verdict(value, verdict));
+        }),
+    }
+}
+
+/// Bits of `ct state` and `ct status`.
+const ESTABLISHED: u32 = 1 << 1;
+const RELATED: u32 = 1 << 2;
+const DESTINATION_NAT: u32 = 1 << 5;
+
+/// Operators of `cmp`.
+const EQUAL: u32 = 0;
+const NOT_EQUAL: u32 = 1;
+
+fn expression(list: &mut Message, name: &str, content: impl FnOnce(&mut Message)) {
+    list.nest(1, |expression| {
+        expression.put_str(1, name).nest(2, content);
+    });
+}
+
+/// Puts the fields side by side into registers, each at the start of a 4-byte one.
+fn load(list: &mut Message, fields: &[Field]) {
+    const LINK: u32 = 0;
+    const NETWORK: u32 = 1;
+    const TRANSPORT: u32 = 2;
+    let mut register = REGISTER;
+    for field in fields {
+        let kind = match field {
+            Field::InInterface => meta(list, 6, register, Type::Interface),
+            Field::OutInterface => meta(list, 7, register, Type::Interface),
+            Field::Protocol => meta(list, 16, register, Type::Protocol),
+            Field::Source => payload(list, (NETWORK, 12, 4), register, Type::Address),
+            Field::Destination => payload(list, (NETWORK, 16, 4), register, Type::Address),
+            Field::DestinationPort => payload(list, (TRANSPORT, 2, 2), register, Type::Port),
+            Field::SourceMac => payload(list, (LINK, 6, 6), register, Type::Mac),
+            Field::ArpSourceMac => payload(list, (NETWORK, 8, 6), register, Type::Mac),
+            Field::ArpSource => payload(list, (NETWORK, 14, 4), register, Type::Address),
+        };
+        register += registers(kind);
+    }
+}
+
+fn meta(list: &mut Message, key: u32, register: u32, kind: Type) -> Type {
+    expression(list, "meta", |data| {
+        data.put_be32(1, register).put_be32(2, key);
+    });
+    kind
+}
+
+/// Loads (header, offset, length).
+fn payload(list: &mut Message, part: (u32, u32, u32), register: u32, kind: Type) -> Type {
+    expression(list, "payload", |data| {
+        data.put_be32(1, register)
+            .put_be32(2, part.0)
+            .put_be32(3, part.1)
+            .put_be32(4, part.2);
+    });
+    kind
+}
+
+fn lookup(list: &mut Message, set: &str, into: Option<u32>) {
+    expression(list, "lookup", |data| {
+        data.put_str(1, set).put_be32(2, REGISTER);
+        if let Some(register) = into {
+            data.put_be32(3, register);
+        }
+    });
+}
+
+fn compare(list: &mut Message, operator: u32, value: &[u8]) {
+    expression(list, "cmp", |data| {
+        data.put_be32(1, REGISTER)
+            .put_be32(2, operator)
+            .nest(3, |nest| {
+                nest.put(1, value);
+            });
+    });
+}
+
+fn and(list: &mut Message, mask: &[u8; 4]) {
+    expression(list, "bitwise", |data| {
+        data.put_be32(1, REGISTER)
+            .put_be32(2, REGISTER)
+            .put_be32(3, 4)
+            .nest(4, |nest| {
+                nest.put(1, mask);
+            })
+            .nest(5, |nest| {
+                nest.put(1, &[0; 4]);
+            });
+    });
+}
+
+fn connection(list: &mut Message, key: u32, bits: u32) {
+    expression(list, "ct", |data| {
+        data.put_be32(1, REGISTER).put_be32(2, key);
+    });
+    and(list, &bits.to_ne_bytes());
+    compare(list, NOT_EQUAL, &[0; 4]);
+}
+
+/// Hears of every change to the rules of its namespace.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// Netlink sockets carry datagrams, and tokio's type for these asks no more of a descriptor
+    /// than to wait and to receive.
+    socket: tokio::net::UdpSocket,
+    buffer: Vec<u8>,
+}
+
+/// What [`Watch`] heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing that concerns us.
+    Nothing,
+    /// Somebody else changed one of our tables.
+    Touched,
+    /// There was more than could be heard.
+    Overrun,
+}
+
+impl Watch {
+    /// Must be called within a runtime.
+    pub(crate) fn open() -> Result<Self> {
+        let socket = Socket::open(Some(NETFILTER), GROUP_NFTABLES)?;
+        socket.reserve(4 << 20);
+        let socket = std::net::UdpSocket::from(socket.into_fd());
+        let open = || -> std::io::Result<_> {
+            socket.set_nonblocking(true)?;
+            tokio::net::UdpSocket::from_std(socket)
+        };
+        Ok(Self {
+            socket: open().context(|| "listen for changes of firewall rules")?,
+            buffer: vec![0; netlink::RECEIVE],
+        })
+    }
+
+    /// Waits for changes and reads all that there is. What the socket `own` did is ours.
+    pub(crate) async fn hear(&mut self, table: &str, own: u32) -> Result<Heard> {
+        self.socket.readable().await?;
+        let mut heard = Heard::Nothing;
+        loop {
+            match self.socket.try_recv(&mut self.buffer) {
+                Ok(length) => {
+                    let touched = netlink::messages(&self.buffer[..length])
+                        .any(|message| message.port != own && concerns(&message, table));
+                    if touched && heard == Heard::Nothing {
+                        heard = Heard::Touched;
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(heard),
+                Err(error) => match Errno::from_io_error(&error) {
+                    Some(Errno::NOBUFS) => heard = Heard::Overrun,
+                    _ => return Err(error.into()),
+                },
+            }
+        }
+    }
+}
+
+/// All messages about tables, chains, sets and rules have the table's name as attribute 1.
+fn concerns(message: &netlink::Received<'_>, table: &str) -> bool {
+    message.kind & 0xff00 == SUBSYSTEM
+        && message.kind != NEW_GENERATION
+        && message
+            .payload
+            .get(4..)
+            .and_then(|attributes| netlink::attribute(attributes, 1))
+            .is_some_and(|name| netlink::text(name) == table)
+}

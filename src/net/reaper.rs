@@ -1,0 +1,67 @@
+//! Deletes links beside everything else.
+//!
+//! The kernel waits for other processors to forget a link, about 25 ms, however many go at once.
+//! So whoever wants links gone only says so; one thread deletes all that have come up meanwhile.
+//! Links are told by number, which is not used again: one that was made anew under the same name is
+//! safe.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use orc_base::{Context, Result};
+use tokio::sync::oneshot;
+
+use crate::route::Routes;
+
+/// The end that links are given to.
+#[derive(Debug)]
+pub(crate) struct Reaper(Sender<Job>);
+
+#[derive(Debug)]
+enum Job {
+    Delete(u32),
+    Settle(oneshot::Sender<()>),
+}
+
+impl Reaper {
+    /// Starts the thread, in the network namespace of the caller; it ends with the returned value.
+    pub(crate) fn start() -> Result<Self> {
+        let routes = Routes::open()?;
+        let (sender, jobs) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("orc-net-reaper".into())
+            .spawn(move || run(routes, &jobs))
+            .context(|| "start a thread")?;
+        Ok(Self(sender))
+    }
+
+    /// Deletes the link of that number soon.
+    pub(crate) fn delete(&self, link: u32) {
+        // The thread only ends when this is dropped.
+        let _ = self.0.send(Job::Delete(link));
+    }
+
+    /// Fires when all links given before are gone.
+    pub(crate) fn settled(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.0.send(Job::Settle(sender));
+        receiver
+    }
+}
+
+fn run(mut routes: Routes, jobs: &Receiver<Job>) {
+    while let Ok(first) = jobs.recv() {
+        let (mut links, mut waiting) = (Vec::new(), Vec::new());
+        for job in std::iter::once(first).chain(jobs.try_iter()) {
+            match job {
+                Job::Delete(link) => links.push(link),
+                Job::Settle(done) => waiting.push(done),
+            }
+        }
+        if let Err(error) = routes.delete(&links) {
+            tracing::warn!(%error, "interfaces of containers that are gone stay behind");
+        }
+        for done in waiting {
+            let _ = done.send(());
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Links, addresses and routes of one network namespace, by rtnetlink (rtnetlink(7)).
+//!
+//! Knows the kernel's objects, not ours: who owns a link is told by its alias and judged elsewhere.
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use orc_base::{Context, Error, Result};
+use rustix::io::Errno;
+
+use crate::address::{Mac, Subnet};
+use crate::netlink::{self, CREATE_NEW, CREATE_OR_REPLACE, Message, Request, Socket};
+
+/// Types of messages.
+const NEW_LINK: u16 = 16;
+const DELETE_LINK: u16 = 17;
+const GET_LINK: u16 = 18;
+const NEW_ADDRESS: u16 = 20;
+const GET_ADDRESS: u16 = 22;
+const NEW_ROUTE: u16 = 24;
+const GET_ROUTE: u16 = 26;
+
+/// Attributes of links, `IFLA_*`.
+mod link {
+    pub(super) const ADDRESS: u16 = 1;
+    pub(super) const IFNAME: u16 = 3;
+    pub(super) const MTU: u16 = 4;
+    pub(super) const MASTER: u16 = 10;
+    pub(super) const LINKINFO: u16 = 18;
+    pub(super) const IFALIAS: u16 = 20;
+    pub(super) const GROUP: u16 = 27;
+    pub(super) const NET_NS_FD: u16 = 28;
+    pub(super) const INFO_KIND: u16 = 1;
+    pub(super) const INFO_DATA: u16 = 2;
+    pub(super) const INFO_SLAVE_KIND: u16 = 4;
+    pub(super) const INFO_SLAVE_DATA: u16 = 5;
+    /// `IFLA_BRPORT_MODE`: a frame may leave by the port it came in.
+    pub(super) const PORT_HAIRPIN: u16 = 4;
+    /// `VETH_INFO_PEER`.
+    pub(super) const VETH_PEER: u16 = 1;
+    /// `IFF_UP`.
+    pub(super) const UP: u32 = 1;
+}
+
+/// Attributes of addresses, `IFA_*`, and routes, `RTA_*`.
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+
+const AF_INET: u8 = 2;
+/// The main routing table, `RT_TABLE_MAIN`.
+const MAIN_TABLE: u8 = 254;
+
+/// A link as the kernel lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) up: bool,
+    /// The bridge it is a port of.
+    pub(crate) master: Option<u32>,
+    /// Who it belongs to.
+    pub(crate) alias: Option<String>,
+    /// `bridge`, `veth` and so on; none for real hardware.
+    pub(crate) kind: Option<String>,
+}
+
+/// One end of a veth pair inside a namespace that is not ours.
+#[derive(Debug)]
+pub(crate) struct Inside<'a> {
+    pub(crate) namespace: BorrowedFd<'a>,
+    pub(crate) name: &'a str,
+    pub(crate) mac: Mac,
+}
+
+/// A route of the main table to a subnet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RouteTo {
+    pub(crate) subnet: Subnet,
+    pub(crate) link: u32,
+    /// Its hosts are on the wire, not behind a router.
+    pub(crate) on_link: bool,
+}
+
+/// The links, addresses and routes of the namespace it was opened in.
+#[derive(Debug)]
+pub(crate) struct Routes(Socket);
+
+impl Routes {
+    pub(crate) fn open() -> Result<Self> {
+        Socket::open(None, 0).map(Self)
+    }
+
+    /// Carries out all requests in order; returns the first failure after trying all.
+    pub(crate) fn apply(&mut self, requests: Vec<Request>) -> Result<()> {
+        self.0.apply(requests)
+    }
+
+    /// Deletes links by their numbers, all at once: one costs about 25 ms, forty cost 30. Those
+    /// that are gone are fine.
+    pub(crate) fn delete(&mut self, links: &[u32]) -> Result<()> {
+        // A number that nobody uses: groups are small numbers that administrators choose.
+        let group = u32::from_ne_bytes(orc_base::id::random_bytes()) | 1 << 30;
+        let grouping = links.iter().map(|index| set_group(*index, group)).collect();
+        let mut any = false;
+        for outcome in self.0.apply_each(grouping)? {
+            match outcome {
+                Ok(()) => any = true,
+                Err(Errno::NODEV) => {}
+                Err(errno) => return Err(errno).context(|| "delete interfaces"),
+            }
+        }
+        match any {
+            true => match self.0.apply_each(vec![delete_group(group)])?.pop() {
+                None | Some(Ok(()) | Err(Errno::NODEV)) => Ok(()),
+                Some(Err(errno)) => Err(errno).context(|| "delete interfaces"),
+            },
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn links(&mut self) -> Result<Vec<Link>> {
+        let items = self.0.dump(GET_LINK, &link_header(0, 0))?;
+        Ok(items.iter().filter_map(|item| parse_link(item)).collect())
+    }
+
+    pub(crate) fn link(&mut self, name: &str) -> Result<Option<Link>> {
+        let mut message = Message::new(GET_LINK, 0).fixed(&link_header(0, 0));
+        message.put_str(link::IFNAME, name);
+        let answer = self
+            .0
+            .get(message)
+            .context(|| format!("look for interface {name}"))?;
+        Ok(answer.as_deref().and_then(parse_link))
+    }
+
+    /// The link of that name, which must be there.
+    pub(crate) fn existing(&mut self, name: &str) -> Result<Link> {
+        self.link(name)?
+            .ok_or_else(|| Error::not_found(format!("there is no interface {name}")))
+    }
+
+    /// All IPv4 addresses: the link that has it, and the subnet on that link.
+    pub(crate) fn addresses(&mut self) -> Result<Vec<(u32, Ipv4Addr, u8)>> {
+        let items = self.0.dump(GET_ADDRESS, &[AF_INET, 0, 0, 0, 0, 0, 0, 0])?;
+        Ok(items
+            .iter()
+            .filter_map(|item| parse_address(item))
+            .collect())
+    }
+
+    /// The IPv4 routes of the main table, without the default route.
+    pub(crate) fn routes(&mut self) -> Result<Vec<RouteTo>> {
+        let mut fixed = [0; 12];
+        fixed[0] = AF_INET;
+        let items = self.0.dump(GET_ROUTE, &fixed)?;
+        Ok(items.iter().filter_map(|item| parse_route(item)).collect())
+    }
+}
+
+/// `struct ifinfomsg`: the fields beside these two are zero.
+fn link_header(index: u32, flags: u32) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[4..8].copy_from_slice(&index.to_ne_bytes());
+    bytes[8..12].copy_from_slice(&flags.to_ne_bytes());
+    bytes[12..16].copy_from_slice(&flags.to_ne_bytes());
+    bytes
+}
+
+/// Makes a bridge, down. Its hardware address is fixed, or it would change with its ports and the
+/// containers would go on sending to the old one.
+pub(crate) fn create_bridge(name: &str, mac: Mac, mtu: u32) -> Request {
+    let mut message = Message::new(NEW_LINK, CREATE_NEW).fixed(&link_header(0, 0));
+    message
+        .put_str(link::IFNAME, name)
+        .put_u32(link::MTU, mtu)
+        .put(link::ADDRESS, &mac.octets())
+        .nest(link::LINKINFO, |info| {
+            info.put_str(link::INFO_KIND, "bridge");
+        });
+    Request::new(format!("create bridge {name}"), message)
+}
+
+/// Makes a veth pair, down: this end in the bridge, the other one inside its namespace. To be born
+/// there takes 0.3 ms; to be moved there, 20. (The kernel refuses to set the inner end up before
+/// the outer one is there.)
+pub(crate) fn create_veth(name: &str, bridge: u32, mtu: u32, inside: &Inside<'_>) -> Request {
+    let mut message = Message::new(NEW_LINK, CREATE_NEW).fixed(&link_header(0, 0));
+    message
+        .put_str(link::IFNAME, name)
+        .put_u32(link::MTU, mtu)
+        .put_u32(link::MASTER, bridge)
+        .nest(link::LINKINFO, |info| {
+            info.put_str(link::INFO_KIND, "veth")
+                .nest(link::INFO_DATA, |data| {
+                    data.nest(link::VETH_PEER, |peer| {
+                        peer.raw(&link_header(0, 0));
+                        peer.put_str(link::IFNAME, inside.name)
+                            .put_u32(link::MTU, mtu)
+                            .put(link::ADDRESS, &inside.mac.octets())
+                            .put_u32(
+                                link::NET_NS_FD,
+                                inside.namespace.as_raw_fd().cast_unsigned(),
+                            );
+                    });
+                });
+        });
+    Request::new(format!("create interface {name}"), message)
+}
+
+/// Says whose link it is. The kernel takes no alias when a link is made.
+pub(crate) fn tag(name: &str, owner: &str) -> Request {
+    let mut message = Message::new(NEW_LINK, 0).fixed(&link_header(0, 0));
+    message
+        .put_str(link::IFNAME, name)
+        .put(link::IFALIAS, owner.as_bytes());
+    Request::new(format!("tag interface {name}"), message)
+}
+
+/// Lets a container reach itself by a published port: with br_netfilter the answer leaves by the
+/// port the question came in.
+pub(crate) fn set_hairpin(name: &str) -> Request {
+    let mut message = Message::new(NEW_LINK, 0).fixed(&link_header(0, 0));
+    message
+        .put_str(link::IFNAME, name)
+        .nest(link::LINKINFO, |info| {
+            info.put_str(link::INFO_SLAVE_KIND, "bridge")
+                .nest(link::INFO_SLAVE_DATA, |data| {
+                    data.put(link::PORT_HAIRPIN, &[1]);
+                });
+        });
+    Request::new(format!("let interface {name} answer itself"), message)
+}
+
+/// Makes `name` a port of a bridge.
+pub(crate) fn set_master(name: &str, bridge: u32) -> Request {
+    let mut message = Message::new(NEW_LINK, 0).fixed(&link_header(0, 0));
+    message
+        .put_str(link::IFNAME, name)
+        .put_u32(link::MASTER, bridge);
+    Request::new(format!("put interface {name} into its bridge"), message)
+}
+
+pub(crate) fn set_up(name: &str) -> Request {
+    let mut message = Message::new(NEW_LINK, 0).fixed(&link_header(0, link::UP));
+    message.put_str(link::IFNAME, name);
+    Request::new(format!("set interface {name} up"), message)
+}
+
+/// Puts a link into a group, by which many are deleted at once.
+fn set_group(index: u32, group: u32) -> Request {
+    let mut message = Message::new(NEW_LINK, 0).fixed(&link_header(index, 0));
+    message.put_u32(link::GROUP, group);
+    Request::new(format!("group interface {index}"), message)
+}
+
+/// Deletes all links of a group.
+fn delete_group(group: u32) -> Request {
+    let mut message = Message::new(DELETE_LINK, 0).fixed(&link_header(0, 0));
+    message.put_u32(link::GROUP, group);
+    Request::new("delete interfaces", message)
+}
+
+/// Gives a link an address and the route to its subnet; fine when it has it already.
+pub(crate) fn add_address(index: u32, address: Ipv4Addr, prefix: u8) -> Request {
+    let [a, b, c, d] = index.to_ne_bytes();
+    let mut message =
+        Message::new(NEW_ADDRESS, CREATE_OR_REPLACE).fixed(&[AF_INET, prefix, 0, 0, a, b, c, d]);
+    message
+        .put(IFA_LOCAL, &address.octets())
+        .put(IFA_ADDRESS, &address.octets());
+    if let Ok(subnet) = Subnet::of(address, prefix)
+        && prefix < 31
+    {
+        message.put(IFA_BROADCAST, &subnet.broadcast().octets());
+    }
+    Request::new(format!("add address {address}/{prefix}"), message)
+}
+
+/// Sends everything without a better route by `gateway`, and by no other.
+pub(crate) fn add_default_route(index: u32, gateway: Ipv4Addr) -> Request {
+    // rtmsg: family, prefix lengths, TOS, table, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST.
+    let fixed = [AF_INET, 0, 0, 0, MAIN_TABLE, 3, 0, 1, 0, 0, 0, 0];
+    let mut message = Message::new(NEW_ROUTE, CREATE_OR_REPLACE).fixed(&fixed);
+    message
+        .put(RTA_GATEWAY, &gateway.octets())
+        .put_u32(RTA_OIF, index);
+    Request::new(format!("add default route by {gateway}"), message)
+}
+
+/// Takes an address away.
+#[cfg(test)]
+pub(crate) fn delete_address(index: u32, address: Ipv4Addr, prefix: u8) -> Request {
+    let [a, b, c, d] = index.to_ne_bytes();
+    let mut message = Message::new(21, 0).fixed(&[AF_INET, prefix, 0, 0, a, b, c, d]);
+    message.put(IFA_LOCAL, &address.octets());
+    Request::new(format!("delete address {address}/{prefix}"), message)
+}
+
+/// Gives a link another hardware address.
+#[cfg(test)]
+pub(crate) fn set_mac(name: &str, mac: Mac) -> Request {
+    let mut message = Message::new(NEW_LINK, 0).fixed(&link_header(0, 0));
+    message
+        .put_str(link::IFNAME, name)
+        .put(link::ADDRESS, &mac.octets());
+    Request::new(format!("change interface {name}"), message)
+}
+
+fn parse_link(bytes: &[u8]) -> Option<Link> {
+    let mut found = Link {
+        index: netlink::u32_at(bytes, 4)?,
+        up: netlink::u32_at(bytes, 8)? & link::UP != 0,
+        ..Link::default()
+    };
+    for (kind, value) in netlink::attributes(bytes.get(16..)?) {
+        match kind {
+            link::IFNAME => found.name = netlink::text(value),
+            link::IFALIAS => found.alias = Some(netlink::text(value)),
+            link::MASTER => found.master = netlink::u32_at(value, 0),
+            link::LINKINFO => {
+                found.kind = netlink::attribute(value, link::INFO_KIND).map(netlink::text);
+            }
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+fn parse_address(bytes: &[u8]) -> Option<(u32, Ipv4Addr, u8)> {
+    let index = netlink::u32_at(bytes, 4)?;
+    let attributes = bytes.get(8..)?;
+    let local = netlink::attribute(attributes, IFA_LOCAL)
+        .or_else(|| netlink::attribute(attributes, IFA_ADDRESS))?;
+    Some((index, address(local)?, *bytes.get(1)?))
+}
+
+fn parse_route(bytes: &[u8]) -> Option<RouteTo> {
+    let (prefix, table) = (*bytes.get(1)?, *bytes.get(4)?);
+    let attributes = bytes.get(12..)?;
+    if table != MAIN_TABLE || prefix == 0 {
+        return None;
+    }
+    let to = address(netlink::attribute(attributes, RTA_DST)?)?;
+    let link = netlink::attribute(attributes, RTA_OIF)
+        .and_then(|value| netlink::u32_at(value, 0))
+        .unwrap_or(0);
+    Some(RouteTo {
+        subnet: Subnet::of(to, prefix).ok()?,
+        link,
+        on_link: netlink::attribute(attributes, RTA_GATEWAY).is_none(),
+    })
+}
+
+fn address(value: &[u8]) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sees_loopback() {
+        let mut routes = Routes::open().unwrap();
+        let lo = routes.existing("lo").unwrap();
+        assert_eq!((lo.index, lo.kind), (1, None));
+        assert!(routes.links().unwrap().iter().any(|link| link.name == "lo"));
+        assert!(routes.link("orc-no-such").unwrap().is_none());
+        routes.routes().unwrap();
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
+            let _ = (parse_link(&bytes), parse_address(&bytes), parse_route(&bytes));
+        }
+    }
+}

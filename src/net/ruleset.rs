@@ -1,0 +1,346 @@
+//! An nftables ruleset as a value: tables, sets, maps, chains and rules.
+//!
+//! Only the parts of the language that [`crate::rules`] speaks. `Display` writes it in nft's own
+//! syntax and in stable order, so a diff of two texts is a diff of intent; [`crate::nft`] writes the
+//! same value as netlink messages.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use crate::address::{Mac, Subnet};
+use crate::model::Protocol;
+
+/// Everything that is replaced in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Ruleset {
+    pub(crate) tables: Vec<Table>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) family: Family,
+    pub(crate) name: String,
+    pub(crate) sets: Vec<Set>,
+    pub(crate) chains: Vec<Chain>,
+}
+
+/// What kind of packets a table sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// IPv4 packets on their way through the host.
+    Ip,
+    /// Frames on their way through a bridge.
+    Bridge,
+}
+
+/// A set of keys, or a map when it has a [`MapTo`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Set {
+    pub(crate) name: &'static str,
+    pub(crate) key: Vec<Type>,
+    pub(crate) to: Option<MapTo>,
+    pub(crate) elements: Elements,
+}
+
+/// What a map's values are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MapTo {
+    Verdict,
+    Data(Vec<Type>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Elements {
+    Keys(Vec<Vec<Value>>),
+    Subnets(Vec<Subnet>),
+    Verdicts(Vec<(Vec<Value>, Verdict)>),
+    Data(Vec<(Vec<Value>, Vec<Value>)>),
+}
+
+/// The types of keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    Interface,
+    Address,
+    Mac,
+    Protocol,
+    Port,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Value {
+    Interface(String),
+    Address(Ipv4Addr),
+    Mac(Mac),
+    Protocol(Protocol),
+    Port(u16),
+}
+
+/// A list of rules; with a hook, one that the kernel starts with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) name: String,
+    pub(crate) hook: Option<Hook>,
+    pub(crate) rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hook {
+    pub(crate) kind: HookKind,
+    pub(crate) point: HookPoint,
+    pub(crate) priority: i32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HookKind {
+    Filter,
+    Nat,
+}
+
+/// Where the kernel looks; the numbers are `NF_INET_*` and `NF_BR_*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HookPoint {
+    Prerouting = 0,
+    Input = 1,
+    Forward = 2,
+    Output = 3,
+    Postrouting = 4,
+}
+
+/// Conditions and what to do when all hold.
+pub(crate) type Rule = Vec<Statement>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Statement {
+    /// The key made of these fields is in the set.
+    In(Vec<Field>, &'static str),
+    /// It came in by another interface.
+    NotFrom(&'static str),
+    /// An address field is in the subnet.
+    Within(Field, Subnet),
+    /// The frame carries this.
+    Carries(Frame),
+    /// The destination is an address of this host.
+    LocalDestination,
+    /// It belongs to a connection that was let through.
+    Established,
+    /// Its destination was rewritten.
+    Redirected,
+    /// Rewrite the destination to what the map has for the key, if it has.
+    Redirect(Vec<Field>, &'static str),
+    /// Do what the map has for the key, if it has.
+    Choose(Vec<Field>, &'static str),
+    /// Rewrite the source to the address of the interface it leaves by.
+    Masquerade,
+    Do(Verdict),
+}
+
+/// Parts of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    InInterface,
+    OutInterface,
+    Source,
+    Destination,
+    Protocol,
+    DestinationPort,
+    SourceMac,
+    ArpSourceMac,
+    ArpSource,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frame {
+    Ip,
+    Arp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Accept,
+    Drop,
+    Jump(String),
+    Goto(String),
+}
+
+impl fmt::Display for Ruleset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tables.iter().try_for_each(|table| table.fmt(f))
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "table {} {} {{", self.family, self.name)?;
+        for set in &self.sets {
+            set.fmt(f)?;
+        }
+        for chain in &self.chains {
+            chain.fmt(f)?;
+        }
+        writeln!(f, "}}")
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ip => "ip",
+            Self::Bridge => "bridge",
+        })
+    }
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.to.is_some() { "map" } else { "set" };
+        writeln!(f, "\t{word} {} {{", self.name)?;
+        write!(f, "\t\ttype {}", joined(&self.key, " . "))?;
+        match &self.to {
+            None => writeln!(f)?,
+            Some(MapTo::Verdict) => writeln!(f, " : verdict")?,
+            Some(MapTo::Data(types)) => writeln!(f, " : {}", joined(types, " . "))?,
+        }
+        if let Elements::Subnets(_) = self.elements {
+            writeln!(f, "\t\tflags interval")?;
+        }
+        let elements = self.elements.texts();
+        if !elements.is_empty() {
+            writeln!(
+                f,
+                "\t\telements = {{ {} }}",
+                elements.join(",\n\t\t\t     ")
+            )?;
+        }
+        writeln!(f, "\t}}\n")
+    }
+}
+
+impl Elements {
+    fn texts(&self) -> Vec<String> {
+        let key = |key: &Vec<Value>| joined(key, " . ");
+        match self {
+            Self::Keys(keys) => keys.iter().map(key).collect(),
+            Self::Subnets(subnets) => subnets.iter().map(Subnet::to_string).collect(),
+            Self::Verdicts(pairs) => pairs
+                .iter()
+                .map(|(from, to)| format!("{} : {to}", key(from)))
+                .collect(),
+            Self::Data(pairs) => pairs
+                .iter()
+                .map(|(from, to)| format!("{} : {}", key(from), key(to)))
+                .collect(),
+        }
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\tchain {} {{", self.name)?;
+        if let Some(hook) = self.hook {
+            writeln!(f, "\t\t{hook}")?;
+        }
+        for rule in &self.rules {
+            writeln!(f, "\t\t{}", joined(rule, " "))?;
+        }
+        writeln!(f, "\t}}\n")
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            HookKind::Filter => "filter",
+            HookKind::Nat => "nat",
+        };
+        let point = match self.point {
+            HookPoint::Prerouting => "prerouting",
+            HookPoint::Input => "input",
+            HookPoint::Forward => "forward",
+            HookPoint::Output => "output",
+            HookPoint::Postrouting => "postrouting",
+        };
+        let priority = self.priority;
+        write!(
+            f,
+            "type {kind} hook {point} priority {priority}; policy accept;"
+        )
+    }
+}
+
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::In(fields, set) => write!(f, "{} @{set}", joined(fields, " . ")),
+            Self::NotFrom(interface) => write!(f, "iifname != \"{interface}\""),
+            Self::Within(field, subnet) => write!(f, "{field} {subnet}"),
+            Self::Carries(Frame::Ip) => f.write_str("meta protocol ip"),
+            Self::Carries(Frame::Arp) => f.write_str("meta protocol arp"),
+            Self::LocalDestination => f.write_str("fib daddr type local"),
+            Self::Established => f.write_str("ct state established,related"),
+            Self::Redirected => f.write_str("ct status dnat"),
+            Self::Redirect(fields, map) => {
+                write!(f, "dnat ip to {} map @{map}", joined(fields, " . "))
+            }
+            Self::Choose(fields, map) => write!(f, "{} vmap @{map}", joined(fields, " . ")),
+            Self::Masquerade => f.write_str("masquerade"),
+            Self::Do(verdict) => verdict.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InInterface => "iifname",
+            Self::OutInterface => "oifname",
+            Self::Source => "ip saddr",
+            Self::Destination => "ip daddr",
+            Self::Protocol => "meta l4proto",
+            Self::DestinationPort => "th dport",
+            Self::SourceMac => "ether saddr",
+            Self::ArpSourceMac => "arp saddr ether",
+            Self::ArpSource => "arp saddr ip",
+        })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accept => f.write_str("accept"),
+            Self::Drop => f.write_str("drop"),
+            Self::Jump(chain) => write!(f, "jump {chain}"),
+            Self::Goto(chain) => write!(f, "goto {chain}"),
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interface => "ifname",
+            Self::Address => "ipv4_addr",
+            Self::Mac => "ether_addr",
+            Self::Protocol => "inet_proto",
+            Self::Port => "inet_service",
+        })
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interface(name) => write!(f, "\"{name}\""),
+            Self::Address(address) => address.fmt(f),
+            Self::Mac(mac) => mac.fmt(f),
+            Self::Protocol(protocol) => protocol.fmt(f),
+            Self::Port(port) => port.fmt(f),
+        }
+    }
+}
+
+fn joined(items: &[impl fmt::Display], between: &str) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    items.join(between)
+}

@@ -1,0 +1,426 @@
+//! Carries out what the registry plans, on the one thread that may.
+//!
+//! ```text
+//! create_network:  plan → bridge → resolver → record → rules, names
+//! attach:          plan → reserve ports → interfaces → record → rules, names
+//! detach:          forget → rules, names → interfaces, ports
+//! ```
+//!
+//! A step that fails undoes the steps before it. What is recorded is what the rules and names are
+//! made of: they are always made anew from all of it, never changed in part.
+
+use std::collections::{BTreeMap, HashSet};
+use std::os::fd::AsFd;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
+use orc_base::{Context, Error, Id, Kind, Result};
+use tokio::sync::oneshot;
+
+use crate::address::Subnet;
+use crate::dns::server::{Names, Server};
+use crate::dns::zone::Zone;
+use crate::driver::{Driver, Place};
+use crate::ipam::{Taken, TakenBy};
+use crate::model::{
+    AttachRequest, Endpoint, EndpointSpec, Network, NetworkSpec, PublishedPort, Sandbox,
+};
+use crate::netns;
+use crate::nft::Nft;
+use crate::port::{self, Reservation};
+use crate::registry::Registry;
+use crate::resolv::Resolver;
+use crate::route::Routes;
+use crate::rules::{self, Model};
+use crate::ruleset::Ruleset;
+
+/// How this daemon differs from others.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) table: String,
+    pub(crate) pools: Vec<Subnet>,
+    pub(crate) pool_prefix: u8,
+    pub(crate) resolv_conf: std::path::PathBuf,
+}
+
+/// The kernel's and the records' keeper.
+pub(crate) struct Runner {
+    settings: Settings,
+    runtime: tokio::runtime::Handle,
+    registry: Arc<RwLock<Registry>>,
+    driver: Box<dyn Driver>,
+    routes: Routes,
+    nft: Nft,
+    /// Off when the kernel cannot filter on bridges.
+    bridge_filter: bool,
+    names: Arc<Names>,
+    resolvers: BTreeMap<Id, Server>,
+    ports: BTreeMap<Id, Vec<Reservation>>,
+}
+
+impl Runner {
+    /// `runtime` is where the name servers run.
+    pub(crate) fn new(
+        settings: Settings,
+        runtime: tokio::runtime::Handle,
+        registry: Arc<RwLock<Registry>>,
+        driver: Box<dyn Driver>,
+        names: Arc<Names>,
+    ) -> Result<Self> {
+        Ok(Self {
+            settings,
+            runtime,
+            registry,
+            driver,
+            routes: Routes::open()?,
+            nft: Nft::open()?,
+            bridge_filter: true,
+            names,
+            resolvers: BTreeMap::new(),
+            ports: BTreeMap::new(),
+        })
+    }
+
+    /// The number of the socket that sets the rules.
+    pub(crate) fn nft_port(&self) -> u32 {
+        self.nft.port()
+    }
+
+    /// Removals that have begun are done when this fires.
+    pub(crate) fn settled(&mut self) -> Result<oneshot::Receiver<()>> {
+        Ok(self.driver.settled())
+    }
+
+    fn registry(&self) -> RwLockWriteGuard<'_, Registry> {
+        self.registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self, sandbox: Sandbox) {
+        self.registry()
+            .sandboxes
+            .insert(sandbox.container.clone(), sandbox);
+    }
+
+    pub(crate) fn create_network(&mut self, spec: NetworkSpec) -> Result<Network> {
+        let name = spec.name.clone();
+        self.try_create_network(spec)
+            .context(|| format!("create network `{name}`"))
+    }
+
+    fn try_create_network(&mut self, spec: NetworkSpec) -> Result<Network> {
+        let taken = self.taken()?;
+        let (pools, prefix) = (&self.settings.pools, self.settings.pool_prefix);
+        let network = self.registry().plan_network(spec, pools, prefix, &taken)?;
+        self.start_network(&network)?;
+        if let Err(error) = self.publish() {
+            self.forget_network(&network);
+            log_undo(self.publish().and(self.driver.remove_network(&network)));
+            return Err(error);
+        }
+        Ok(network)
+    }
+
+    /// Makes a network and records it; the rules are still to be set.
+    fn start_network(&mut self, network: &Network) -> Result<()> {
+        self.driver.create_network(network)?;
+        let server = {
+            let _runtime = self.runtime.enter();
+            Server::start(network.gateway, &self.names)
+        };
+        match server {
+            Ok(server) => {
+                self.resolvers.insert(network.id.clone(), server);
+                self.registry()
+                    .networks
+                    .insert(network.id.clone(), network.clone());
+                Ok(())
+            }
+            Err(error) => {
+                log_undo(self.driver.remove_network(network));
+                Err(error)
+            }
+        }
+    }
+
+    fn forget_network(&mut self, network: &Network) {
+        self.registry().networks.remove(&network.id);
+        self.resolvers.remove(&network.id);
+    }
+
+    /// Subnets that the host reaches some other way.
+    fn taken(&mut self) -> Result<Vec<Taken>> {
+        let links: BTreeMap<u32, String> = self
+            .routes
+            .links()?
+            .into_iter()
+            .map(|link| (link.index, link.name))
+            .collect();
+        let ours: HashSet<String> = self
+            .registry()
+            .networks
+            .values()
+            .map(|network| network.bridge.clone())
+            .collect();
+        let mut taken = Vec::new();
+        for route in self.routes.routes()? {
+            let link = links
+                .get(&route.link)
+                .map_or("an interface", String::as_str);
+            if !ours.contains(link) {
+                let by = match route.on_link {
+                    true => TakenBy::Link(link.to_owned()),
+                    false => TakenBy::Route(link.to_owned()),
+                };
+                taken.push(Taken {
+                    subnet: route.subnet,
+                    by,
+                });
+            }
+        }
+        let resolver = Resolver::read(&self.settings.resolv_conf).unwrap_or_default();
+        for server in resolver.nameservers {
+            if let std::net::IpAddr::V4(address) = server {
+                taken.push(Taken {
+                    subnet: Subnet::of(address, 32)?,
+                    by: TakenBy::NameServer,
+                });
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Fine when there is no such network.
+    pub(crate) fn remove_network(&mut self, id: &Id) -> Result<oneshot::Receiver<()>> {
+        let network = self.registry().networks.get(id).cloned();
+        if let Some(network) = network {
+            self.registry().check_unused(&network)?;
+            self.forget_network(&network);
+            // Without the bridge its rules match nothing: what failed is told, and done later.
+            let published = self.publish();
+            let removed = self.driver.remove_network(&network);
+            Error::all([published, removed].into_iter().filter_map(Result::err))
+                .context(|| format!("remove network `{}`", network.name))?;
+        }
+        Ok(self.driver.settled())
+    }
+
+    pub(crate) fn attach(&mut self, request: AttachRequest) -> Result<Sandbox> {
+        let name = request.name.clone();
+        self.try_attach(request)
+            .context(|| format!("connect container `{name}`"))
+    }
+
+    fn try_attach(&mut self, request: AttachRequest) -> Result<Sandbox> {
+        let mut sandbox = self.registry().plan_sandbox(&request)?;
+        let reservations = port::reserve_all(&request.ports, &self.registry().ports())?;
+        sandbox.ports = reservations.iter().map(|held| held.port).collect();
+        if sandbox.primary().is_none() && !sandbox.ports.is_empty() {
+            tracing::warn!(
+                container = %sandbox.name,
+                "ports are published but lead nowhere: the container is on no network with a way out"
+            );
+        }
+        self.create_interfaces(&sandbox)?;
+        self.ports.insert(sandbox.container.clone(), reservations);
+        self.record(sandbox.clone());
+        if let Err(error) = self.publish() {
+            log_undo(self.detach(&sandbox.container));
+            return Err(error);
+        }
+        Ok(sandbox)
+    }
+
+    /// All of a sandbox's interfaces or none.
+    fn create_interfaces(&mut self, sandbox: &Sandbox) -> Result<()> {
+        for (index, endpoint) in sandbox.endpoints.iter().enumerate() {
+            if let Err(error) = self.create_interface(sandbox, endpoint) {
+                for made in &sandbox.endpoints[..index] {
+                    log_undo(self.driver.detach(&sandbox.container, made));
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn create_interface(&mut self, sandbox: &Sandbox, endpoint: &Endpoint) -> Result<()> {
+        let network = self.registry().network(&endpoint.network)?.clone();
+        let namespace = netns::open(&sandbox.namespace)?;
+        let place = Place {
+            container: &sandbox.container,
+            namespace: namespace.as_fd(),
+            primary: sandbox.primary() == Some(endpoint),
+        };
+        self.driver
+            .attach(&place, &network, endpoint)
+            .context(|| format!("network `{}`", network.name))
+    }
+
+    /// Fine when the container is on no network.
+    pub(crate) fn detach(&mut self, container: &Id) -> Result<()> {
+        let Some(sandbox) = self.registry().sandboxes.remove(container) else {
+            return Ok(());
+        };
+        let mut outcomes = vec![self.publish()];
+        for endpoint in &sandbox.endpoints {
+            outcomes.push(self.driver.detach(container, endpoint));
+        }
+        self.ports.remove(container);
+        Error::all(outcomes.into_iter().filter_map(Result::err))
+            .context(|| format!("disconnect container `{}`", sandbox.name))
+    }
+
+    pub(crate) fn connect(&mut self, container: &Id, spec: &EndpointSpec) -> Result<Endpoint> {
+        let before = self.registry().sandbox(container)?.clone();
+        self.try_connect(&before, spec)
+            .context(|| format!("connect container `{}`", before.name))
+    }
+
+    fn try_connect(&mut self, before: &Sandbox, spec: &EndpointSpec) -> Result<Endpoint> {
+        let endpoint = self
+            .registry()
+            .plan_endpoint(before, spec, &HashSet::new())?;
+        let mut after = before.clone();
+        after.endpoints.push(endpoint.clone());
+        self.create_interface(&after, &endpoint)?;
+        self.record(after);
+        if let Err(error) = self.publish() {
+            self.record(before.clone());
+            log_undo(self.driver.detach(&before.container, &endpoint));
+            log_undo(self.publish());
+            return Err(error);
+        }
+        Ok(endpoint)
+    }
+
+    pub(crate) fn disconnect(
+        &mut self,
+        container: &Id,
+        network: &Id,
+    ) -> Result<oneshot::Receiver<()>> {
+        let before = self.registry().sandbox(container)?.clone();
+        let Some(endpoint) = before.endpoint(network) else {
+            let name = self.registry().network(network)?.name.clone();
+            return Err(Error::not_found(format!(
+                "container `{}` is not on network `{name}`",
+                before.name
+            )));
+        };
+        let mut after = before.clone();
+        after.endpoints.retain(|other| other.network != *network);
+        self.record(after.clone());
+        let published = self.publish();
+        let routed = match (before.primary() == Some(endpoint), after.primary()) {
+            // The old default route goes with its interface.
+            (true, Some(primary)) => netns::open(&after.namespace)
+                .and_then(|namespace| self.driver.route_by(namespace.as_fd(), primary)),
+            _ => Ok(()),
+        };
+        let detached = self.driver.detach(container, endpoint);
+        Error::all(
+            [published, routed, detached]
+                .into_iter()
+                .filter_map(Result::err),
+        )
+        .context(|| format!("disconnect container `{}`", before.name))?;
+        Ok(self.driver.settled())
+    }
+
+    /// Takes over what an earlier daemon left: keeps what is right, makes what is missing, removes
+    /// what nobody owns. What cannot be restored is told in the log and left as it is.
+    pub(crate) fn restore(
+        &mut self,
+        networks: Vec<Network>,
+        sandboxes: Vec<Sandbox>,
+    ) -> Result<()> {
+        let mut owners = HashSet::new();
+        for network in networks {
+            owners.insert(network.id.clone());
+            if let Err(error) = self.start_network(&network) {
+                tracing::error!(%error, network = %network.name, "a network cannot be restored");
+            }
+        }
+        for sandbox in sandboxes {
+            owners.insert(sandbox.container.clone());
+            self.restore_sandbox(sandbox);
+        }
+        self.publish()?;
+        self.driver.remove_orphans(&|owner| owners.contains(owner))
+    }
+
+    /// A container whose namespace is gone has ended; its record is the engine's to clear.
+    fn restore_sandbox(&mut self, sandbox: Sandbox) {
+        if let Err(error) = netns::open(&sandbox.namespace) {
+            tracing::warn!(%error, container = %sandbox.name, "a container is gone from its networks");
+            return;
+        }
+        for endpoint in &sandbox.endpoints {
+            if let Err(error) = self.create_interface(&sandbox, endpoint) {
+                tracing::error!(%error, container = %sandbox.name, "an interface cannot be restored");
+            }
+        }
+        let ports = sandbox.ports.iter();
+        let reservations = ports.filter_map(|port| self.reserve_again(*port)).collect();
+        self.ports.insert(sandbox.container.clone(), reservations);
+        self.record(sandbox);
+    }
+
+    /// A port that somebody took meanwhile still leads to its container: the rules come first.
+    fn reserve_again(&self, port: PublishedPort) -> Option<Reservation> {
+        port::reserve_again(port)
+            .inspect_err(|error| tracing::warn!(%error, "a published port is not ours alone"))
+            .ok()
+    }
+
+    /// Sets rules and names to what is recorded.
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        let zone = {
+            let registry = self.registry();
+            Zone::new(&registry.networks, &registry.sandboxes)
+        };
+        self.names.publish(zone);
+        self.set_rules()
+    }
+
+    /// Sets the rules, which somebody else may have removed.
+    pub(crate) fn set_rules(&mut self) -> Result<()> {
+        let ruleset = self.ruleset();
+        match self.nft.replace(&self.settings.table, &ruleset) {
+            Err(error) if error.kind() == Kind::Unsupported && self.bridge_filter => {
+                tracing::warn!(
+                    %error,
+                    "this kernel cannot filter on bridges: containers can send with addresses of others"
+                );
+                self.bridge_filter = false;
+                let ruleset = self.ruleset();
+                self.nft.replace(&self.settings.table, &ruleset)
+            }
+            other => other,
+        }
+    }
+
+    /// The rules for what is recorded.
+    pub(crate) fn ruleset(&self) -> Ruleset {
+        let registry = self.registry();
+        let resolvers = self
+            .resolvers
+            .iter()
+            .map(|(network, server)| (network.clone(), server.port))
+            .collect();
+        rules::render(&Model {
+            table: &self.settings.table,
+            networks: &registry.networks,
+            sandboxes: &registry.sandboxes,
+            resolvers: &resolvers,
+            bridge_filter: self.bridge_filter,
+        })
+    }
+}
+
+/// What could not be undone is told here: the caller hears why there was something to undo.
+fn log_undo(undone: Result<()>) {
+    if let Err(error) = undone {
+        tracing::warn!(%error, "after a failure, something stays behind until the next start");
+    }
+}
