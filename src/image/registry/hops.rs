@@ -86,6 +86,10 @@ pub(crate) fn judge(home: &Home, target: &Url, config: &RegistryConfig) -> Resul
         return Ok(Whose::Home);
     }
     let same_host = target.host_str() == home.url.host_str();
+    let place = place_of(target);
+    if place != Place::Network && !same_host && place != place_of(&home.url) {
+        return refuse("an address inside this machine or on its link, where the registry is not");
+    }
     if target.scheme() == "http" {
         if home.url.scheme() == "https" {
             return refuse("from HTTPS to plain HTTP, and orc does not follow that");
@@ -93,10 +97,6 @@ pub(crate) fn judge(home: &Home, target: &Url, config: &RegistryConfig) -> Resul
         if !same_host && !is_loopback(target) && !is_insecure(target, config) {
             return refuse("a plain HTTP address that is not listed as insecure");
         }
-    }
-    let place = place_of(target);
-    if place != Place::Network && !same_host && place != place_of(&home.url) {
-        return refuse("an address inside this machine or on its link, where the registry is not");
     }
     Ok(Whose::Foreign)
 }

@@ -450,13 +450,15 @@ fn find_cause<'a, T>(
     None
 }
 
-/// A TLS error, which usually hides inside an `io::Error` that does not give it as its source.
+/// A TLS error, which usually hides inside `io::Error`s that do not give it as their source.
 fn tls_error(cause: Cause<'_>) -> Option<&rustls::Error> {
-    let inner = cause
+    let hidden = cause
         .downcast_ref::<std::io::Error>()
         .and_then(std::io::Error::get_ref);
-    let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    inner.or_else(|| cause.downcast_ref::<rustls::Error>())
+    match hidden {
+        Some(hidden) => tls_error(hidden),
+        None => cause.downcast_ref::<rustls::Error>(),
+    }
 }
 
 fn system_error(cause: Cause<'_>) -> Option<std::io::Error> {

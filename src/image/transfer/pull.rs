@@ -1,0 +1,195 @@
+//! A whole image from a registry to this machine.
+//!
+//! ```text
+//! name ─► manifest ─► config ─► for each layer: unpacked here? ─► done
+//!                                      no ─► download ─► unpack
+//! ```
+//!
+//! Layers move side by side, and each is unpacked as soon as it is here. Manifest and config are kept
+//! last, and then the store makes the image visible in one step: whatever fails before leaves at most
+//! layers that the next attempt finds, and that the store collects when there is none.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use orc_base::{Context, Result};
+
+use crate::credentials::Credentials;
+use crate::digest::Digest;
+use crate::image::Image;
+use crate::manifest::Descriptor;
+use crate::platform::Platform;
+use crate::progress::{Phase, Progress, ProgressEvent};
+use crate::reference::Reference;
+use crate::registry::http::Http;
+use crate::registry::session::{Access, Session};
+use crate::store::{Commit, Ingest, Store};
+use crate::transfer::download;
+use crate::transfer::relay::{self, Line};
+use crate::transfer::resolve::{self, Resolved};
+use crate::unpacker::unpack_blob;
+
+/// How to pull.
+#[derive(Debug, Clone, Default)]
+pub struct PullOptions {
+    /// What the image must be for; this machine's platform when nobody says.
+    pub platform: Option<Platform>,
+    /// The account; without one it is looked up when the registry asks.
+    pub credentials: Option<Credentials>,
+}
+
+/// Brings an image here, and makes it visible once all of it is.
+pub(crate) async fn pull(
+    http: &Arc<Http>,
+    store: &Store,
+    reference: &Reference,
+    options: &PullOptions,
+    progress: &dyn Progress,
+) -> Result<Image> {
+    fetch(http, store, reference, options, progress)
+        .await
+        .context(|| format!("pull {}", reference.familiar()))
+}
+
+async fn fetch(
+    http: &Arc<Http>,
+    store: &Store,
+    reference: &Reference,
+    options: &PullOptions,
+    progress: &dyn Progress,
+) -> Result<Image> {
+    let credentials = options.credentials.clone();
+    let session = Session::open(http, reference, Access::Pull, &[], credentials).await?;
+    progress.report(ProgressEvent::message(format!(
+        "{}: Pulling from {}",
+        reference.version(),
+        session.repository()
+    )));
+    // From here on nothing that is found here goes away.
+    let ingest = store.begin();
+    let platform = options.platform.as_ref();
+    let image = resolve::resolve(&session, store.content(), reference, platform).await?;
+    if let Some(other) = &image.mismatch {
+        progress.report(ProgressEvent::message(format!(
+            "WARNING: the image is for {other}, this machine is {}",
+            Platform::host()
+        )));
+    }
+    let fetched = fetch_layers(session, &ingest, &image, progress).await;
+    fetched.inspect_err(|error| ingest.failed(error))?;
+    let reference = reference.clone();
+    download::blocking(move || {
+        let kept = keep(&ingest, &reference, &image);
+        kept.inspect_err(|error| ingest.failed(error))
+    })
+    .await
+}
+
+/// Makes the image visible. Waits for the disk.
+fn keep(ingest: &Ingest, reference: &Reference, image: &Resolved) -> Result<Image> {
+    let manifest = &image.manifest;
+    let content = ingest.store().content();
+    content.write_whole(&manifest.config.digest, &image.config_bytes)?;
+    content.write_whole(&image.digest, &image.bytes)?;
+    let commit = Commit {
+        reference: Some(reference),
+        target: Some(&image.target),
+        manifest: &image.digest,
+        config: &manifest.config.digest,
+        blobs: &digests(&manifest.layers),
+    };
+    ingest.store().commit(ingest, &commit)
+}
+
+fn digests(layers: &[Descriptor]) -> Vec<Digest> {
+    layers.iter().map(|layer| layer.digest.clone()).collect()
+}
+
+async fn fetch_layers(
+    session: Session,
+    ingest: &Ingest,
+    image: &Resolved,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let (reports, events) = mpsc::unbounded_channel();
+    let limit = session.http().limits().parallel.max(1);
+    let permits = Arc::new(Semaphore::new(limit));
+    let session = Arc::new(session);
+    let mut tasks = JoinSet::new();
+    let mut seen = HashSet::new();
+    for (blob, diff_id) in image.manifest.layers.iter().zip(&image.config.diff_ids) {
+        if !seen.insert(&blob.digest) {
+            continue;
+        }
+        let line = Arc::new(Line::new(blob.digest.short(), &reports));
+        line.phase(Phase::Pulling);
+        let job = Job {
+            session: Arc::clone(&session),
+            ingest: ingest.clone(),
+            blob: blob.clone(),
+            diff_id: diff_id.clone(),
+            line,
+        };
+        let permits = Arc::clone(&permits);
+        tasks.spawn(async move {
+            let blob = job.blob.clone();
+            job.run(&permits)
+                .await
+                .context(|| format!("layer {}", blob.digest.short()))
+        });
+    }
+    drop(reports);
+    relay::run(tasks, events, progress).await.map(|_| ())
+}
+
+/// One layer's way.
+struct Job {
+    session: Arc<Session>,
+    ingest: Ingest,
+    blob: Descriptor,
+    diff_id: Digest,
+    line: Arc<Line>,
+}
+
+impl Job {
+    async fn run(self, permits: &Semaphore) -> Result<()> {
+        let store = self.ingest.store();
+        let (content, layers) = (store.content(), store.layers());
+        // The blob is kept beside the layer, to save and push it under the digest it came with.
+        if layers.contains(&self.diff_id) && content.contains(&self.blob.digest) {
+            self.line.phase(Phase::AlreadyExists);
+            return Ok(());
+        }
+        self.line.phase(Phase::Waiting);
+        {
+            let _permit = permits.acquire().await;
+            self.download().await?;
+        }
+        self.unpack().await?;
+        self.line.phase(Phase::PullComplete);
+        Ok(())
+    }
+
+    async fn download(&self) -> Result<()> {
+        let total = self.blob.size;
+        let arrived = |current| {
+            let phase = || Phase::Downloading { current, total };
+            self.line.count(phase, current == total);
+        };
+        let content = self.ingest.store().content();
+        download::download(&self.session, content, &self.blob, &arrived).await?;
+        self.line.phase(Phase::Verifying);
+        Ok(())
+    }
+
+    async fn unpack(&self) -> Result<()> {
+        let (line, total) = (Arc::clone(&self.line), self.blob.size);
+        let taken = move |current| {
+            line.count(|| Phase::Extracting { current, total }, current == total);
+        };
+        unpack_blob(&self.ingest, &self.blob.digest, &self.diff_id, taken).await
+    }
+}
