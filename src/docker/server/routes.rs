@@ -1,0 +1,116 @@
+//! The table of all requests that are answered.
+//!
+//! The first row that fits is taken, so fixed addresses stand before those with a name in them.
+
+use crate::server::route::Route;
+use crate::server::{containers, execs, images, networks, output, system, transfers, volumes};
+
+macro_rules! table {
+    ($($method:ident $pattern:literal $handler:path;)*) => {
+        [$(Route {
+            method: stringify!($method),
+            pattern: $pattern,
+            handler: |call| Box::pin($handler(call)),
+        }),*]
+    };
+}
+
+/// All rows.
+pub(crate) static ROUTES: [Route; 91] = table! {
+    GET "/_ping" system::ping;
+    GET "/version" system::version;
+    GET "/info" system::info;
+    GET "/events" system::events;
+    GET "/system/df" system::disk_usage;
+    POST "/auth" system::no_auth;
+    GET "/plugins" system::plugins;
+
+    GET "/containers/json" containers::list;
+    POST "/containers/create" containers::create;
+    POST "/containers/prune" containers::prune;
+    GET "/containers/{}/json" containers::inspect;
+    POST "/containers/{}/start" containers::start;
+    POST "/containers/{}/stop" containers::stop;
+    POST "/containers/{}/restart" containers::restart;
+    POST "/containers/{}/kill" containers::kill;
+    POST "/containers/{}/pause" containers::pause;
+    POST "/containers/{}/unpause" containers::unpause;
+    POST "/containers/{}/rename" containers::rename;
+    POST "/containers/{}/resize" containers::resize;
+    POST "/containers/{}/wait" containers::wait;
+    GET "/containers/{}/top" containers::top;
+    GET "/containers/{}/logs" output::logs;
+    POST "/containers/{}/attach" output::attach;
+    GET "/containers/{}/attach/ws" system::unsupported;
+    GET "/containers/{}/stats" system::no_stats;
+    POST "/containers/{}/update" system::unsupported;
+    GET "/containers/{}/changes" system::unsupported;
+    GET "/containers/{}/export" system::unsupported;
+    GET "/containers/{}/archive" system::no_archive;
+    PUT "/containers/{}/archive" system::no_archive;
+    POST "/containers/{}/exec" execs::create;
+    DELETE "/containers/{}" containers::remove;
+    POST "/exec/{}/start" execs::start;
+    POST "/exec/{}/resize" execs::resize;
+    GET "/exec/{}/json" execs::inspect;
+
+    GET "/images/json" images::list;
+    GET "/images/search" system::unsupported;
+    POST "/images/create" transfers::create;
+    POST "/images/load" transfers::load;
+    POST "/images/prune" images::prune;
+    GET "/images/get" transfers::save;
+    GET "/images/{..}/get" transfers::save;
+    GET "/images/{..}/json" images::inspect;
+    GET "/images/{..}/history" images::history;
+    POST "/images/{..}/push" transfers::push;
+    POST "/images/{..}/tag" images::tag;
+    DELETE "/images/{..}" images::remove;
+    GET "/distribution/{..}/json" system::unsupported;
+    POST "/commit" system::unsupported;
+    POST "/build" system::no_build;
+    POST "/build/prune" system::no_build;
+    POST "/build/cancel" system::no_build;
+    POST "/session" system::no_build;
+    POST "/grpc" system::no_build;
+
+    GET "/networks" networks::list;
+    POST "/networks/create" networks::create;
+    POST "/networks/prune" networks::prune;
+    POST "/networks/{}/connect" networks::connect;
+    POST "/networks/{}/disconnect" networks::disconnect;
+    GET "/networks/{}" networks::inspect;
+    DELETE "/networks/{}" networks::remove;
+
+    GET "/volumes" volumes::list;
+    POST "/volumes/create" volumes::create;
+    POST "/volumes/prune" volumes::prune;
+    PUT "/volumes/{}" system::unsupported;
+    GET "/volumes/{}" volumes::inspect;
+    DELETE "/volumes/{}" volumes::remove;
+
+    GET "/swarm" system::no_swarm;
+    POST "/swarm/init" system::unsupported;
+    POST "/swarm/join" system::unsupported;
+    POST "/swarm/leave" system::no_swarm;
+    POST "/swarm/update" system::no_swarm;
+    POST "/swarm/unlock" system::no_swarm;
+    GET "/swarm/unlockkey" system::no_swarm;
+    GET "/nodes" system::no_swarm;
+    GET "/nodes/{}" system::no_swarm;
+    POST "/nodes/{}/update" system::no_swarm;
+    DELETE "/nodes/{}" system::no_swarm;
+    GET "/services" system::no_swarm;
+    POST "/services/create" system::no_swarm;
+    GET "/services/{}" system::no_swarm;
+    DELETE "/services/{}" system::no_swarm;
+    GET "/services/{}/logs" system::no_swarm;
+    GET "/tasks" system::no_swarm;
+    GET "/tasks/{}" system::no_swarm;
+    GET "/secrets" system::no_swarm;
+    GET "/secrets/{}" system::no_swarm;
+    POST "/secrets/create" system::no_swarm;
+    GET "/configs" system::no_swarm;
+    GET "/configs/{}" system::no_swarm;
+    POST "/configs/create" system::no_swarm;
+};
