@@ -1,0 +1,166 @@
+//! What all operations of the engine share: the layers below, the records, and who listens.
+//!
+//! No lock here is held while something waits. Long work belongs to the engine, not to the caller
+//! that asked for it: [`whole`] finishes it even when the caller goes away half-way.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use orc_base::task::Tasks;
+use orc_base::{Clock, Error, Id, Result, Time};
+use orc_host::event::Subject;
+use orc_image::images::Images;
+use orc_net::Net;
+use orc_runtime::Runtime;
+use tokio::sync::mpsc;
+
+use crate::cell::Cell;
+use crate::events::Events;
+use crate::execs::Execs;
+use crate::networks::Networks;
+use crate::registry::Registry;
+use crate::store::Store;
+use crate::tails::Tails;
+use crate::translate::Machine;
+use crate::volumes::Volumes;
+
+/// The shared part of an engine.
+pub struct Core {
+    /// Records on disk.
+    pub store: Store,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// From a name to a directory.
+    pub images: Images,
+    /// From a directory to a process.
+    pub runtime: Runtime,
+    /// From a process to its peers.
+    pub net: Net,
+    /// What happened.
+    pub events: Events,
+    /// All containers.
+    pub containers: Registry,
+    /// All networks.
+    pub networks: Networks,
+    /// All volumes.
+    pub volumes: Volumes,
+    /// Further processes in containers.
+    pub execs: Execs,
+    /// Who waits for logs to grow.
+    pub tails: Tails,
+    /// Which boot of the machine this is.
+    pub boot: String,
+    /// What this machine lets be set.
+    pub machine: Machine,
+    /// Below which cgroup those of containers are.
+    pub cgroup_parent: String,
+    /// The machine's resolver configuration.
+    pub resolv_conf: PathBuf,
+    /// What is to be done later, by the engine's own loop.
+    pub wishes: mpsc::UnboundedSender<Wish>,
+    /// Work that ends with the engine.
+    pub tasks: Mutex<Option<Arc<Tasks>>>,
+}
+
+/// Something that an ended container asks of the engine's loop. A container has at most one.
+#[derive(Debug)]
+pub enum Wish {
+    /// The wait of its restart policy is over.
+    Retry(Id),
+    /// It ended and is removed when it ends.
+    Remove(Id),
+}
+
+impl Core {
+    /// The present.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Starts work that ends with the engine.
+    pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let tasks = self
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(tasks) = tasks {
+            tasks.spawn(name, work);
+        }
+    }
+
+    /// Ends all work; containers run on. Called when the engine is dropped.
+    pub fn close(&self) {
+        let tasks = self
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(tasks);
+    }
+
+    /// Tells that something happened to a container.
+    pub fn say(&self, cell: &Cell, action: impl Into<String>, more: &[(&str, String)]) {
+        let record = cell.record();
+        let mut attributes = record.effective.labels.clone();
+        attributes.insert("name".into(), record.name.to_string());
+        attributes.insert("image".into(), record.spec.image.clone());
+        attributes.extend(
+            more.iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone())),
+        );
+        self.events
+            .say(Subject::Container, action, cell.id().as_str(), attributes);
+    }
+
+    /// Tells that something happened to something else.
+    pub fn say_of(&self, subject: Subject, action: &str, id: &str, more: &[(&str, &str)]) {
+        let attributes: BTreeMap<String, String> = more
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        self.events.say(subject, action, id, attributes);
+    }
+
+    /// A container's cgroup below each hierarchy.
+    pub fn cgroup_of(&self, id: &Id) -> String {
+        format!("{}/{id}", self.cgroup_parent)
+    }
+
+    /// The container that someone means, or why there is none.
+    pub fn find(&self, typed: &str) -> Result<Arc<Cell>> {
+        self.containers.find(typed)
+    }
+
+    /// The name of a container that mounts the volume `name`.
+    pub fn volume_user(&self, name: &str) -> Option<String> {
+        self.containers.all().into_iter().find_map(|cell| {
+            let record = cell.record();
+            let uses = record.mounts.iter().any(|mount| {
+                matches!(mount, orc_host::container::Mount::Volume { name: used, .. } if used == name)
+            });
+            uses.then(|| record.name.to_string())
+        })
+    }
+}
+
+/// Carries work through even when whoever waits for it goes away: a client that hangs up must not
+/// leave half a container.
+pub async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|error| Err(Error::internal(format!("this is a bug in orc: {error}"))))
+}
+
+/// Runs work that blocks on a thread of its own.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Error::internal(format!("this is a bug in orc: {error}"))))
+}

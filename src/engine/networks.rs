@@ -1,0 +1,393 @@
+//! Networks: their records, their names, and what they look like from outside.
+//!
+//! The network layer makes them; this keeps what it made, synced, so that a restart finds them. The
+//! network named `bridge` is made at the first start. `host` and `none` exist by name only: they are
+//! network modes.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use orc_base::{Context, Error, Id, Name, Result, Time};
+use orc_host::network::{AddressPool, Network, NetworkEndpoint, NetworkSpec};
+use orc_net::Net;
+use orc_net::address::Subnet;
+use orc_net::model;
+
+use crate::names;
+use crate::records::{FORMAT, NetworkRecord};
+use crate::store::Store;
+
+/// The network of containers that name none.
+pub const DEFAULT: &str = "bridge";
+/// Networks that are network modes: name and driver.
+const PSEUDO: [(&str, &str); 2] = [("host", "host"), ("none", "null")];
+
+/// The networks of one engine.
+pub struct Networks {
+    store: Store,
+    records: Mutex<BTreeMap<Id, NetworkRecord>>,
+    /// Held while a network is made or removed: names and subnets are unique.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Networks {
+    /// Loads all networks.
+    pub fn open(store: &Store) -> Result<Self> {
+        let records = store
+            .networks()?
+            .into_iter()
+            .map(|record| (record.network.id.clone(), record));
+        Ok(Self {
+            store: store.clone(),
+            records: Mutex::new(records.collect()),
+            turn: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// What the network layer is to restore.
+    pub fn models(&self) -> Vec<model::Network> {
+        self.lock()
+            .values()
+            .map(|record| record.network.clone())
+            .collect()
+    }
+
+    /// Makes the default network when it is missing.
+    pub async fn ensure_default(&self, net: &Net, now: Time) -> Result<()> {
+        if self.find(DEFAULT).is_ok() {
+            return Ok(());
+        }
+        let spec = NetworkSpec {
+            name: DEFAULT.into(),
+            ..NetworkSpec::default()
+        };
+        self.create(net, &spec, now)
+            .await
+            .map(drop)
+            .context(|| "make the default network")
+    }
+
+    /// Makes a network.
+    pub async fn create(&self, net: &Net, spec: &NetworkSpec, now: Time) -> Result<NetworkRecord> {
+        let _turn = self.turn.lock().await;
+        let name: Name = spec.name.parse()?;
+        let pseudo = PSEUDO.iter().any(|(pseudo, _)| *pseudo == name.as_str());
+        let taken = self
+            .lock()
+            .values()
+            .any(|record| record.network.name == name);
+        if taken || pseudo {
+            return Err(Error::conflict(format!(
+                "network with name {name} already exists"
+            )));
+        }
+        let wanted = wish(Id::random(), name.clone(), spec)?;
+        let network = net
+            .create_network(wanted)
+            .await
+            .context(|| format!("create network {name}"))?;
+        let record = NetworkRecord {
+            format: FORMAT,
+            created: now,
+            spec: filled_in(spec, &network),
+            network,
+        };
+        // What is made and not recorded is found by its owner tag and removed at the next start.
+        if let Err(error) = self.store.save_network(&record) {
+            let _ = net.remove_network(&record.network.id).await;
+            return Err(error.within(format!("create network {name}")));
+        }
+        self.lock()
+            .insert(record.network.id.clone(), record.clone());
+        Ok(record)
+    }
+
+    /// Removes a network that no running container is on. `used_by` names one that will join it.
+    pub async fn remove(&self, net: &Net, typed: &str) -> Result<NetworkRecord> {
+        let _turn = self.turn.lock().await;
+        if PSEUDO.iter().any(|(name, _)| *name == typed) || typed == DEFAULT {
+            return Err(Error::denied(format!(
+                "{typed} is a pre-defined network and cannot be removed"
+            )));
+        }
+        let record = self.find(typed)?;
+        let id = &record.network.id;
+        if record.network.name.as_str() == DEFAULT {
+            return Err(Error::denied(
+                "bridge is a pre-defined network and cannot be removed",
+            ));
+        }
+        // Refused with the names of those on it.
+        net.remove_network(id).await?;
+        self.lock().remove(id);
+        self.store
+            .remove_network(id)
+            .context(|| format!("remove network {}", record.network.name))?;
+        Ok(record)
+    }
+
+    /// The network that someone means.
+    pub fn find(&self, typed: &str) -> Result<NetworkRecord> {
+        let records = self.lock();
+        let named = records
+            .values()
+            .map(|record| (&record.network.id, &record.network.name));
+        let id = names::resolve_as("network", typed, named)?;
+        Ok(records[id].clone())
+    }
+
+    /// The network with this id.
+    pub fn get(&self, id: &Id) -> Option<NetworkRecord> {
+        self.lock().get(id).cloned()
+    }
+
+    /// All networks and the pseudo networks, in order of name. `on` tells who is on a network.
+    pub fn list(&self, on: impl Fn(&Id) -> Vec<NetworkEndpoint>) -> Vec<Network> {
+        let real = self.lock().values().cloned().collect::<Vec<_>>();
+        let mut networks: Vec<Network> = real
+            .into_iter()
+            .map(|record| present(record, &on))
+            .chain(PSEUDO.iter().map(|(name, driver)| pseudo(name, driver)))
+            .collect();
+        networks.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        networks
+    }
+
+    /// One network or pseudo network with who is on it.
+    pub fn inspect(
+        &self,
+        typed: &str,
+        on: impl Fn(&Id) -> Vec<NetworkEndpoint>,
+    ) -> Result<Network> {
+        match self.find(typed) {
+            Ok(record) => Ok(present(record, &on)),
+            Err(error) => PSEUDO
+                .iter()
+                .map(|(name, driver)| pseudo(name, driver))
+                .find(|network| network.spec.name == typed || network.id == typed)
+                .ok_or(error),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Id, NetworkRecord>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A spec in the words of the network layer.
+fn wish(id: Id, name: Name, spec: &NetworkSpec) -> Result<model::NetworkSpec> {
+    if !matches!(spec.driver.as_str(), "" | "bridge") {
+        return Err(Error::unsupported(format!(
+            "network driver `{}` is not there: use bridge",
+            names::shown(&spec.driver)
+        )));
+    }
+    if spec.ipv6 {
+        return Err(Error::unsupported(
+            "IPv6 networks are not supported yet: leave enable_ipv6 out",
+        ));
+    }
+    let mut wish = model::NetworkSpec::new(id, name);
+    wish.internal = spec.internal;
+    for (key, value) in &spec.options {
+        option(&mut wish, key, value)?;
+    }
+    match spec.ipam.as_slice() {
+        [] => {}
+        [pool] => plan(&mut wish, pool)?,
+        _ => {
+            return Err(Error::unsupported(
+                "a network takes one address pool: remove the others",
+            ));
+        }
+    }
+    Ok(wish)
+}
+
+fn option(wish: &mut model::NetworkSpec, key: &str, value: &str) -> Result<()> {
+    let refuse = || {
+        Error::invalid(format!(
+            "network option {key}: `{}` is not a value of it",
+            names::shown(value)
+        ))
+    };
+    let truth = || value.parse::<bool>().map_err(|_| refuse());
+    match key {
+        "com.docker.network.driver.mtu" => wish.mtu = Some(value.parse().map_err(|_| refuse())?),
+        "com.docker.network.bridge.name" => wish.bridge_name = Some(value.into()),
+        "com.docker.network.bridge.enable_ip_masquerade" => wish.masquerade = truth()?,
+        // What they ask for is so.
+        "com.docker.network.bridge.default_bridge" => {}
+        "com.docker.network.bridge.enable_icc" if truth()? => {}
+        "com.docker.network.bridge.host_binding_ipv4" if value == "0.0.0.0" => {}
+        _ => {
+            return Err(Error::unsupported(format!(
+                "network option `{}={}` is not supported",
+                names::shown(key),
+                names::shown(value)
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn plan(wish: &mut model::NetworkSpec, pool: &AddressPool) -> Result<()> {
+    let subnet = |text: &Option<String>| -> Result<Option<Subnet>> {
+        match text.as_deref().filter(|text| !text.is_empty()) {
+            Some(text) if text.contains(':') => Err(Error::unsupported(format!(
+                "subnet {text}: IPv6 is not supported yet"
+            ))),
+            Some(text) => text.parse().map(Some),
+            None => Ok(None),
+        }
+    };
+    wish.subnet = subnet(&pool.subnet)?;
+    wish.ip_range = subnet(&pool.ip_range)?;
+    if wish.subnet.is_none() && (wish.ip_range.is_some() || pool.gateway.is_some()) {
+        return Err(Error::invalid(
+            "an ip range or a gateway needs a subnet beside it",
+        ));
+    }
+    wish.gateway = pool.gateway.map(v4).transpose()?;
+    if !pool.reserved.is_empty() {
+        return Err(Error::unsupported(
+            "auxiliary addresses are not supported: use an ip range that leaves them out",
+        ));
+    }
+    Ok(())
+}
+
+fn v4(address: IpAddr) -> Result<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(address) => Err(Error::unsupported(format!(
+            "{address}: IPv6 is not supported yet"
+        ))),
+    }
+}
+
+/// The spec with what the network layer chose.
+fn filled_in(spec: &NetworkSpec, network: &model::Network) -> NetworkSpec {
+    NetworkSpec {
+        driver: "bridge".into(),
+        ipam: vec![AddressPool {
+            subnet: Some(network.subnet.to_string()),
+            ip_range: network.ip_range.map(|range| range.to_string()),
+            gateway: Some(IpAddr::V4(network.gateway)),
+            ..AddressPool::default()
+        }],
+        ..spec.clone()
+    }
+}
+
+fn present(record: NetworkRecord, on: impl Fn(&Id) -> Vec<NetworkEndpoint>) -> Network {
+    Network {
+        endpoints: on(&record.network.id),
+        id: record.network.id.to_string(),
+        spec: record.spec,
+        created: record.created,
+    }
+}
+
+/// A pseudo network has the same id on every machine.
+fn pseudo(name: &str, driver: &str) -> Network {
+    Network {
+        id: format!("{:0<64}", orc_base::id::hex(name.as_bytes())),
+        spec: NetworkSpec {
+            name: name.into(),
+            driver: driver.into(),
+            ..NetworkSpec::default()
+        },
+        created: Time::EPOCH,
+        endpoints: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orc_base::Kind;
+
+    use super::*;
+
+    fn asked(change: impl FnOnce(&mut NetworkSpec)) -> Result<model::NetworkSpec> {
+        let mut spec = NetworkSpec {
+            name: "n".into(),
+            ..NetworkSpec::default()
+        };
+        change(&mut spec);
+        wish(Id::random(), "n".parse().unwrap(), &spec)
+    }
+
+    fn pool(subnet: &str, range: Option<&str>, gateway: Option<&str>) -> AddressPool {
+        AddressPool {
+            subnet: Some(subnet.into()),
+            ip_range: range.map(Into::into),
+            gateway: gateway.map(|address| address.parse().unwrap()),
+            ..AddressPool::default()
+        }
+    }
+
+    #[test]
+    fn wishes_are_passed_on() {
+        let wish = asked(|spec| {
+            spec.internal = true;
+            spec.options
+                .insert("com.docker.network.driver.mtu".into(), "1400".into());
+            spec.ipam = vec![pool(
+                "10.9.0.0/24",
+                Some("10.9.0.128/25"),
+                Some("10.9.0.254"),
+            )];
+        })
+        .unwrap();
+        assert!(wish.internal && wish.masquerade);
+        assert_eq!(wish.mtu, Some(1400));
+        assert_eq!(wish.subnet.unwrap().to_string(), "10.9.0.0/24");
+        assert_eq!(wish.gateway.unwrap().to_string(), "10.9.0.254");
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        let kind = |change: fn(&mut NetworkSpec)| asked(change).unwrap_err().kind();
+        for (found, expected) in [
+            (
+                kind(|spec| spec.driver = "overlay".into()),
+                Kind::Unsupported,
+            ),
+            (kind(|spec| spec.ipv6 = true), Kind::Unsupported),
+            (
+                kind(|spec| spec.ipam = vec![pool("fd00::/64", None, None)]),
+                Kind::Unsupported,
+            ),
+            (
+                kind(|spec| spec.ipam = vec![pool("10.9.0.0/99", None, None)]),
+                Kind::Invalid,
+            ),
+            (
+                kind(|spec| {
+                    spec.ipam = vec![AddressPool {
+                        gateway: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                        ..AddressPool::default()
+                    }];
+                }),
+                Kind::Invalid,
+            ),
+            (
+                kind(|spec| {
+                    spec.options.insert("parent".into(), "eth0".into());
+                }),
+                Kind::Unsupported,
+            ),
+            (
+                kind(|spec| {
+                    spec.options
+                        .insert("com.docker.network.driver.mtu".into(), "big".into());
+                }),
+                Kind::Invalid,
+            ),
+        ] {
+            assert_eq!(found, expected);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What the engine remembers on disk, as plain data.
+//!
+//! A container has two records: `container.json` says what was asked for and is synced when it
+//! changes; `state.json` says where it is in its life and need not outlive the machine's power,
+//! because a boot makes it meaningless anyway. Each carries a format version; a newer one is refused
+//! rather than misread.
+
+use orc_base::{Error, Id, Name, Result, Time};
+use orc_host::container::{ContainerSpec, Health, Mount};
+use orc_host::network::{EndpointSpec, NetworkSpec};
+use orc_host::volume::Volume;
+use orc_net::model::{Network, Sandbox};
+use serde::{Deserialize, Serialize};
+
+use crate::effective::Effective;
+use crate::lifecycle::{Life, Rules};
+
+/// The format that this version writes.
+pub const FORMAT: u32 = 1;
+
+/// What a container is: changed by rename, connect and disconnect only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Its identifier.
+    pub id: Id,
+    /// Its name.
+    pub name: Name,
+    /// When it was made.
+    pub created: Time,
+    /// What was asked for, as it was asked for.
+    pub spec: ContainerSpec,
+    /// `sha256:…` of the image.
+    pub image_id: String,
+    /// The spec put over the image.
+    pub effective: Effective,
+    /// What is mounted: volumes have names, parents come before what is below them.
+    pub mounts: Vec<Mount>,
+    /// The anonymous volumes that were made for it.
+    pub anonymous: Vec<String>,
+    /// The networks it joins.
+    pub places: Vec<Place>,
+}
+
+impl ContainerRecord {
+    /// What its spec says about its ends.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            restart: self.spec.restart,
+            auto_remove: self.spec.auto_remove,
+        }
+    }
+}
+
+/// A network that a container joins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The network as it was when the container was made or connected.
+    pub network: Id,
+    /// Its name then.
+    pub network_name: String,
+    /// What was asked for.
+    pub spec: EndpointSpec,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StateRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The boot of the machine that this is about; kernel objects of another one are gone.
+    pub boot: String,
+    /// Where it is.
+    pub life: Life,
+    /// Its places on networks, while it runs.
+    pub sandbox: Option<Sandbox>,
+    /// What the probes found, while it runs and has some.
+    pub health: Option<Health>,
+}
+
+impl StateRecord {
+    /// A container that was just made.
+    pub fn new(boot: &str) -> Self {
+        Self {
+            format: FORMAT,
+            boot: boot.into(),
+            life: Life::new(),
+            sandbox: None,
+            health: None,
+        }
+    }
+}
+
+/// A network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// When it was made.
+    pub created: Time,
+    /// What was asked for.
+    pub spec: NetworkSpec,
+    /// What it became.
+    pub network: Network,
+}
+
+/// A volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRecord {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// All that is known of it; the data are beside the record.
+    pub volume: Volume,
+}
+
+/// Refuses what a newer orc wrote.
+pub fn check_format(format: u32) -> Result<()> {
+    match format {
+        FORMAT => Ok(()),
+        other => Err(Error::unsupported(format!(
+            "the record has format {other} and this orc knows format {FORMAT}: use the orc that wrote it"
+        ))),
+    }
+}

@@ -1,0 +1,365 @@
+//! Starts a container: the whole way, or nothing of it.
+//!
+//! The intent is on disk before the first side effect; every side effect has a name that follows
+//! from the container's id, so whoever finds the intent after a crash can undo it all.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use orc_base::fs::{self, Durability};
+use orc_base::{Context, Error, Kind, Result};
+use orc_host::container::{NamespaceMode, NetworkMode};
+use orc_image::digest::Digest;
+use orc_net::model::{AttachRequest, Sandbox};
+use orc_runtime::capability;
+use orc_runtime::spec::{Mount, Namespace, Namespaces, Propagation, Rootfs};
+
+use crate::actions::{perform, tear_down};
+use crate::cell::{Cell, Run};
+use crate::core::{Core, blocking};
+use crate::files::{self, Subject};
+use crate::lifecycle::Event;
+use crate::records::{ContainerRecord, StateRecord};
+use crate::supervise::supervise;
+use crate::translate::{self, Facts};
+use crate::validate::capabilities;
+use crate::{devices, mounts, wiring};
+
+/// Starts a container for someone.
+pub async fn start(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
+    let _turn = cell.turn.lock().await;
+    launch(core, cell, Event::Start).await
+}
+
+/// Starts a container for its restart policy, unless someone was faster.
+pub async fn retry(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
+    let _turn = cell.turn.lock().await;
+    match launch(core, cell, Event::Retry).await {
+        Err(error) if error.kind() == Kind::Unchanged => Ok(()),
+        other => other,
+    }
+}
+
+/// Starts a container in the caller's turn. `why` is `Start` or `Retry`.
+pub async fn launch(core: &Arc<Core>, cell: &Arc<Cell>, why: Event) -> Result<()> {
+    let name = cell.record().name.clone();
+    if why == Event::Start || matches!(cell.phase(), crate::lifecycle::Phase::Restarting { .. }) {
+        cell.until_settled().await;
+    }
+    cell.step(why, core.now())
+        .context(|| format!("container {name}"))?;
+    cell.set_boot(&core.boot);
+    let started = match cell.save(&core.store, Durability::Process) {
+        Ok(()) => attempt(core, cell).await,
+        Err(error) => Err(Failure::before(error)),
+    };
+    match started {
+        Ok(run) => {
+            let run = Arc::new(run);
+            let started = Event::Started {
+                pid: run.monitor.pid(),
+            };
+            cell.set_run(Some(run.clone()));
+            let actions = cell.step(started, core.now())?;
+            supervise(core, cell, run);
+            // A state that could not be written says `Starting`, which is adopted just as well.
+            if let Err(error) = cell.save(&core.store, Durability::Process) {
+                tracing::warn!("{}", error.within(format!("start {name}")));
+            }
+            perform(core, cell, actions).await;
+            Ok(())
+        }
+        Err(failure) => Err(give_up(core, cell, failure).await.within(format!("start {name}"))),
+    }
+}
+
+/// Why a start failed, and the exit code that says so.
+struct Failure {
+    code: i32,
+    error: Error,
+}
+
+impl Failure {
+    /// Something was wrong before the program's turn came. That a thing is missing is then no
+    /// statement about the program.
+    fn before(error: Error) -> Self {
+        let error = match error.kind() {
+            Kind::NotFound => error.with_kind(Kind::Invalid),
+            _ => error,
+        };
+        Self { code: 125, error }
+    }
+
+    /// The runtime could not execute the program.
+    fn of_program(error: Error) -> Self {
+        let code = match error.kind() {
+            Kind::NotFound => 127,
+            Kind::Denied => 126,
+            _ => 125,
+        };
+        Self { code, error }
+    }
+}
+
+/// Undoes a start and says that it failed.
+async fn give_up(core: &Arc<Core>, cell: &Arc<Cell>, failure: Failure) -> Error {
+    let cleaned = tear_down(core, cell.id(), &core.cgroup_of(cell.id())).await;
+    if let Err(error) = cleaned {
+        tracing::warn!("{}", error.within("clean up after a failed start"));
+    }
+    cell.forget_run();
+    let failed = Event::StartFailed {
+        code: failure.code,
+        error: failure.error.to_string(),
+    };
+    let actions = cell.step(failed, core.now()).unwrap_or_default();
+    if let Err(error) = cell.save(&core.store, Durability::Process) {
+        tracing::warn!("{}", error.within("record a failed start"));
+    }
+    cell.settle();
+    perform(core, cell, actions).await;
+    failure.error
+}
+
+async fn attempt(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<Run, Failure> {
+    let record = cell.record();
+    let hostname = hostname(&record);
+    let prepared = prepare(core, &record).map_err(Failure::before)?;
+    let namespaces = connect(core, cell, &record).await.map_err(Failure::before)?;
+    let state = cell.state();
+    let facts = {
+        let write = || -> Result<Facts> {
+            let files = generate(core, &record, &state, &hostname)?;
+            Ok(Facts {
+                rootfs: prepared.rootfs,
+                cgroup: core.cgroup_of(&record.id),
+                state_dir: prepared.state_dir,
+                log: core.store.log(&record.id),
+                namespaces,
+                hostname,
+                mounts: order(files, prepared.mounts),
+                devices: devices::found(&record.spec.devices)?,
+                machine: core.machine.clone(),
+            })
+        };
+        write().map_err(Failure::before)?
+    };
+    // The sandbox is on disk before the program that uses it runs.
+    cell.save(&core.store, Durability::Process)
+        .map_err(Failure::before)?;
+    let spec = translate::container(&record, facts).map_err(Failure::before)?;
+    let monitor = core
+        .runtime
+        .start(&spec)
+        .await
+        .map_err(Failure::of_program)?;
+    Ok(Run { monitor })
+}
+
+/// What is found and made on disk before anything is made in the kernel.
+struct Prepared {
+    rootfs: Rootfs,
+    state_dir: PathBuf,
+    mounts: Vec<Mount>,
+    /// Keeps the sources of mounts open until they are mounted.
+    _open: Vec<OwnedFd>,
+}
+
+fn prepare(core: &Core, record: &ContainerRecord) -> Result<Prepared> {
+    let image = Digest::parse(&record.image_id)?;
+    let snapshot = core
+        .images
+        .snapshot(&record.id, &image)
+        .context(|| format!("image {}", record.spec.image))?;
+    let (mounts, open) = mounts::found(&record.mounts, &core.volumes)?;
+    let state_dir = core.store.dirs().run_container(&record.id);
+    fs::remove_dir_all(&state_dir)?;
+    fs::create_dir_all(&state_dir, 0o700)?;
+    fs::create_dir_all(&core.store.log_dir(&record.id), 0o700)?;
+    Ok(Prepared {
+        rootfs: Rootfs {
+            lowers: snapshot.lowers,
+            upper: snapshot.upper,
+            work: snapshot.work,
+            readonly: record.spec.read_only,
+        },
+        state_dir,
+        mounts,
+        _open: open,
+    })
+}
+
+/// Gives the container its namespaces, and its places on networks when it has its own.
+async fn connect(
+    core: &Arc<Core>,
+    cell: &Arc<Cell>,
+    record: &ContainerRecord,
+) -> Result<Namespaces> {
+    let net = match &record.spec.network_mode {
+        NetworkMode::Host => Namespace::Host,
+        NetworkMode::Container(other) => of_other(core, other, "net")?,
+        NetworkMode::None => Namespace::Path(core.net.create_namespace(&record.id).await?),
+        NetworkMode::Networks => {
+            let namespace = core.net.create_namespace(&record.id).await?;
+            let request = request(core, record, namespace.clone())?;
+            let sandbox = core.net.attach(request).await?;
+            cell.set_sandbox(Some(sandbox));
+            Namespace::Path(namespace)
+        }
+    };
+    let of = |mode: &NamespaceMode, name| match mode {
+        NamespaceMode::Private => Ok(Namespace::New),
+        NamespaceMode::Host => Ok(Namespace::Host),
+        NamespaceMode::Container(other) => of_other(core, other, name),
+    };
+    Ok(Namespaces {
+        net,
+        ipc: of(&record.spec.ipc, "ipc")?,
+        uts: of(&record.spec.uts, "uts")?,
+        pid: of(&record.spec.pid, "pid")?,
+        cgroup: of(&record.spec.cgroup, "cgroup")?,
+    })
+}
+
+/// A namespace of another container, which must run.
+fn of_other(core: &Core, other: &str, name: &str) -> Result<Namespace> {
+    let run = core
+        .find(other)
+        .and_then(|cell| cell.running())
+        .context(|| format!("join the {name} namespace of container {other}"))?;
+    Ok(Namespace::Path(run.monitor.namespace_path(name)))
+}
+
+fn request(core: &Core, record: &ContainerRecord, namespace: PathBuf) -> Result<AttachRequest> {
+    let spec = &record.spec;
+    let endpoints = wiring::by_priority(&record.places)
+        .into_iter()
+        .map(|place| {
+            let network = core
+                .networks
+                .get(&place.network)
+                .map_or_else(|| core.networks.find(&place.spec.network), Ok)?;
+            wiring::endpoint(place, network.network.id, &record.effective.hostname)
+        })
+        .collect::<Result<_>>()?;
+    Ok(AttachRequest {
+        container: record.id.clone(),
+        name: record.name.clone(),
+        namespace,
+        endpoints,
+        ports: wiring::ports(spec, &record.effective)?,
+        dns: spec
+            .dns
+            .iter()
+            .filter_map(|server| server.parse().ok())
+            .collect(),
+        forwards: spec.privileged || capabilities(spec)?.contains(capability::NET_ADMIN),
+    })
+}
+
+/// The host name: with the machine's UTS namespace or network, the machine's.
+fn hostname(record: &ContainerRecord) -> String {
+    let machines = record.spec.uts == NamespaceMode::Host
+        || (record.spec.network_mode == NetworkMode::Host && record.spec.hostname.is_none());
+    match machines {
+        true => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        false => record.effective.hostname.clone(),
+    }
+}
+
+/// Writes the generated files, and says how they are mounted. A container in the network of another
+/// one has that one's files.
+fn generate(
+    core: &Core,
+    record: &ContainerRecord,
+    state: &StateRecord,
+    hostname: &str,
+) -> Result<Vec<Mount>> {
+    let owner = match &record.spec.network_mode {
+        NetworkMode::Container(other) => core.find(other)?.id().clone(),
+        _ => {
+            write_files(core, record, state.sandbox.as_ref(), hostname)?;
+            record.id.clone()
+        }
+    };
+    let mut mounts: Vec<Mount> = files::FILES
+        .iter()
+        .map(|(name, target)| {
+            let readonly = record.spec.read_only;
+            translate::generated(core.store.generated(&owner, name), target, readonly)
+        })
+        .collect();
+    if record.spec.ipc == NamespaceMode::Host {
+        mounts.push(Mount::Bind {
+            source: "/dev/shm".into(),
+            target: "/dev/shm".into(),
+            readonly: false,
+            recursive: false,
+            propagation: Propagation::Private,
+        });
+    }
+    Ok(mounts)
+}
+
+/// Writes the generated files of a container with its own network.
+pub fn write_files(
+    core: &Core,
+    record: &ContainerRecord,
+    sandbox: Option<&Sandbox>,
+    hostname: &str,
+) -> Result<()> {
+    let subject = Subject {
+        spec: &record.spec,
+        hostname,
+        sandbox,
+        resolv_conf: &core.resolv_conf,
+    };
+    files::write(&core.store.dirs().container(&record.id), &subject)
+}
+
+/// The container's own mounts over the generated ones, parents first.
+fn order(generated: Vec<Mount>, own: Vec<Mount>) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = generated
+        .into_iter()
+        .filter(|mount| !own.iter().any(|other| other.target() == mount.target()))
+        .collect();
+    mounts.extend(own);
+    mounts.sort_by_key(|mount| mount.target().split('/').count());
+    mounts
+}
+
+/// Finds the merged view of an image in the background of a creation.
+pub async fn fill_volumes(core: &Arc<Core>, record: &ContainerRecord) -> Result<()> {
+    use orc_host::container::Mount::Volume;
+    let wanted: Vec<(String, String)> = record
+        .mounts
+        .iter()
+        .filter_map(|mount| match mount {
+            Volume {
+                name,
+                target,
+                no_copy: false,
+                subpath: None,
+                ..
+            } => Some((name.clone(), target.clone())),
+            _ => None,
+        })
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let image = Digest::parse(&record.image_id)?;
+    let snapshot = core.images.snapshot(&record.id, &image)?;
+    let core = core.clone();
+    blocking(move || {
+        let root = crate::layers::open(&snapshot.lowers)?;
+        wanted
+            .iter()
+            .try_for_each(|(name, target)| core.volumes.fill(name, &root, target))
+    })
+    .await
+}

@@ -1,0 +1,201 @@
+//! Records on disk: where they are, and how they are read and replaced.
+//!
+//! Knows files, not meanings. A container's directory is whole when it has a `container.json`; what
+//! is without one was never acknowledged and is removed by `recover.rs`.
+
+use std::path::{Path, PathBuf};
+
+use orc_base::dirs::Dirs;
+use orc_base::fs::{self, Durability};
+use orc_base::{Context, Id, Kind, Result};
+use serde::de::DeserializeOwned;
+
+use crate::records::{ContainerRecord, NetworkRecord, StateRecord, VolumeRecord, check_format};
+
+/// The most bytes of a record.
+const MAX_RECORD: u64 = 16 << 20;
+
+/// The records below one daemon's roots.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dirs: Dirs,
+}
+
+impl Store {
+    /// Makes the directories that hold records.
+    pub fn open(dirs: &Dirs) -> Result<Self> {
+        dirs.create()?;
+        for directory in [dirs.containers(), dirs.networks(), dirs.volumes()] {
+            fs::create_dir_all(&directory, 0o700)
+                .context(|| format!("make {}", directory.display()))?;
+        }
+        fs::create_dir_all(&dirs.run().join("containers"), 0o700)?;
+        fs::remove_leftovers(&dirs.networks())?;
+        Ok(Self { dirs: dirs.clone() })
+    }
+
+    /// The directories of this daemon.
+    pub fn dirs(&self) -> &Dirs {
+        &self.dirs
+    }
+
+    /// Writes what a container is, synced.
+    pub fn save_container(&self, record: &ContainerRecord) -> Result<()> {
+        let path = self.container_file(&record.id);
+        fs::write_json(&path, record, Durability::Synced)
+    }
+
+    /// Writes where a container is in its life.
+    pub fn save_state(&self, id: &Id, state: &StateRecord, durability: Durability) -> Result<()> {
+        fs::write_json(&self.state_file(id), state, durability)
+    }
+
+    /// What a container is.
+    pub fn load_container(&self, id: &Id) -> Result<ContainerRecord> {
+        let record: ContainerRecord = fs::read_json(&self.container_file(id), MAX_RECORD)?;
+        check_format(record.format).context(|| format!("container {}", id.short()))?;
+        Ok(record)
+    }
+
+    /// Where a container is in its life; `None` when nothing was written, or the machine's power went
+    /// before it reached the disk.
+    pub fn load_state(&self, id: &Id) -> Result<Option<StateRecord>> {
+        let record: StateRecord = match fs::read_json(&self.state_file(id), MAX_RECORD) {
+            Ok(record) => record,
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Invalid) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        check_format(record.format).context(|| format!("container {}", id.short()))?;
+        Ok(Some(record))
+    }
+
+    /// The ids of all directories of containers, whole or not, and paths that are none.
+    pub fn containers(&self) -> Result<(Vec<Id>, Vec<PathBuf>)> {
+        Ok(ids(fs::list(&self.dirs.containers())?))
+    }
+
+    /// The ids below the run root.
+    pub fn run_containers(&self) -> Result<(Vec<Id>, Vec<PathBuf>)> {
+        Ok(ids(fs::list(&self.dirs.run().join("containers"))?))
+    }
+
+    /// Whether a container's directory was acknowledged.
+    pub fn is_whole(&self, id: &Id) -> bool {
+        self.container_file(id).exists()
+    }
+
+    /// The log of a container.
+    pub fn log(&self, id: &Id) -> PathBuf {
+        self.log_dir(id).join("log")
+    }
+
+    /// The directory that only holds the log of a container and its rotated files.
+    pub fn log_dir(&self, id: &Id) -> PathBuf {
+        self.dirs.container(id).join("logs")
+    }
+
+    /// A file of a container that is mounted into it.
+    pub fn generated(&self, id: &Id, name: &str) -> PathBuf {
+        self.dirs.container(id).join(name)
+    }
+
+    /// Writes a network, synced.
+    pub fn save_network(&self, record: &NetworkRecord) -> Result<()> {
+        let path = self.network_file(&record.network.id);
+        fs::write_json(&path, record, Durability::Synced)
+    }
+
+    /// Forgets a network.
+    pub fn remove_network(&self, id: &Id) -> Result<()> {
+        fs::remove_file(&self.network_file(id))
+    }
+
+    /// All networks.
+    pub fn networks(&self) -> Result<Vec<NetworkRecord>> {
+        load_all(
+            fs::list(&self.dirs.networks())?,
+            |record: &NetworkRecord| record.format,
+        )
+    }
+
+    /// Writes a volume, synced.
+    pub fn save_volume(&self, record: &VolumeRecord) -> Result<()> {
+        let path = self.volume_file(&record.volume.name);
+        fs::write_json(&path, record, Durability::Synced)
+    }
+
+    /// The directory of a volume with its record and its data; `name` is a checked name.
+    pub fn volume_dir(&self, name: &str) -> PathBuf {
+        self.dirs.volumes().join(name)
+    }
+
+    /// The data of a volume.
+    pub fn volume_data(&self, name: &str) -> PathBuf {
+        self.volume_dir(name).join("_data")
+    }
+
+    /// All volumes, and directories that have no record.
+    pub fn volumes(&self) -> Result<(Vec<VolumeRecord>, Vec<PathBuf>)> {
+        let (whole, rest): (Vec<PathBuf>, Vec<PathBuf>) = fs::list(&self.dirs.volumes())?
+            .into_iter()
+            .partition(|path| path.join("volume.json").exists());
+        for directory in &whole {
+            fs::remove_leftovers(directory)?;
+        }
+        let files = whole
+            .into_iter()
+            .map(|path| path.join("volume.json"))
+            .collect();
+        Ok((
+            load_all(files, |record: &VolumeRecord| record.format)?,
+            rest,
+        ))
+    }
+
+    fn container_file(&self, id: &Id) -> PathBuf {
+        self.dirs.container(id).join("container.json")
+    }
+
+    fn state_file(&self, id: &Id) -> PathBuf {
+        self.dirs.container(id).join("state.json")
+    }
+
+    fn network_file(&self, id: &Id) -> PathBuf {
+        self.dirs.networks().join(format!("{id}.json"))
+    }
+
+    fn volume_file(&self, name: &str) -> PathBuf {
+        self.volume_dir(name).join("volume.json")
+    }
+}
+
+fn ids(paths: Vec<PathBuf>) -> (Vec<Id>, Vec<PathBuf>) {
+    let (mut ids, mut others) = (Vec::new(), Vec::new());
+    for path in paths {
+        match id_of(&path) {
+            Some(id) => ids.push(id),
+            None => others.push(path),
+        }
+    }
+    (ids, others)
+}
+
+fn id_of(path: &Path) -> Option<Id> {
+    path.file_name()?.to_str()?.parse().ok()
+}
+
+fn load_all<T: DeserializeOwned>(
+    files: Vec<PathBuf>,
+    format: impl Fn(&T) -> u32,
+) -> Result<Vec<T>> {
+    files
+        .into_iter()
+        .map(|path| {
+            let record = fs::read_json(&path, MAX_RECORD)?;
+            check_format(format(&record)).context(|| path.display().to_string())?;
+            Ok(record)
+        })
+        .collect()
+}

@@ -1,0 +1,437 @@
+//! Volumes: directories that outlive containers.
+//!
+//! A volume is its directory `volumes/<name>` with a synced record; its data are in `_data` beside
+//! it, or in a directory of the machine that its options name. The first container that mounts an
+//! empty one fills it with what the image has there: the copy is made aside and moved in when it is
+//! whole, so that a crash leaves an empty volume or a filled one.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use orc_base::fs;
+use orc_base::root::Root;
+use orc_base::{Context, Error, Id, Kind, Name, Result, Time};
+use orc_host::volume::{Volume, VolumeSpec};
+use rustix::fs::{FileType, Mode, OFlags};
+
+use crate::copy;
+use crate::names::shown;
+use crate::records::{FORMAT, VolumeRecord};
+use crate::store::Store;
+
+/// A copy that is not whole yet.
+const FILLING: &str = "filling";
+/// A whole copy that is not moved in yet.
+const FILLED: &str = "filled";
+
+/// The volumes of one engine.
+pub struct Volumes {
+    store: Store,
+    records: Mutex<BTreeMap<String, VolumeRecord>>,
+    /// Held while a volume is filled: two containers with one empty volume fill it once.
+    filling: Mutex<()>,
+}
+
+impl Volumes {
+    /// Loads all volumes and finishes or removes what a crash left half done.
+    pub fn open(store: &Store) -> Result<Self> {
+        let (records, rest) = store.volumes()?;
+        for path in rest {
+            fs::remove_dir_all(&path)?;
+        }
+        for record in &records {
+            let directory = store.volume_dir(&record.volume.name);
+            fs::remove_dir_all(&directory.join(FILLING))?;
+            move_in(&directory)?;
+        }
+        let records = records
+            .into_iter()
+            .map(|record| (record.volume.name.clone(), record));
+        Ok(Self {
+            store: store.clone(),
+            records: Mutex::new(records.collect()),
+            filling: Mutex::new(()),
+        })
+    }
+
+    /// Makes a volume, or returns the one that has the name. The second answer is whether it is new.
+    pub fn create(&self, spec: &VolumeSpec, now: Time) -> Result<(Volume, bool)> {
+        if !matches!(spec.driver.as_str(), "" | "local") {
+            return Err(Error::unsupported(format!(
+                "volume driver `{}` is not there: use local",
+                shown(&spec.driver)
+            )));
+        }
+        let anonymous = spec.name.is_empty();
+        let name = match anonymous {
+            true => Id::random().to_string(),
+            false => spec.name.parse::<Name>()?.to_string(),
+        };
+        let data = match device(&spec.options)? {
+            Some(device) => device,
+            None => self.store.volume_data(&name),
+        };
+        let mut records = self.lock();
+        if let Some(record) = records.get(&name) {
+            if !spec.options.is_empty() && record.volume.options != spec.options {
+                return Err(Error::conflict(format!(
+                    "volume {name} exists with other options: remove it first, or use another name"
+                )));
+            }
+            return Ok((record.volume.clone(), false));
+        }
+        let record = VolumeRecord {
+            format: FORMAT,
+            volume: Volume {
+                mountpoint: data.display().to_string(),
+                name: name.clone(),
+                driver: "local".into(),
+                options: spec.options.clone(),
+                labels: spec.labels.clone(),
+                created: now,
+                anonymous,
+            },
+        };
+        let directory = self.store.volume_dir(&name);
+        let made = self.make(&directory, &record);
+        if made.is_err() {
+            let _ = fs::remove_dir_all(&directory);
+        }
+        made.context(|| format!("create volume {name}"))?;
+        records.insert(name, record.clone());
+        Ok((record.volume, true))
+    }
+
+    fn make(&self, directory: &Path, record: &VolumeRecord) -> Result<()> {
+        fs::create_dir_all(directory, 0o700)?;
+        // As Docker: whoever the container runs as may write only what the image or root allows.
+        fs::create_dir_all(&directory.join("_data"), 0o755)?;
+        self.store.save_volume(record)
+    }
+
+    /// One volume.
+    pub fn get(&self, name: &str) -> Result<Volume> {
+        self.lock()
+            .get(name)
+            .map(|record| record.volume.clone())
+            .ok_or_else(|| missing(name))
+    }
+
+    /// All volumes, in order of name.
+    pub fn list(&self) -> Vec<Volume> {
+        self.lock()
+            .values()
+            .map(|record| record.volume.clone())
+            .collect()
+    }
+
+    /// Removes a volume with its data. `Conflict` when `user` names a container that mounts it.
+    pub fn remove(&self, name: &str, user: impl FnOnce(&str) -> Option<String>) -> Result<()> {
+        let mut records = self.lock();
+        if !records.contains_key(name) {
+            return Err(missing(name));
+        }
+        if let Some(user) = user(name) {
+            return Err(Error::conflict(format!(
+                "remove {name}: volume is in use by container {user}"
+            )));
+        }
+        records.remove(name);
+        drop(records);
+        self.discard(name)
+            .context(|| format!("remove volume {name}"))
+    }
+
+    /// The record goes first: without one, the rest is removed when the daemon starts.
+    fn discard(&self, name: &str) -> Result<()> {
+        let directory = self.store.volume_dir(name);
+        fs::remove_file(&directory.join("volume.json"))?;
+        match Root::open(&self.store.dirs().volumes()) {
+            Ok(root) => root.remove_all(name),
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the data of a volume are, and a directory in it when `subpath` names one. A subpath is
+    /// resolved inside the volume; the descriptor must live until it is mounted.
+    pub fn source(&self, name: &str, subpath: Option<&str>) -> Result<(PathBuf, Option<OwnedFd>)> {
+        let volume = self.get(name)?;
+        let data = PathBuf::from(&volume.mountpoint);
+        if !data.is_dir() {
+            return Err(Error::not_found(format!(
+                "volume {name}: {} is not a directory",
+                data.display()
+            )));
+        }
+        let Some(subpath) = subpath.filter(|path| !path.is_empty()) else {
+            return Ok((data, None));
+        };
+        let file = Root::open(&data)?
+            .open_at(subpath, OFlags::PATH, Mode::empty())
+            .context(|| format!("subpath of volume {name}"))?;
+        // Opened by another process, which has the same view of processes.
+        use std::os::fd::AsRawFd;
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        Ok((path.into(), Some(file)))
+    }
+
+    /// Fills an empty volume with the directory `target` of an image, when the image has one.
+    pub fn fill(&self, name: &str, image: &Root, target: &str) -> Result<()> {
+        let volume = self.get(name)?;
+        let directory = self.store.volume_dir(name);
+        let data = directory.join("_data");
+        if !volume.options.is_empty() {
+            // The data are the machine's own.
+            return Ok(());
+        }
+        let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        if !fs::list(&data)?.is_empty() {
+            return Ok(());
+        }
+        let Some(source) = directory_of(image, target)? else {
+            return Ok(());
+        };
+        let aside = directory.join(FILLING);
+        fs::remove_dir_all(&aside)?;
+        fs::create_dir_all(&aside, 0o700)?;
+        let copied =
+            open_dir(&aside).and_then(|aside| copy::contents(source.as_fd(), aside.as_fd()));
+        if let Err(error) = copied {
+            let _ = fs::remove_dir_all(&aside);
+            return Err(error.within(format!("fill volume {name} from {target} of the image")));
+        }
+        std::fs::rename(&aside, directory.join(FILLED))?;
+        move_in(&directory).context(|| format!("fill volume {name}"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, VolumeRecord>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Moves a whole copy into the data, entry by entry: another container may have them mounted.
+fn move_in(directory: &Path) -> Result<()> {
+    let (filled, data) = (directory.join(FILLED), directory.join("_data"));
+    if !filled.is_dir() {
+        return Ok(());
+    }
+    for path in fs::list(&filled)? {
+        if let Some(name) = path.file_name() {
+            std::fs::rename(&path, data.join(name))?;
+        }
+    }
+    // Nothing is left to copy but the directory's own owner, mode and attributes.
+    copy::contents(open_dir(&filled)?.as_fd(), open_dir(&data)?.as_fd())?;
+    fs::remove_dir_all(&filled)
+}
+
+/// The directory `target` of an image; `None` when there is nothing or something else, which the
+/// volume hides.
+fn directory_of(image: &Root, target: &str) -> Result<Option<OwnedFd>> {
+    let place = match image.open_at(target, OFlags::PATH, Mode::empty()) {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        other => other.context(|| "look into the image")?,
+    };
+    let mode = rustix::fs::fstat(&place)?.st_mode;
+    if FileType::from_raw_mode(mode) != FileType::Directory {
+        return Ok(None);
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(Some(rustix::fs::openat(&place, ".", flags, Mode::empty())?))
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// The directory of the machine that the options of `local` name: `type=none,o=bind,device=/path`.
+fn device(options: &BTreeMap<String, String>) -> Result<Option<PathBuf>> {
+    let option = |key| options.get(key).map_or("", String::as_str);
+    if let Some(key) = options
+        .keys()
+        .find(|key| !matches!(key.as_str(), "type" | "o" | "device"))
+    {
+        return Err(Error::unsupported(format!(
+            "volume option `{}` is not supported: use type, o and device",
+            shown(key)
+        )));
+    }
+    if options.values().all(String::is_empty) {
+        return Ok(None);
+    }
+    let bind = option("o")
+        .split(',')
+        .any(|word| matches!(word, "bind" | "rbind"));
+    let only = option("o")
+        .split(',')
+        .all(|word| matches!(word, "bind" | "rbind" | "rw"));
+    if !bind || !only || !matches!(option("type"), "" | "none" | "bind") {
+        return Err(Error::unsupported(format!(
+            "volume options type={} o={} are not supported: only type=none o=bind device=<directory> are",
+            shown(option("type")),
+            shown(option("o"))
+        )));
+    }
+    match Path::new(option("device")) {
+        path if path.is_absolute() => Ok(Some(path.into())),
+        path => Err(Error::invalid(format!(
+            "volume option device={} must be an absolute path",
+            path.display()
+        ))),
+    }
+}
+
+fn missing(name: &str) -> Error {
+    Error::not_found(format!("get {}: no such volume", shown(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use orc_base::dirs::Dirs;
+
+    use super::*;
+
+    fn volumes() -> (tempfile::TempDir, Volumes) {
+        let dir = tempfile::tempdir().unwrap();
+        let volumes = reopen(dir.path());
+        (dir, volumes)
+    }
+
+    fn reopen(dir: &Path) -> Volumes {
+        let dirs = Dirs::new(dir.join("data"), dir.join("run"));
+        Volumes::open(&Store::open(&dirs).unwrap()).unwrap()
+    }
+
+    fn named(name: &str) -> VolumeSpec {
+        VolumeSpec {
+            name: name.into(),
+            ..VolumeSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_volume_outlives_the_daemon_and_goes_whole() {
+        let (dir, volumes) = volumes();
+        let (made, new) = volumes.create(&named("data"), Time::EPOCH).unwrap();
+        assert!(new && !made.anonymous);
+        assert!(!volumes.create(&named("data"), Time::EPOCH).unwrap().1);
+        let (anonymous, _) = volumes.create(&VolumeSpec::default(), Time::EPOCH).unwrap();
+        assert!(anonymous.anonymous);
+        // What a crash leaves of a removal or a creation.
+        std::fs::create_dir(dir.path().join("data/volumes/half")).unwrap();
+
+        let volumes = reopen(dir.path());
+        assert_eq!(volumes.get("data").unwrap(), made);
+        assert_eq!(volumes.list().len(), 2);
+        assert!(!dir.path().join("data/volumes/half").exists());
+        let used = volumes.remove("data", |_| Some("web".into())).unwrap_err();
+        assert_eq!(used.kind(), Kind::Conflict);
+        assert!(used.to_string().contains("web"));
+        volumes.remove("data", |_| None).unwrap();
+        assert_eq!(volumes.get("data").unwrap_err().kind(), Kind::NotFound);
+        assert!(!dir.path().join("data/volumes/data").exists());
+    }
+
+    #[test]
+    fn an_empty_volume_is_filled_once() {
+        let (dir, volumes) = volumes();
+        let image = dir.path().join("image");
+        std::fs::create_dir_all(image.join("srv/sub")).unwrap();
+        std::fs::write(image.join("srv/file"), b"first").unwrap();
+        std::os::unix::fs::symlink("/srv", image.join("link")).unwrap();
+        std::os::unix::fs::symlink("../../..", image.join("out")).unwrap();
+        std::os::unix::fs::chown(image.join("srv"), Some(33), Some(33)).unwrap();
+        let image = Root::open(&image).unwrap();
+        let (volume, _) = volumes.create(&named("v"), Time::EPOCH).unwrap();
+        let file = Path::new(&volume.mountpoint).join("file");
+
+        volumes.fill("v", &image, "/nothing/here").unwrap();
+        volumes.fill("v", &image, "/srv/file").unwrap();
+        assert!(!file.exists());
+        volumes.fill("v", &image, "/link").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"first");
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(std::fs::metadata(&volume.mountpoint).unwrap().uid(), 33);
+        std::fs::write(&file, b"mine").unwrap();
+        volumes.fill("v", &image, "/srv").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+
+        // Nothing outside the image is ever a source.
+        let (volume, _) = volumes.create(&named("w"), Time::EPOCH).unwrap();
+        volumes.fill("w", &image, "/out").unwrap();
+        let names: Vec<_> = fs::list(Path::new(&volume.mountpoint))
+            .unwrap()
+            .into_iter()
+            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+            .collect();
+        assert_eq!(names, ["link", "out", "srv"], "the root of the image");
+    }
+
+    #[test]
+    fn a_copy_that_was_cut_off_is_finished_or_forgotten() {
+        let (dir, volumes) = volumes();
+        volumes.create(&named("v"), Time::EPOCH).unwrap();
+        let directory = dir.path().join("data/volumes/v");
+        std::fs::create_dir(directory.join(FILLING)).unwrap();
+        std::fs::create_dir(directory.join(FILLED)).unwrap();
+        std::fs::write(directory.join(FILLED).join("rest"), b"").unwrap();
+        reopen(dir.path());
+        assert!(directory.join("_data/rest").exists());
+        assert!(!directory.join(FILLING).exists() && !directory.join(FILLED).exists());
+    }
+
+    #[test]
+    fn options_other_than_bind_are_refused() {
+        let (dir, volumes) = volumes();
+        let with = |options: &[(&str, &str)]| VolumeSpec {
+            name: "v".into(),
+            options: options
+                .iter()
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect(),
+            ..VolumeSpec::default()
+        };
+        for (options, kind) in [
+            (
+                &[("type", "nfs"), ("o", "addr=1.2.3.4"), ("device", ":/x")][..],
+                Kind::Unsupported,
+            ),
+            (&[("size", "10g")], Kind::Unsupported),
+            (&[("o", "bind"), ("device", "relative")], Kind::Invalid),
+        ] {
+            let error = volumes.create(&with(options), Time::EPOCH).unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+        let device = dir.path().display().to_string();
+        let bind = with(&[("type", "none"), ("o", "bind"), ("device", &device)]);
+        let (volume, _) = volumes.create(&bind, Time::EPOCH).unwrap();
+        assert_eq!(volume.mountpoint, device);
+        assert_eq!(volumes.source("v", None).unwrap().0, dir.path());
+        volumes.remove("v", |_| None).unwrap();
+        assert!(dir.path().exists(), "the machine's own directory stays");
+    }
+
+    #[test]
+    fn a_subpath_stays_inside_its_volume() {
+        let (_dir, volumes) = volumes();
+        let (volume, _) = volumes.create(&named("v"), Time::EPOCH).unwrap();
+        let data = Path::new(&volume.mountpoint);
+        std::fs::create_dir(data.join("sub")).unwrap();
+        std::os::unix::fs::symlink("/", data.join("out")).unwrap();
+        let target = |subpath| {
+            let (path, _open) = volumes.source("v", Some(subpath)).unwrap();
+            std::fs::read_link(path).unwrap()
+        };
+        assert_eq!(target("sub"), data.join("sub"));
+        assert_eq!(target("out"), data);
+        assert_eq!(target("../../.."), data);
+        assert_eq!(
+            volumes.source("v", Some("nope")).unwrap_err().kind(),
+            Kind::NotFound
+        );
+    }
+}
