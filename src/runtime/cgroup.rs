@@ -64,6 +64,14 @@ impl Cgroup {
             return Ok(None);
         };
         self.create_in(tree)?;
+        self.open_unified()
+    }
+
+    /// Opens the group in the second version's tree, if there is one.
+    pub(crate) fn open_unified(&self) -> Result<Option<OwnedFd>> {
+        let Some(tree) = self.layout.unified() else {
+            return Ok(None);
+        };
         let path = tree.mount.join(&self.path);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&path, flags, Mode::empty());
@@ -99,14 +107,6 @@ impl Cgroup {
             self.write(tree, "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
         }
         Ok(())
-    }
-
-    /// [`Cgroup::place`], and into the second version's tree as well.
-    pub(crate) fn place_everywhere(&self, pid: Pid) -> Result<()> {
-        if let Some(tree) = self.layout.unified() {
-            self.write(tree, "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
-        }
-        self.place(pid)
     }
 
     /// Whether the kernel has killed a process of the group for want of memory.

@@ -33,10 +33,17 @@ const MAX_MESSAGES: usize = 8;
 
 /// What the daemon asks the launcher to start. Beside it: the monitor's end of the control socket,
 /// and for an exec a pidfd of the container's first process.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) enum Order {
     Start(Box<ContainerSpec>),
     Exec(Box<ExecSpec>),
+}
+
+/// An [`Order`] as the sender has it.
+#[derive(Debug, Serialize)]
+pub(crate) enum OrderRef<'a> {
+    Start(&'a ContainerSpec),
+    Exec(&'a ExecSpec),
 }
 
 /// What a monitor tells a daemon.
@@ -249,7 +256,7 @@ pub(crate) fn receive_packet(socket: impl AsFd, flags: RecvFlags) -> Result<Opti
 }
 
 /// Writes an order into a sealed memory file.
-pub(crate) fn pack(order: &Order) -> Result<OwnedFd> {
+pub(crate) fn pack(order: &OrderRef<'_>) -> Result<OwnedFd> {
     let bytes = serde_json::to_vec(order)?;
     if bytes.len() as u64 > MAX_ORDER {
         return Err(Error::exhausted(format!(
@@ -344,24 +351,22 @@ mod tests {
 
     #[test]
     fn an_order_is_read_back_and_bounded() {
-        let exec = |args: Vec<String>| {
-            Order::Exec(Box::new(ExecSpec {
-                process: ProcessSpec::new(args),
-                stdin: false,
-                terminal: false,
-                size: None,
-                cgroup: "/orc/x".into(),
-                oom_score_adj: None,
-            }))
+        let exec = |arg: String| ExecSpec {
+            process: ProcessSpec::new([arg]),
+            stdin: false,
+            terminal: false,
+            size: None,
+            cgroup: "/orc/x".into(),
+            oom_score_adj: None,
         };
         let long = "y".repeat(1 << 20);
-        let fd = pack(&exec(vec![long.clone()])).unwrap();
+        let fd = pack(&OrderRef::Exec(&exec(long.clone()))).unwrap();
         assert!(rustix::io::pwrite(&fd, b"z", 0).is_err(), "sealed");
         let Order::Exec(back) = unpack(fd).unwrap() else {
             panic!("another order");
         };
         assert_eq!(back.process.args, [long]);
-        let error = pack(&exec(vec!["y".repeat(17 << 20)])).unwrap_err();
+        let error = pack(&OrderRef::Exec(&exec("y".repeat(17 << 20)))).unwrap_err();
         assert_eq!(error.kind(), Kind::Exhausted);
     }
 }

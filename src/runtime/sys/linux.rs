@@ -5,7 +5,6 @@
 //! [`Alone`] proves that the process has one thread, without which running Rust after a fork is not
 //! allowed.
 
-use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_int, c_long, c_uint, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -13,6 +12,7 @@ use orc_base::{Context, Error, Result};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
+use tokio::io::unix::AsyncFd;
 
 /// Proof that this process has one thread and starts no other.
 ///
@@ -57,8 +57,10 @@ pub(crate) fn clone(
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Side, Errno> {
     let mut pidfd: RawFd = -1;
+    // The constant of the C library does not fit into its type.
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
     let into_cgroup = match cgroup {
-        Some(_) => libc::CLONE_INTO_CGROUP as u64,
+        Some(_) => CLONE_INTO_CGROUP,
         None => 0,
     };
     let args = libc::clone_args {
@@ -92,6 +94,21 @@ pub(crate) fn clone(
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
         }),
     }
+}
+
+/// fork(2) by way of the C library, whose own records stay right: the child's pid in the parent, none
+/// in the child.
+pub(crate) fn fork(_alone: &Alone) -> Result<Option<Pid>, Errno> {
+    // SAFETY: the process has one thread (`Alone`), so the child may run any code.
+    let pid = check(c_long::from(unsafe { libc::fork() }))?;
+    Ok(Pid::from_raw(pid as i32))
+}
+
+/// kill(2) for a child of this process, which cannot have been replaced before it is reaped.
+pub(crate) fn kill(child: Pid, signal: c_int) -> Result<(), Errno> {
+    // SAFETY: takes plain numbers.
+    let result = unsafe { libc::kill(child.as_raw_nonzero().get(), signal) };
+    check(c_long::from(result)).map(drop)
 }
 
 /// unshare(2) for namespaces of this process alone.
@@ -209,6 +226,21 @@ fn close_range(first: RawFd, flags: c_uint) -> Result<(), Errno> {
     // SAFETY: takes plain numbers. With CLOEXEC nothing is closed now; without it the callers end
     // the life of what they still own by name (they are about to loop or exit without drops).
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, flags) };
+    check(result).map(drop)
+}
+
+/// pidfd_send_signal(2) with any number: real-time signals have no name that a typed wrapper knows.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Errno> {
+    // SAFETY: a null siginfo lets the kernel fill it in; no memory is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<c_void>(),
+            0,
+        )
+    };
     check(result).map(drop)
 }
 
@@ -371,12 +403,11 @@ pub(crate) fn take_stdin() -> Result<OwnedFd, Errno> {
     Ok(taken)
 }
 
-/// Runs `work` and ends the process with what it returns.
-pub(crate) fn exit_with(work: impl FnOnce() -> Result<Infallible, i32>) -> ! {
-    match work() {
-        Ok(never) => match never {},
-        Err(code) => exit(code),
-    }
+/// Waits on a descriptor without a thread. Must be called in a tokio runtime.
+pub(crate) fn watch(fd: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open as long as it lives and always gives the same descriptor.
+    let watched = unsafe { AsyncFd::register(fd) };
+    watched.map_err(|error| std::io::Error::from(error).into())
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const std::ffi::c_char> {
