@@ -151,7 +151,7 @@ impl FromStr for Platform {
                     .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
         };
         let parts: Vec<&str> = text.split('/').collect();
-        let valid = text.len() <= MAX_TEXT && parts.iter().all(|part| word(part));
+        let valid = text.len() <= MAX_TEXT && parts.iter().all(word);
         match (valid, parts.as_slice()) {
             (true, ["linux"]) => Ok(Self::host()),
             (true, [architecture]) => Ok(Self::new("linux", architecture, "")),

@@ -129,11 +129,6 @@ impl Session {
         Ok(answer.status().as_u16())
     }
 
-    /// The registry as the user wrote it.
-    pub(crate) fn registry(&self) -> &str {
-        &self.registry
-    }
-
     pub(crate) fn repository(&self) -> &str {
         &self.repository
     }

@@ -168,7 +168,7 @@ async fn stream(
     }
     .await;
     drop(chunks);
-    let (held, written) = writer.await.map_err(lost)?;
+    let (held, written) = writer.await.map_err(|error| lost(&error))?;
     Ok((held, written.map_err(Failure::last).and(read)))
 }
 
@@ -185,9 +185,11 @@ fn write(mut held: Held, mut queue: mpsc::Receiver<Bytes>) -> (Held, Result<()>)
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(lost)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| lost(&error))?
 }
 
-fn lost(error: tokio::task::JoinError) -> Error {
+fn lost(error: &tokio::task::JoinError) -> Error {
     Error::internal(format!("a thread of a transfer is lost: {error}"))
 }

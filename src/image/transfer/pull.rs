@@ -115,8 +115,7 @@ async fn fetch_layers(
     progress: &dyn Progress,
 ) -> Result<()> {
     let (reports, events) = mpsc::unbounded_channel();
-    let limit = session.http().limits().parallel.max(1);
-    let permits = Arc::new(Semaphore::new(limit));
+    let lanes = Arc::new(Lanes::new(session.http().limits().parallel));
     let session = Arc::new(session);
     let mut tasks = JoinSet::new();
     let mut seen = HashSet::new();
@@ -133,16 +132,33 @@ async fn fetch_layers(
             diff_id: diff_id.clone(),
             line,
         };
-        let permits = Arc::clone(&permits);
+        let lanes = Arc::clone(&lanes);
         tasks.spawn(async move {
             let blob = job.blob.clone();
-            job.run(&permits)
+            job.run(&lanes)
                 .await
                 .context(|| format!("layer {}", blob.digest.short()))
         });
     }
     drop(reports);
     relay::run(tasks, events, progress).await.map(|_| ())
+}
+
+/// How many layers may do the same thing at once.
+struct Lanes {
+    network: Semaphore,
+    processor: Semaphore,
+}
+
+impl Lanes {
+    fn new(parallel: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
+        Self {
+            network: Semaphore::new(parallel.max(1)),
+            // One more than there are cores: somebody always waits for the disk.
+            processor: Semaphore::new(cores + 1),
+        }
+    }
 }
 
 /// One layer's way.
@@ -155,7 +171,7 @@ struct Job {
 }
 
 impl Job {
-    async fn run(self, permits: &Semaphore) -> Result<()> {
+    async fn run(self, lanes: &Lanes) -> Result<()> {
         let store = self.ingest.store();
         let (content, layers) = (store.content(), store.layers());
         // The blob is kept beside the layer, to save and push it under the digest it came with.
@@ -165,10 +181,13 @@ impl Job {
         }
         self.line.phase(Phase::Waiting);
         {
-            let _permit = permits.acquire().await;
+            let _lane = lanes.network.acquire().await;
             self.download().await?;
         }
-        self.unpack().await?;
+        {
+            let _lane = lanes.processor.acquire().await;
+            self.unpack().await?;
+        }
         self.line.phase(Phase::PullComplete);
         Ok(())
     }

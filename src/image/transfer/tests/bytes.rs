@@ -479,7 +479,7 @@ async fn a_layer_that_is_there_twice_moves_once() {
 #[tokio::test]
 async fn a_layer_that_leaves_its_root_ends_the_pull() {
     let archive = tape().file("a", b"x").file("../../escaped", b"x").end();
-    let fixture = Fixture::from_archives(vec![archive], |_| {});
+    let fixture = Fixture::from_archives(&[archive], |_| {});
     let server = spoiled(&fixture, |_, _, honest| honest).await;
     let error = Bench::new().refuses(&server).await;
     assert_error(&error, Kind::Invalid, "../../escaped");

@@ -33,7 +33,7 @@ impl Fixture {
 
     /// The same with a manifest that a test has changed.
     pub(super) fn of(layers: usize, change: impl Fn(&mut Value)) -> Self {
-        let archives = (0..layers)
+        let archives: Vec<_> = (0..layers)
             .map(|index| {
                 let bytes: Vec<u8> = (0..256)
                     .flat_map(|_| orc_base::id::random_bytes::<1024>())
@@ -41,10 +41,10 @@ impl Fixture {
                 tape().file(&format!("file-{index}"), &bytes).end()
             })
             .collect();
-        Self::from_archives(archives, change)
+        Self::from_archives(&archives, change)
     }
 
-    pub(super) fn from_archives(archives: Vec<Vec<u8>>, change: impl Fn(&mut Value)) -> Self {
+    pub(super) fn from_archives(archives: &[Vec<u8>], change: impl Fn(&mut Value)) -> Self {
         let mut blobs = BTreeMap::new();
         let mut keep = |bytes: Vec<u8>| {
             let digest = Digest::of(&bytes);

@@ -65,7 +65,12 @@ impl Bench {
     }
 
     fn with(change: impl FnOnce(&mut RegistryConfig)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::at(&std::env::temp_dir(), change)
+    }
+
+    /// Keeps its images below a directory of the test's own choice.
+    fn at(place: &Path, change: impl FnOnce(&mut RegistryConfig)) -> Self {
+        let directory = tempfile::tempdir_in(place).unwrap();
         let (store, http) = start(directory.path(), change);
         Self {
             directory,

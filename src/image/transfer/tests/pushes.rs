@@ -173,7 +173,8 @@ async fn a_sister_that_lends_nothing_costs_a_request_only() {
 #[tokio::test]
 async fn bad_luck_is_tried_again() {
     let (result, _, given, fixture) = pushed(|request, nth| {
-        let later_upload = request.path.contains("/uploads/") && !request.path.contains("/uploads/0?");
+        let later_upload =
+            request.path.contains("/uploads/") && !request.path.contains("/uploads/0?");
         let first = nth == 0 && request.path != "/v2/" && !later_upload;
         first.then(|| Reply::new(500, ""))
     })
@@ -297,7 +298,7 @@ async fn too_large_for_one_request_goes_in_chunks() {
         .flat_map(|_| orc_base::id::random_bytes::<1024>())
         .collect();
     let archive = crate::testing::tape().file("large", &bytes).end();
-    let fixture = Fixture::from_archives(vec![archive], |_| {});
+    let fixture = Fixture::from_archives(&[archive], |_| {});
     let given = Arc::<Mutex<Given>>::default();
     let state = Arc::clone(&given);
     let server = Server::start(move |request, _| {

@@ -287,7 +287,10 @@ async fn finish(stream: &mut TcpStream, then: Then) -> bool {
 async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
     let end = loop {
         // The first words of TLS are no HTTP, and servers say so.
-        if buffer.first().is_some_and(|byte| !byte.is_ascii_uppercase()) {
+        if buffer
+            .first()
+            .is_some_and(|byte| !byte.is_ascii_uppercase())
+        {
             let _ = stream.write_all(&Reply::new(400, "").head()).await;
             return None;
         }

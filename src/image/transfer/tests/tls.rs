@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use orc_base::{Error, Kind, Result};
@@ -85,8 +86,12 @@ async fn pull(port: u16, change: impl FnOnce(&mut RegistryConfig)) -> Result<Ima
     image
 }
 
+fn trusting(file: PathBuf) -> impl FnOnce(&mut RegistryConfig) {
+    |config| config.certificates.push(file)
+}
+
 /// A file with the tests' authority.
-fn authority() -> (tempfile::TempDir, std::path::PathBuf) {
+fn authority() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("authority.pem");
     std::fs::write(&file, AUTHORITY).unwrap();
@@ -96,7 +101,7 @@ fn authority() -> (tempfile::TempDir, std::path::PathBuf) {
 #[tokio::test]
 async fn a_trusted_authority_is_enough() {
     let (_directory, file) = authority();
-    let image = pull(serve(GOOD), |config| config.certificates = vec![file]).await;
+    let image = pull(serve(GOOD), trusting(file)).await;
     image.unwrap();
 }
 
@@ -107,10 +112,7 @@ async fn certificates_that_are_not_good_are_refused() {
     assert_error(&untrusted, Kind::Invalid, "is not trusted");
     for (certificate, why) in [(EXPIRED, "expired"), (OTHER_NAME, "not valid for name")] {
         let file = file.clone();
-        let error = pull(serve(certificate), |config| {
-            config.certificates = vec![file]
-        })
-        .await;
+        let error = pull(serve(certificate), trusting(file)).await;
         let error: Error = error.unwrap_err();
         assert_error(&error, Kind::Invalid, "is not trusted");
         assert!(error.to_string().contains(why), "{error}");
@@ -133,9 +135,7 @@ async fn plain_http_is_only_for_registries_that_are_listed() {
     let server = Server::start(move |request, _| fixture.honest(request)).await;
     let port = server.address.port();
     let (_directory, file) = authority();
-    let error = pull(port, |config| config.certificates = vec![file])
-        .await
-        .unwrap_err();
+    let error = pull(port, trusting(file)).await.unwrap_err();
     assert_error(&error, Kind::Invalid, "does not speak TLS");
     assert!(server.requests().is_empty());
 

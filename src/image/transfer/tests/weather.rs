@@ -1,8 +1,10 @@
 //! Connections that break, stall and flap (HAZARDS G10, F15).
 
+use std::ffi::CString;
 use std::time::Duration;
 
 use orc_base::{Kind, fs};
+use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::progress::Silent;
 use crate::registry::config::RegistryConfig;
@@ -376,9 +378,18 @@ async fn a_name_nobody_knows_is_said_so() {
     // RFC 6761: never resolves. How that comes out depends on the machine's resolver.
     let bench = Bench::new();
     let options = PullOptions::default();
-    let error = bench.pull_with("registry.invalid/a", &options, &Silent).await.unwrap_err();
-    assert!(matches!(error.kind(), Kind::Unavailable | Kind::Timeout), "{error}");
-    assert!(error.to_string().contains("registry registry.invalid "), "{error}");
+    let error = bench
+        .pull_with("registry.invalid/a", &options, &Silent)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error.kind(), Kind::Unavailable | Kind::Timeout),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("registry registry.invalid "),
+        "{error}"
+    );
     bench.becomes_empty().await;
 }
 
@@ -417,6 +428,46 @@ async fn a_cancelled_pull_leaves_what_the_next_one_needs() {
     assert_eq!(last.range_start(), Some(100_000));
     let name = name(&server, ":latest");
     assert_eq!(bench.store.find(&name).unwrap().id, fixture.config);
+}
+
+/// A file system of its own, so small that it is soon full.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(size: &str) -> Self {
+        let disk = Self(tempfile::tempdir().unwrap());
+        let options = CString::new(format!("size={size}")).unwrap();
+        let flags = MountFlags::empty();
+        rustix::mount::mount("tmpfs", disk.0.path(), "tmpfs", flags, &*options).unwrap();
+        disk
+    }
+
+    fn grow(&self, size: &str) {
+        let options = CString::new(format!("size={size}")).unwrap();
+        rustix::mount::mount_remount(self.0.path(), MountFlags::empty(), &*options).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(self.0.path(), UnmountFlags::DETACH);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_so_and_emptied() {
+    let fixture = Fixture::new(3);
+    let server = spoiled(&fixture, |_, _, honest| honest).await;
+    // Three layers have 256 KiB each, compressed and unpacked: the first disk ends in the download,
+    // the second in the unpacking.
+    for size in ["200k", "900k"] {
+        let disk = SmallDisk::new(size);
+        let bench = Bench::at(disk.0.path(), |_| {});
+        let error = bench.refuses(&server).await;
+        assert_error(&error, Kind::Exhausted, "no space left on device");
+        disk.grow("16m");
+        bench.pull(&server).await.unwrap();
+    }
 }
 
 #[tokio::test]
