@@ -71,21 +71,37 @@ async fn fetch(
     // From here on nothing that is found here goes away.
     let ingest = store.begin();
     let platform = options.platform.as_ref();
-    let image = resolve::resolve(&session, store.content(), reference, platform).await?;
+    let image = resolve::resolve(&session, store.content(), reference, platform).await;
+    // So far nothing was written, so there is nothing to remove.
+    let image = image.inspect_err(|_| ingest.settle())?;
     if let Some(other) = &image.mismatch {
         progress.report(ProgressEvent::message(format!(
             "WARNING: the image is for {other}, this machine is {}",
             Platform::host()
         )));
     }
-    let fetched = fetch_layers(session, &ingest, &image, progress).await;
-    fetched.inspect_err(|error| ingest.failed(error))?;
-    let reference = reference.clone();
-    download::blocking(move || {
-        let kept = keep(&ingest, &reference, &image);
-        kept.inspect_err(|error| ingest.failed(error))
-    })
-    .await
+    let target = image.target.clone();
+    let kept = take(session, &ingest, reference, image, progress).await;
+    if let Err(error) = &kept {
+        ingest.failed(error);
+    }
+    ingest.end().await;
+    let kept = kept?;
+    progress.report(ProgressEvent::message(format!("Digest: {target}")));
+    Ok(kept)
+}
+
+/// Fetches the layers, and makes the image visible.
+async fn take(
+    session: Session,
+    ingest: &Ingest,
+    reference: &Reference,
+    image: Resolved,
+    progress: &dyn Progress,
+) -> Result<Image> {
+    fetch_layers(session, ingest, &image, progress).await?;
+    let (ingest, reference) = (ingest.clone(), reference.clone());
+    download::blocking(move || keep(&ingest, &reference, &image)).await
 }
 
 /// Makes the image visible. Waits for the disk.

@@ -19,7 +19,7 @@ use crate::content::Content;
 use crate::credentials::Credentials;
 use crate::digest::Digest;
 use crate::manifest::{Descriptor, Document, MAX_DOCUMENT_BYTES, Manifest};
-use crate::progress::{Phase, Progress};
+use crate::progress::{Phase, Progress, ProgressEvent};
 use crate::reference::Reference;
 use crate::registry::http::Http;
 use crate::registry::session::{Access, Session};
@@ -76,6 +76,11 @@ async fn send(
     let Document::Manifest(manifest) = document else {
         return Err(Error::invalid("an index is not an image"));
     };
+    let size = bytes.len();
+    progress.report(ProgressEvent::message(format!(
+        "The push refers to repository [{}]",
+        push.reference.name()
+    )));
     let sisters = sisters(push.reference, push.known);
     let more: Vec<&str> = sisters.iter().map(String::as_str).collect();
     let session =
@@ -84,7 +89,12 @@ async fn send(
         .await?
         .put_manifest(tag, &manifest.media_type, bytes.into())
         .await
-        .context(|| "the manifest")
+        .context(|| "the manifest")?;
+    progress.report(ProgressEvent::message(format!(
+        "{tag}: digest: {} size: {size}",
+        push.manifest
+    )));
+    Ok(())
 }
 
 /// Other repositories of the same registry that have the image's blobs.

@@ -36,6 +36,9 @@ async fn a_good_image_arrives_whole() {
             .join(format!("file-{index}"));
         assert_eq!(std::fs::metadata(file).unwrap().len(), 256 << 10);
     }
+    let words = recorder.words();
+    let pulling = "latest: Pulling from test/app".to_owned();
+    assert_eq!(words, [pulling, format!("Digest: {}", fixture.manifest)]);
     for layer in &fixture.layers {
         let phases = recorder.phases(layer);
         assert_eq!(phases.first(), Some(&Phase::Pulling));
@@ -343,10 +346,8 @@ async fn an_image_without_an_index_is_for_one_platform() {
         .pull_with(&name, &PullOptions::default(), &recorder)
         .await
         .unwrap();
-    let warned = recorder.0.lock().unwrap().iter().any(|event| {
-        matches!(&event.phase, Phase::Message(text) if text.contains("WARNING: the image is for linux/s390x"))
-    });
-    assert!(warned);
+    let warned = |text: &String| text.contains("WARNING: the image is for linux/s390x");
+    assert!(recorder.words().iter().any(warned));
 }
 
 #[tokio::test]

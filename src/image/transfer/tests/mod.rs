@@ -242,6 +242,16 @@ impl Progress for Recorder {
 }
 
 impl Recorder {
+    /// The sentences about the whole.
+    fn words(&self) -> Vec<String> {
+        let events = self.0.lock().unwrap();
+        let words = events.iter().filter_map(|event| match &event.phase {
+            Phase::Message(text) => Some(text.clone()),
+            _ => None,
+        });
+        words.collect()
+    }
+
     fn phases(&self, layer: &Digest) -> Vec<Phase> {
         let events = self.0.lock().unwrap();
         events
