@@ -401,7 +401,11 @@ mod tests {
     fn finds_by_every_name() {
         let mut catalog = Catalog::default();
         let pulled = format!("busybox@{}", digest("a manifest"));
-        let id = add(&mut catalog, "a", &["busybox", "localhost:5000/x:1", &pulled]);
+        let id = add(
+            &mut catalog,
+            "a",
+            &["busybox", "localhost:5000/x:1", &pulled],
+        );
         for name in [
             "busybox",
             "busybox:latest",
@@ -460,7 +464,10 @@ mod tests {
         let first = catalog.remove("app:1", false, &somebody).unwrap();
         assert_eq!(untagged(&first), ["app:1"]);
         let last = catalog.remove("app:2", false, &nobody).unwrap();
-        assert_eq!(untagged(&last), ["app:2".into(), format!("-{}", id.short())]);
+        assert_eq!(
+            untagged(&last),
+            ["app:2".into(), format!("-{}", id.short())]
+        );
         assert_eq!(catalog, Catalog::default());
     }
 

@@ -8,8 +8,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use orc_base::{Context, Error, Result, Time};
 
 use crate::digest::Digest;
@@ -143,7 +141,11 @@ impl ImageConfig {
     /// Refuses what no process could be started with.
     pub(crate) fn check(&self) -> Result<()> {
         let lists = [Some(&self.env), self.entrypoint.as_ref(), self.cmd.as_ref()];
-        let more = [Some(&self.volumes), self.shell.as_ref(), Some(&self.on_build)];
+        let more = [
+            Some(&self.volumes),
+            self.shell.as_ref(),
+            Some(&self.on_build),
+        ];
         let words = || lists.into_iter().chain(more).flatten().flatten();
         let texts = words().chain([&self.user, &self.working_dir]);
         if words().count() > MAX_WORDS {
@@ -165,7 +167,15 @@ impl ImageConfig {
 
 /// The JSON as it is written. Times, numbers and lists are as lenient as Docker's.
 mod wire {
-    use super::*;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use serde::{Deserialize, Serialize};
+
+    use orc_base::{Error, Time};
+
+    use super::{ConfigFile, Healthcheck, History, ImageConfig};
+    use crate::digest::Digest;
 
     type Set = Option<BTreeMap<String, Empty>>;
 

@@ -229,7 +229,7 @@ mod tests {
             content.read(&digest, 4).unwrap_err().kind(),
             Kind::Exhausted
         );
-        assert_eq!(content.list().unwrap(), [digest.clone()]);
+        assert_eq!(content.list().unwrap(), std::slice::from_ref(&digest));
         content.remove(&digest).unwrap();
         content.remove(&digest).unwrap();
         assert!(!content.contains(&digest));

@@ -55,11 +55,7 @@ impl Image {
             id: facts.id,
             manifest: facts.manifest,
             references: facts.references,
-            repo_digests: facts
-                .repo_digests
-                .iter()
-                .map(Reference::familiar)
-                .collect(),
+            repo_digests: facts.repo_digests.iter().map(Reference::familiar).collect(),
             created: file.created,
             size_bytes: facts.layer_sizes.iter().sum(),
             architecture: file.architecture,

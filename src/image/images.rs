@@ -208,7 +208,9 @@ impl Images {
             )));
         }
         let layers = self.0.store.layers_of(image)?;
-        self.0.snapshots.get(container, self.0.store.layers(), &layers)
+        self.0
+            .snapshots
+            .get(container, self.0.store.layers(), &layers)
     }
 
     /// Removes what a container wrote; fine when it is gone already.

@@ -96,13 +96,13 @@ impl Layers {
         if self.contains(diff_id) {
             return Ok(());
         }
-        let options = Options {
+        let mut options = Options {
             limits: Limits::default(),
             needs_end_marker: false,
             watch,
             progress,
         };
-        let (stage, unpacked) = self.stage(source, options)?;
+        let (stage, unpacked) = self.stage(source, &mut options)?;
         if unpacked.passed.digest != *diff_id {
             return Err(Error::invalid(format!(
                 "the layer has the diff id {}, its config says {diff_id}",
@@ -119,18 +119,22 @@ impl Layers {
         watch: &Watch,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Unpacked> {
-        let options = Options {
+        let mut options = Options {
             limits: Limits::default(),
             needs_end_marker: true,
             watch,
             progress,
         };
-        let (stage, unpacked) = self.stage(source, options)?;
+        let (stage, unpacked) = self.stage(source, &mut options)?;
         self.keep(&stage, &unpacked.passed.digest)?;
         Ok(unpacked)
     }
 
-    fn stage(&self, source: impl Read + Send, options: Options<'_>) -> Result<(Stage, Unpacked)> {
+    fn stage(
+        &self,
+        source: impl Read + Send,
+        options: &mut Options<'_>,
+    ) -> Result<(Stage, Unpacked)> {
         let stage = Stage(self.unique(NEW));
         let tree = stage.0.join("fs");
         fs::create_dir_all(&stage.0, 0o700)

@@ -20,13 +20,13 @@ pub mod partial;
 pub mod platform;
 pub mod progress;
 pub mod reference;
+pub mod registry;
 mod removal;
 pub mod snapshot;
 pub mod store;
+pub mod transfer;
 pub mod unpack;
 pub mod unpacker;
-pub mod registry;
-pub mod transfer;
 
 #[cfg(test)]
 mod testing;

@@ -54,7 +54,11 @@ struct Level {
 }
 
 /// Removes one tree but for the parts that are too deep: these are moved up and added to `more`.
-fn remove_one(parent: BorrowedFd<'_>, tree: &CString, more: &mut Vec<CString>) -> Result<(), Errno> {
+fn remove_one(
+    parent: BorrowedFd<'_>,
+    tree: &CString,
+    more: &mut Vec<CString>,
+) -> Result<(), Errno> {
     if unlink(parent, tree)? {
         return Ok(());
     }

@@ -88,14 +88,15 @@ impl Snapshots {
         diff_ids: &[Digest],
     ) -> Result<Snapshot> {
         let own = self.directory.join(container.as_str());
-        let lowers = diff_ids.iter().rev().map(|diff_id| {
-            match layers.contains(diff_id) {
+        let lowers = diff_ids
+            .iter()
+            .rev()
+            .map(|diff_id| match layers.contains(diff_id) {
                 true => Ok(layers.path(diff_id)),
                 false => Err(Error::not_found(format!(
                     "layer {diff_id} is not unpacked: remove the image and pull it again"
                 ))),
-            }
-        });
+            });
         Ok(Snapshot {
             lowers: lowers.collect::<Result<_>>()?,
             upper: own.join("upper"),
@@ -209,7 +210,10 @@ mod tests {
         let high = layer(&place, tape().file("f", b""));
         let id = Id::random();
         let diff_ids = [low.clone(), high.clone()];
-        let made = place.snapshots.create(&id, &place.layers, &diff_ids).unwrap();
+        let made = place
+            .snapshots
+            .create(&id, &place.layers, &diff_ids)
+            .unwrap();
         assert_eq!(
             made.lowers,
             [place.layers.path(&high), place.layers.path(&low)]
@@ -221,6 +225,75 @@ mod tests {
         let error = place.snapshots.create(&id, &place.layers, &diff_ids);
         assert_eq!(error.unwrap_err().kind(), Kind::Conflict);
         assert_eq!(place.snapshots.list().unwrap(), [id]);
+    }
+
+    /// What whiteouts mean is for the kernel to say.
+    #[test]
+    fn overlayfs_reads_the_whiteouts() {
+        let place = place();
+        let low = layer(
+            &place,
+            tape()
+                .file("gone", b"low")
+                .file("kept", b"low")
+                .file("replaced", b"low")
+                .file("tree/gone", b"low")
+                .file("opaque/gone", b"low")
+                .file("reborn/gone", b"low")
+                .file("late/gone", b"low"),
+        );
+        let high = layer(
+            &place,
+            tape()
+                .file(".wh.gone", b"")
+                .file(".wh.replaced", b"")
+                .file("replaced", b"high")
+                .file(".wh.tree", b"")
+                .file("opaque/kept", b"high")
+                .file("opaque/.wh..wh..opq", b"")
+                .file(".wh.reborn", b"")
+                .file("reborn/kept", b"high")
+                .file("late/kept", b"high")
+                .file(".wh.late", b""),
+        );
+        let id = Id::random();
+        let made = place.snapshots.create(&id, &place.layers, &[low, high]);
+        let made = made.unwrap();
+        let merged = place.dir.path().join("merged");
+        std::fs::create_dir(&merged).unwrap();
+        let lowers: Vec<_> = made
+            .lowers
+            .iter()
+            .map(|one| one.to_str().unwrap())
+            .collect();
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            lowers.join(":"),
+            made.upper.display(),
+            made.work.display()
+        );
+        let script = r#"mount -t overlay orc -o "$1" "$2" && cd "$2" && find . -type f -exec grep -H . {} +"#;
+        // In a mount namespace of its own, which ends with the shell.
+        let shell = std::process::Command::new("unshare")
+            .args(["--mount", "sh", "-c", script, "sh", &options])
+            .arg(&merged)
+            .output()
+            .unwrap();
+        assert!(shell.status.success(), "{shell:?}");
+        let listed = String::from_utf8(shell.stdout).unwrap();
+        let mut listed: Vec<_> = listed.lines().collect();
+        listed.sort_unstable();
+        assert_eq!(
+            listed,
+            [
+                "./kept:low",
+                "./late/kept:high",
+                "./opaque/kept:high",
+                "./reborn/kept:high",
+                "./replaced:high",
+            ]
+        );
+        place.snapshots.remove(&id).unwrap();
     }
 
     #[test]

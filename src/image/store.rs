@@ -196,7 +196,12 @@ impl Store {
     }
 
     /// Remembers that a registry has the image of `name` under `digest`.
-    pub fn add_repo_digest(&self, name: &str, reference: &Reference, digest: &Digest) -> Result<()> {
+    pub fn add_repo_digest(
+        &self,
+        name: &str,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> Result<()> {
         self.change(|catalog| {
             let found = catalog.find(name)?;
             catalog.add_repo_digest(found.id(), reference.with_digest(digest.clone()));
@@ -228,7 +233,10 @@ impl Store {
             Ok((removals, orphans))
         })?;
         removals.extend(orphans.into_iter().map(Removal::Deleted));
-        if removals.iter().any(|one| matches!(one, Removal::Deleted(_))) {
+        if removals
+            .iter()
+            .any(|one| matches!(one, Removal::Deleted(_)))
+        {
             self.collect(Sweep::Everything)?;
         }
         Ok(removals)
@@ -462,3 +470,6 @@ fn load(path: &Path) -> Result<Catalog> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

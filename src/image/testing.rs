@@ -93,7 +93,10 @@ impl Tape {
 
     /// A PAX header with these records.
     pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Self {
-        let bytes: Vec<u8> = records.iter().flat_map(|one| record(one.0, one.1)).collect();
+        let bytes: Vec<u8> = records
+            .iter()
+            .flat_map(|one| record(one.0, one.1))
+            .collect();
         self.extension(b'x', &bytes)
     }
 

@@ -24,7 +24,11 @@ pub fn apply(config: &mut ImageConfig, line: &str) -> Result<()> {
 }
 
 fn wrong(line: &str, why: &str) -> Error {
-    let shown: String = line.chars().take(200).flat_map(char::escape_debug).collect();
+    let shown: String = line
+        .chars()
+        .take(200)
+        .flat_map(char::escape_debug)
+        .collect();
     Error::invalid(format!("`{shown}` is not a valid change command: {why}"))
 }
 
@@ -116,10 +120,7 @@ fn pairs(rest: &str) -> std::result::Result<Vec<(String, String)>, String> {
 
 fn set_env(env: &mut Vec<String>, name: &str, value: &str) {
     let line = format!("{name}={value}");
-    let same = |line: &&mut String| {
-        line.split_once('=')
-            .is_some_and(|(other, _)| other == name)
-    };
+    let same = |line: &&mut String| line.split_once('=').is_some_and(|(other, _)| other == name);
     match env.iter_mut().find(same) {
         Some(old) => *old = line,
         None => env.push(line),
@@ -134,7 +135,9 @@ fn expose(ports: &mut Vec<String>, rest: &str) -> std::result::Result<(), String
         let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
         let known = ["tcp", "udp", "sctp"].contains(&protocol.as_str());
         let (Some(from), Some(to), true) = (port(from), port(to), known) else {
-            return Err(format!("`{word}` is not a port such as 80, 53/udp or 8000-8010"));
+            return Err(format!(
+                "`{word}` is not a port such as 80, 53/udp or 8000-8010"
+            ));
         };
         if from > to {
             return Err(format!("`{word}` is a range that ends before it begins"));
@@ -171,10 +174,7 @@ fn working_dir(before: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-fn healthcheck(
-    config: &ImageConfig,
-    rest: &str,
-) -> std::result::Result<Healthcheck, String> {
+fn healthcheck(config: &ImageConfig, rest: &str) -> std::result::Result<Healthcheck, String> {
     if rest.eq_ignore_ascii_case("none") {
         return Ok(Healthcheck {
             test: vec!["NONE".into()],

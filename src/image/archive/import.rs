@@ -44,12 +44,7 @@ pub(crate) fn import(
     keep(ingest, &file, layer.blob, options.reference.as_ref())
 }
 
-fn describe(
-    config: ImageConfig,
-    diff_id: Digest,
-    message: Option<&str>,
-    now: Time,
-) -> ConfigFile {
+fn describe(config: ImageConfig, diff_id: Digest, message: Option<&str>, now: Time) -> ConfigFile {
     let host = Platform::host();
     ConfigFile {
         created: Some(now),

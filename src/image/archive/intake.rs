@@ -85,8 +85,7 @@ fn keep(
         }
         return Ok((incoming, compression.media_type()));
     }
-    let mut encoder =
-        zstd::stream::write::Encoder::new(incoming, ZSTD_LEVEL).context(failed)?;
+    let mut encoder = zstd::stream::write::Encoder::new(incoming, ZSTD_LEVEL).context(failed)?;
     for chunk in chunks {
         encoder.write_all(&chunk).context(failed)?;
     }

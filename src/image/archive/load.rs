@@ -49,14 +49,18 @@ pub struct Loaded {
 }
 
 /// Takes in all images of `tar`. Blocks.
-pub(crate) fn load(ingest: &Ingest, tar: impl Read + Send, reports: &Reports) -> Result<Vec<Loaded>> {
+pub(crate) fn load(
+    ingest: &Ingest,
+    tar: impl Read + Send,
+    reports: &Reports,
+) -> Result<Vec<Loaded>> {
     let files = read(ingest.store().content(), tar).context(|| "load the archive")?;
     let images = describe(ingest.store().content(), &files).context(|| "load the archive")?;
     for image in &images {
         unpack(ingest, image, reports).context(|| format!("load {}", image.shown()))?;
     }
     let mut loaded = Vec::new();
-    for image in images {
+    for image in &images {
         loaded.extend(commit(ingest, image, reports)?);
     }
     Ok(loaded)
@@ -253,7 +257,7 @@ fn from_index(content: &Content, bytes: &[u8]) -> Result<Vec<Described>> {
     let mut images: Vec<Described> = Vec::new();
     for (position, descriptor) in index.manifests.iter().enumerate() {
         let name = names.manifests.get(position).and_then(|one| one.name());
-        let name = name.map(|name| tag(name)).transpose()?;
+        let name = name.map(tag).transpose()?;
         let (digest, manifest) = descend(content, descriptor)?;
         if let Some(image) = images.iter_mut().find(|image| image.manifest == digest) {
             image.names.extend(name);
@@ -292,8 +296,7 @@ fn descend(content: &Content, descriptor: &Descriptor) -> Result<(Digest, Manife
 
 /// The images of Docker's own format, which has no manifests: they get new ones.
 fn from_docker(content: &Content, files: &Files, bytes: &[u8]) -> Result<Vec<Described>> {
-    let images: Vec<DockerImage> =
-        serde_json::from_slice(bytes).context(|| DOCKER_MANIFEST)?;
+    let images: Vec<DockerImage> = serde_json::from_slice(bytes).context(|| DOCKER_MANIFEST)?;
     if images.len() > MAX_ENTRIES {
         return Err(Error::exhausted(format!(
             "{DOCKER_MANIFEST} has more than {MAX_ENTRIES} images"
@@ -411,13 +414,17 @@ fn unpack(ingest: &Ingest, image: &Described, reports: &Reports) -> Result<()> {
     Ok(())
 }
 
-fn commit(ingest: &Ingest, image: Described, reports: &Reports) -> Result<Vec<Loaded>> {
+fn commit(ingest: &Ingest, image: &Described, reports: &Reports) -> Result<Vec<Loaded>> {
     let store = ingest.store();
     let say = |text: String| {
         // As above.
         let _ = reports.send(ProgressEvent::message(text));
     };
-    let blobs: Vec<_> = image.layers.iter().map(|layer| layer.digest.clone()).collect();
+    let blobs: Vec<_> = image
+        .layers
+        .iter()
+        .map(|layer| layer.digest.clone())
+        .collect();
     let names: Vec<_> = match image.names.is_empty() {
         true => vec![None],
         false => image.names.iter().map(Some).collect(),

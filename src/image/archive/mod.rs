@@ -11,3 +11,6 @@ pub(crate) mod layout;
 pub mod load;
 pub(crate) mod pipe;
 pub(crate) mod save;
+
+#[cfg(test)]
+mod tests;

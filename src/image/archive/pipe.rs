@@ -237,6 +237,12 @@ mod tests {
             writer.write_all(&[0; 10 * CHUNK_BYTES])?;
             Ok(())
         });
-        assert!(result.await.unwrap_err().to_string().contains("write the archive"));
+        assert!(
+            result
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("write the archive")
+        );
     }
 }

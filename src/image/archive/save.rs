@@ -81,7 +81,11 @@ fn describe(
             media_type,
             digest: digest.clone(),
             size: bytes.len() as u64,
-            platform: Some(Platform::new(&image.os, &image.architecture, &image.variant)),
+            platform: Some(Platform::new(
+                &image.os,
+                &image.architecture,
+                &image.variant,
+            )),
         },
         parts,
         names: tag.into_iter().collect(),
@@ -112,7 +116,11 @@ impl Saved {
         };
         match self.names.is_empty() {
             true => vec![entry(BTreeMap::new())],
-            false => self.names.iter().map(|name| entry(annotations(name))).collect(),
+            false => self
+                .names
+                .iter()
+                .map(|name| entry(annotations(name)))
+                .collect(),
         }
     }
 }
@@ -120,7 +128,11 @@ impl Saved {
 /// Writes the archive. Blocks.
 pub(crate) fn write(content: &Content, plan: &Plan, out: impl Write) -> Result<()> {
     let mut tar = tar::Builder::new(out);
-    let directories: BTreeSet<_> = plan.blobs.keys().map(|one| one.algorithm().name()).collect();
+    let directories: BTreeSet<_> = plan
+        .blobs
+        .keys()
+        .map(|one| one.algorithm().name())
+        .collect();
     directory(&mut tar, "blobs/")?;
     for algorithm in directories {
         directory(&mut tar, &format!("blobs/{algorithm}/"))?;
@@ -133,7 +145,11 @@ pub(crate) fn write(content: &Content, plan: &Plan, out: impl Write) -> Result<(
     file(&mut tar, OCI_LAYOUT, OCI_LAYOUT_TEXT)?;
     let repositories = repositories(plan);
     if !repositories.is_empty() {
-        file(&mut tar, DOCKER_REPOSITORIES, &serde_json::to_vec(&repositories)?)?;
+        file(
+            &mut tar,
+            DOCKER_REPOSITORIES,
+            &serde_json::to_vec(&repositories)?,
+        )?;
     }
     let mut out = tar.into_inner().map_err(written)?;
     out.flush().map_err(written)

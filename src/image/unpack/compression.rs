@@ -44,13 +44,16 @@ impl Compression {
     }
 
     /// The stream without its compression.
-    pub fn decoder<'r>(self, reader: impl BufRead + Send + 'r) -> Result<Box<dyn Read + Send + 'r>> {
+    pub fn decoder<'r>(
+        self,
+        reader: impl BufRead + Send + 'r,
+    ) -> Result<Box<dyn Read + Send + 'r>> {
         Ok(match self {
             Self::None => Box::new(reader),
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
             Self::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)
-                    .context(|| "start zstd")?;
+                let mut decoder =
+                    zstd::stream::read::Decoder::with_buffer(reader).context(|| "start zstd")?;
                 decoder
                     .window_log_max(ZSTD_WINDOW_LOG)
                     .context(|| "limit the window of zstd")?;

@@ -35,7 +35,11 @@ pub struct Unpacked {
 }
 
 /// Writes the layer of `source` into `directory`, which is ours and empty.
-pub fn unpack(source: impl Read + Send, directory: &Path, options: Options<'_>) -> Result<Unpacked> {
+pub fn unpack(
+    source: impl Read + Send,
+    directory: &Path,
+    options: &mut Options<'_>,
+) -> Result<Unpacked> {
     let limits = options.limits;
     let watch = options.watch;
     let (written, passed) = stream::with_uncompressed(source, &limits, watch, |stream| {
@@ -44,7 +48,11 @@ pub fn unpack(source: impl Read + Send, directory: &Path, options: Options<'_>) 
     Ok(Unpacked { passed, written })
 }
 
-fn write(stream: &mut Uncompressed, directory: &Path, options: Options<'_>) -> Result<Written> {
+fn write(
+    stream: &mut Uncompressed,
+    directory: &Path,
+    options: &mut Options<'_>,
+) -> Result<Written> {
     let mut tree = Tree::new(directory, options.limits)?;
     let mut reader = Reader::new(stream);
     let mut seen = 0;

@@ -13,3 +13,6 @@ pub mod sparse;
 pub mod stream;
 pub mod tar;
 pub mod tree;
+
+#[cfg(test)]
+mod tests;

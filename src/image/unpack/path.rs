@@ -144,7 +144,14 @@ mod tests {
         assert_eq!(place(b".wh..wh..opq").unwrap(), Place::Opaque("".into()));
         assert_eq!(place(b".wh..wh.aufs").unwrap(), Place::Ignored);
         assert_eq!(place(b"a/.wh..wh.plnk/").unwrap(), Place::Ignored);
-        for bad in [".wh.", ".wh..", ".wh...", "x/.wh./", ".wh.a/b", "a/.wh..wh..opq/b"] {
+        for bad in [
+            ".wh.",
+            ".wh..",
+            ".wh...",
+            "x/.wh./",
+            ".wh.a/b",
+            "a/.wh..wh..opq/b",
+        ] {
             assert!(place(bad.as_bytes()).is_err(), "{bad}");
         }
     }

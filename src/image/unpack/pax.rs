@@ -241,7 +241,10 @@ mod tests {
         .concat();
         let pax = parse(&bytes).unwrap();
         assert_eq!(pax.path.unwrap(), b"a/b");
-        assert_eq!((pax.size, pax.uid), (Some(9_000_000_000), Some(u32::MAX - 1)));
+        assert_eq!(
+            (pax.size, pax.uid),
+            (Some(9_000_000_000), Some(u32::MAX - 1))
+        );
         assert_eq!(pax.mtime.unwrap().nanos(), -1_250_000_000);
         assert_eq!(pax.xattrs, [(b"user.x".to_vec(), b"1\n2=\0".to_vec())]);
     }

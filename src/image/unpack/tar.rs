@@ -699,8 +699,18 @@ mod tests {
                 "behind its end",
             ),
             (b"hello world".repeat(100), "no tar archive"),
-            (tape().raw(|h| h[257..265].copy_from_slice(b"ustar\x0099")).end(), "unknown format"),
-            (tape().raw(|h| h[108..116].copy_from_slice(b"\xff\xff\xff\xff\xff\xff\xff\xff")).end(), "uid"),
+            (
+                tape()
+                    .raw(|h| h[257..265].copy_from_slice(b"ustar\x0099"))
+                    .end(),
+                "unknown format",
+            ),
+            (
+                tape()
+                    .raw(|h| h[108..116].copy_from_slice(b"\xff\xff\xff\xff\xff\xff\xff\xff"))
+                    .end(),
+                "uid",
+            ),
         ] {
             let error = names(&bytes).unwrap_err().to_string();
             assert!(error.contains(text), "{text}: {error}");
@@ -726,8 +736,14 @@ mod tests {
         let map = Map {
             size: 10_000,
             pieces: vec![
-                Piece { offset: 0, length: 3 },
-                Piece { offset: 8_192, length: 2 },
+                Piece {
+                    offset: 0,
+                    length: 3,
+                },
+                Piece {
+                    offset: 8_192,
+                    length: 2,
+                },
             ],
         };
         let old = tape().raw_with_data(b"abcde", |header| {
@@ -786,7 +802,11 @@ mod tests {
     #[test]
     fn owners_modes_and_times() {
         let bytes = tape()
-            .pax(&[("mtime", b"1.5"), ("uid", b"3000000"), ("SCHILY.xattr.user.a", b"\n\0")])
+            .pax(&[
+                ("mtime", b"1.5"),
+                ("uid", b"3000000"),
+                ("SCHILY.xattr.user.a", b"\n\0"),
+            ])
             .file("f", b"")
             .end();
         let entry = first(&bytes).unwrap();

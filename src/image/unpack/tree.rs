@@ -180,7 +180,10 @@ impl Tree {
     /// Makes a directory of the first whiteout on the way to `path`: the layer hides what was below
     /// and begins anew.
     fn unhide(&self, path: &Path) -> Result<bool> {
-        let above: Vec<_> = path.ancestors().filter(|one| one.file_name().is_some()).collect();
+        let above: Vec<_> = path
+            .ancestors()
+            .filter(|one| one.file_name().is_some())
+            .collect();
         for prefix in above.into_iter().rev() {
             let Ok((parent, name)) = self.root.parent_of(prefix) else {
                 return Ok(false);
@@ -535,7 +538,10 @@ mod tests {
         assert_eq!((su.mode() & 0o7777, su.uid()), (0o4755, 1000));
         assert_eq!(su.mtime(), 1_610_612_736);
         assert_eq!(root.join("bin/also").metadata().unwrap().ino(), su.ino());
-        assert_eq!(root.join("bin/sh").read_link().unwrap(), Path::new("/bin/su"));
+        assert_eq!(
+            root.join("bin/sh").read_link().unwrap(),
+            Path::new("/bin/su")
+        );
         let d = root.join("d").metadata().unwrap();
         assert_eq!((d.mtime(), d.mtime_nsec()), (12, 500_000_000));
         let mut value = [0; 8];
@@ -666,14 +672,20 @@ mod tests {
             (tape().link(b'2', "./", "/etc"), "`./`"),
             (tape().file("/", b""), "directory"),
             (tape().link(b'1', "h", "missing"), "no file of this layer"),
-            (tape().link(b'1', "h", "/etc/passwd"), "no file of this layer"),
+            (
+                tape().link(b'1', "h", "/etc/passwd"),
+                "no file of this layer",
+            ),
             (tape().link(b'1', "h", "../x"), "link target"),
             (tape().directory("d").link(b'1', "h", "d"), "no file"),
             (tape().link(b'1', "h", "h"), "no file of this layer"),
             (tape().link(b'2', "s", ""), "`s`"),
             (tape().link(b'2', "s", "nowhere").file("s/f", b""), "`s/f`"),
             (tape().file("f", b"").file("f/x", b""), "`f/x`"),
-            (tape().file("d/a", b"").link(b'1', "d", "d/a"), "no file of this layer"),
+            (
+                tape().file("d/a", b"").link(b'1', "d", "d/a"),
+                "no file of this layer",
+            ),
             (
                 tape()
                     .pax(&[("SCHILY.xattr.user.x", &vec![b'x'; MAX_XATTR_BYTES + 1])])
@@ -723,7 +735,10 @@ mod tests {
             ..Limits::default()
         };
         for (tape, text) in [
-            (tape().file("a", b"").file("b", b"").file("c", b""), "2 entries"),
+            (
+                tape().file("a", b"").file("b", b"").file("c", b""),
+                "2 entries",
+            ),
             (tape().file("a", &[0; 11]), "10 bytes in files"),
             (
                 tape().directory(&"a".repeat(90)),
@@ -731,7 +746,10 @@ mod tests {
             ),
             (
                 tape()
-                    .pax(&[("GNU.sparse.size", b"1099511627776"), ("GNU.sparse.map", b"")])
+                    .pax(&[
+                        ("GNU.sparse.size", b"1099511627776"),
+                        ("GNU.sparse.map", b""),
+                    ])
                     .file("s", b""),
                 "10 bytes in files",
             ),

@@ -1,0 +1,4 @@
+//! Layers as an attacker writes them, and as GNU tar does.
+
+mod differential;
+mod hostile;
