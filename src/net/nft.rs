@@ -81,6 +81,14 @@ impl Nft {
             })
     }
 
+    /// Whether there is an IPv4 table of that name.
+    #[cfg(test)]
+    pub(crate) fn table_exists(&mut self, table: &str) -> Result<bool> {
+        let mut message = message(SUBSYSTEM | 1, 0, number(Family::Ip), 0);
+        message.put_str(1, table);
+        Ok(self.0.get(message)?.is_some())
+    }
+
     fn transact(
         &mut self,
         table: &str,
@@ -191,6 +199,11 @@ fn set_request(table: &Table, set: &Set, id: u32) -> Request {
         .put_be32(4, type_number(&set.key))
         .put_be32(5, length(&set.key))
         .put_be32(10, id);
+    if set.key == [Type::Interface] {
+        // Only for the eyes of who lists the rules: the key is in the machine's byte order, which
+        // nft takes for the other one unless it is told (NFTNL_UDATA_SET_KEYBYTEORDER).
+        message.put(13, &[0, 4, 1, 0, 0, 0]);
+    }
     match &set.to {
         None => {}
         Some(MapTo::Verdict) => {

@@ -264,7 +264,12 @@ fn filter_chains() -> [Chain; 4] {
 fn nat_chains() -> [Chain; 4] {
     use Field::{Destination, DestinationPort, OutInterface, Source};
     use Statement::{Choose, Do, In, LocalDestination, Masquerade, Redirect};
-    let local = || vec![vec![LocalDestination, Do(Verdict::Goto("redirect".into()))]];
+    let local = || {
+        vec![vec![
+            LocalDestination,
+            Do(Verdict::Goto("to_published".into())),
+        ]]
+    };
     [
         base(
             "prerouting",
@@ -275,7 +280,7 @@ fn nat_chains() -> [Chain; 4] {
         ),
         base("output", HookKind::Nat, HookPoint::Output, -100, local()),
         plain(
-            "redirect",
+            "to_published",
             vec![
                 vec![Redirect(
                     vec![Destination, Field::Protocol, DestinationPort],
@@ -417,4 +422,142 @@ fn plain(name: &str, rules: Vec<Rule>) -> Chain {
 
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
     items.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Mac;
+    use crate::model::{Endpoint, PublishedPort};
+
+    fn id(digit: char) -> Id {
+        digit.to_string().repeat(64).parse().unwrap()
+    }
+
+    fn network(digit: char, name: &str, third: u8, internal: bool) -> Network {
+        Network {
+            id: id(digit),
+            name: name.parse().unwrap(),
+            internal,
+            subnet: Subnet::literal([10, 0, third, 0], 24),
+            ip_range: None,
+            gateway: Ipv4Addr::new(10, 0, third, 1),
+            mtu: 1500,
+            bridge: format!("orc-{name}"),
+            masquerade: true,
+        }
+    }
+
+    fn sandbox(digit: char, on: &[&Network], host: u8, ports: Vec<PublishedPort>) -> Sandbox {
+        let endpoint = |network: &&Network| {
+            let [a, b, c, _] = network.gateway.octets();
+            let address = Ipv4Addr::new(a, b, c, host);
+            Endpoint {
+                network: network.id.clone(),
+                interface: "eth0".into(),
+                veth: format!("veth{digit}{c}"),
+                address,
+                prefix: 24,
+                gateway: (!network.internal).then_some(network.gateway),
+                resolver: network.gateway,
+                mac: Mac::from_address(address),
+                names: vec![],
+            }
+        };
+        Sandbox {
+            container: id(digit),
+            name: "c".parse().unwrap(),
+            namespace: "/x".into(),
+            endpoints: on.iter().map(endpoint).collect(),
+            ports,
+            dns: vec![],
+            forwards: false,
+        }
+    }
+
+    fn text(networks: Vec<Network>, sandboxes: Vec<Sandbox>) -> String {
+        let resolvers = networks
+            .iter()
+            .map(|network| (network.id.clone(), 26053))
+            .collect();
+        let networks = networks
+            .into_iter()
+            .map(|network| (network.id.clone(), network))
+            .collect();
+        let sandboxes = sandboxes
+            .into_iter()
+            .map(|sandbox| (sandbox.container.clone(), sandbox))
+            .collect();
+        let model = Model {
+            table: "orc",
+            networks: &networks,
+            sandboxes: &sandboxes,
+            resolvers: &resolvers,
+            bridge_filter: true,
+        };
+        render(&model).to_string()
+    }
+
+    #[test]
+    fn no_network_needs_no_rules() {
+        assert_eq!(text(vec![], vec![]), "");
+    }
+
+    /// The text of these rules was compared with what `nft list ruleset` shows of them in the
+    /// kernel. A change here is a change of who reaches whom.
+    #[test]
+    fn two_networks_and_two_containers() {
+        let front = network('a', "front", 0, false);
+        let inner = network('b', "inner", 1, true);
+        let port = |host_ip: [u8; 4], host_port, protocol| PublishedPort {
+            host_ip: host_ip.into(),
+            host_port,
+            container_port: 80,
+            protocol,
+        };
+        let ports = vec![
+            port([0; 4], 5000, Protocol::Tcp),
+            port([127, 0, 0, 1], 5001, Protocol::Udp),
+        ];
+        let web = sandbox('c', &[&inner, &front], 2, ports);
+        // It has no way out, so nothing leads to it.
+        let vault = sandbox('d', &[&inner], 3, vec![port([0; 4], 6000, Protocol::Tcp)]);
+        let mut router = sandbox('e', &[&front], 4, vec![]);
+        router.forwards = true;
+        let expected = include_str!("tests/rules.golden.nft");
+        let actual = text(vec![front, inner], vec![web, vault, router]);
+        assert!(actual == expected, "the rules are now:\n{actual}");
+    }
+
+    #[test]
+    fn rules_do_not_grow_with_containers() {
+        let front = network('a', "front", 0, false);
+        let rules = |count: u8| {
+            let sandboxes = (0..count)
+                .map(|number| {
+                    let mut sandbox = sandbox('c', &[&front], number + 2, vec![]);
+                    sandbox.container = Id::random();
+                    sandbox
+                })
+                .collect();
+            let text = text(vec![front.clone()], sandboxes);
+            text.split("chain wire").skip(1).collect::<String>()
+        };
+        let without_elements = |text: String| -> Vec<String> {
+            text.lines()
+                .filter(|line| !line.contains("veth"))
+                .map(str::to_owned)
+                .collect()
+        };
+        assert_eq!(without_elements(rules(1)), without_elements(rules(100)));
+    }
+
+    #[test]
+    fn a_network_without_masquerade_is_seen_as_it_is() {
+        let mut front = network('a', "front", 0, false);
+        let masqueraded = "elements = { 10.0.0.0/24 }";
+        assert!(text(vec![front.clone()], vec![]).contains(masqueraded));
+        front.masquerade = false;
+        assert!(!text(vec![front], vec![]).contains(masqueraded));
+    }
 }

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::model::{AttachRequest, EndpointSpec, Network, NetworkSpec, PortSpec, Sandbox};
 use crate::route::{self, Routes};
-use crate::{Config, Net, netns};
+use crate::{Config, Net, netns, port};
 
 /// How long what should arrive may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,11 +93,25 @@ impl Lab {
         self.runtime.block_on(work)
     }
 
+    /// Runs `work` beside the test.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
+    }
+
     /// The daemon is killed and another one started.
     pub(super) fn restart(&mut self) {
-        let config = self.places.config();
-        let net = self.runtime.block_on(Net::open(config)).unwrap();
+        let ports: Vec<_> = self
+            .net
+            .sandboxes()
+            .into_iter()
+            .flat_map(|sandbox| sandbox.ports)
+            .collect();
+        let net = self.run(Net::open(self.places.config())).unwrap();
         drop(std::mem::replace(&mut self.net, net));
+        // A process that is killed loses its sockets at once; a thread of this one, soon.
+        until("the old daemon's ports are free", || {
+            ports.iter().all(|port| port::reserve_again(*port).is_ok())
+        });
     }
 
     pub(super) fn network(&self, name: &str) -> Network {
