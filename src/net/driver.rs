@@ -45,3 +45,75 @@ pub(crate) trait Driver: Send {
     /// Fires when all removals that have begun are done.
     fn settled(&mut self) -> oneshot::Receiver<()>;
 }
+
+/// A driver that only remembers.
+#[cfg(test)]
+pub(crate) mod fake {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use orc_base::Error;
+
+    use super::{BorrowedFd, Driver, Endpoint, Id, Network, Place, Result, oneshot};
+
+    /// Links by name, and whose they are.
+    #[derive(Debug, Default)]
+    pub(crate) struct FakeDriver(BTreeMap<String, Id>);
+
+    impl FakeDriver {
+        /// The names of the links that there are.
+        pub(crate) fn links(&self) -> BTreeSet<String> {
+            self.0.keys().cloned().collect()
+        }
+
+        fn existing(&self, name: &str) -> Result<()> {
+            match self.0.contains_key(name) {
+                true => Ok(()),
+                false => Err(Error::not_found(format!("there is no interface {name}"))),
+            }
+        }
+    }
+
+    impl Driver for FakeDriver {
+        fn create_network(&mut self, network: &Network) -> Result<()> {
+            self.0.insert(network.bridge.clone(), network.id.clone());
+            Ok(())
+        }
+
+        fn remove_network(&mut self, network: &Network) -> Result<()> {
+            self.0.remove(&network.bridge);
+            Ok(())
+        }
+
+        fn attach(
+            &mut self,
+            place: &Place<'_>,
+            network: &Network,
+            endpoint: &Endpoint,
+        ) -> Result<()> {
+            self.existing(&network.bridge)?;
+            self.0
+                .insert(endpoint.veth.clone(), place.container.clone());
+            Ok(())
+        }
+
+        fn route_by(&mut self, _: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<()> {
+            self.existing(&endpoint.veth)
+        }
+
+        fn detach(&mut self, _: &Id, endpoint: &Endpoint) -> Result<()> {
+            self.0.remove(&endpoint.veth);
+            Ok(())
+        }
+
+        fn remove_orphans(&mut self, owners: &dyn Fn(&Id) -> bool) -> Result<()> {
+            self.0.retain(|_, owner| owners(owner));
+            Ok(())
+        }
+
+        fn settled(&mut self) -> oneshot::Receiver<()> {
+            let (done, receiver) = oneshot::channel();
+            let _ = done.send(());
+            receiver
+        }
+    }
+}

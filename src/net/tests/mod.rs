@@ -4,6 +4,7 @@
 //! network layer, containers that are namespaces with a few sockets, and a neighbour on a wire.
 //! Nothing is left behind when a test fails: the namespaces go with their threads and mounts.
 
+mod contract;
 mod isolation;
 mod lab;
 mod life;
