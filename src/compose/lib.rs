@@ -1,1 +1,43 @@
-//! placeholder
+//! From Compose files to a running project.
+//!
+//! [`load::load`] turns files into a [`model::Project`], [`observe::observe`] looks at a machine
+//! once, [`plan::plan`] decides what has to happen, and [`converge::converge`] does it through the
+//! `Host`. [`one_off::one_off`] prepares `run`, [`render::render`] prints the canonical project.
+//! Only this crate knows YAML and the Compose Specification.
+
+mod assemble;
+mod canonical;
+pub mod converge;
+mod digest;
+mod discover;
+mod dotenv;
+mod environment;
+mod extends;
+pub mod files;
+mod interpolate;
+pub mod labels;
+pub mod load;
+mod lower;
+mod merge;
+pub mod model;
+mod node;
+mod normalize;
+mod notation;
+pub mod observe;
+pub mod one_off;
+pub mod plan;
+mod reader;
+mod reference;
+pub mod render;
+mod select;
+mod short;
+mod spec;
+mod support;
+#[cfg(test)]
+mod tests;
+mod typed;
+mod validate;
+mod values;
+mod wait;
+mod words;
+mod yaml;

@@ -1,0 +1,296 @@
+//! Carries out a plan: as much at once as its graph allows. The only branch is success or failure.
+
+use std::collections::VecDeque;
+
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::FuturesUnordered;
+use orc_base::{Context, Error, Kind, Result};
+use orc_host::Host;
+use orc_host::container::RemoveOptions;
+use orc_host::image::Progress;
+
+use crate::plan::{Action, Operation, Plan};
+use crate::wait::{Changes, wait};
+
+/// How many steps are under way at once.
+const MAX_PARALLEL: usize = 64;
+
+/// What happens to a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationEvent {
+    /// The step's number in the plan.
+    pub id: usize,
+    /// What it is about: `Container demo-web-1`.
+    pub subject: String,
+    /// One word: `Creating`, `Created`, `Waiting`, `Healthy`, `Error`.
+    pub text: String,
+    /// What happens.
+    pub phase: Phase,
+}
+
+/// What happens to a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// It begins.
+    Started,
+    /// It goes on, and this is what for.
+    Waiting(String),
+    /// A layer of an image goes on.
+    Progress(Progress),
+    /// Something was asked for and is not done.
+    Warning(String),
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed(String),
+}
+
+/// Whoever shows progress. Called from one task; must not block.
+pub trait Observer: Send + Sync {
+    /// Something happens.
+    fn event(&self, event: OperationEvent);
+}
+
+/// Shows nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Quiet;
+
+impl Observer for Quiet {
+    fn event(&self, _event: OperationEvent) {}
+}
+
+/// Carries out `plan`. After a failure nothing new is begun, waits are given up, the rest of what is
+/// under way is finished, and the first error is returned.
+pub async fn converge(plan: &Plan, host: &dyn Host, observer: &dyn Observer) -> Result<()> {
+    let changes = Changes::new();
+    let work = walk(plan, host, observer, &changes);
+    if !plan.operations().iter().any(is_wait) {
+        return work.await;
+    }
+    tokio::pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => done,
+        () = changes.follow(host) => work.await,
+    }
+}
+
+async fn walk(
+    plan: &Plan,
+    host: &dyn Host,
+    observer: &dyn Observer,
+    changes: &Changes,
+) -> Result<()> {
+    let operations = plan.operations();
+    let mut missing: Vec<usize> = operations
+        .iter()
+        .map(|operation| operation.after.len())
+        .collect();
+    let mut dependents = vec![Vec::new(); operations.len()];
+    for operation in operations {
+        for other in &operation.after {
+            dependents[*other].push(operation.id);
+        }
+    }
+    let mut ready: VecDeque<usize> = (0..operations.len())
+        .filter(|id| missing[*id] == 0)
+        .collect();
+    let mut under_way = FuturesUnordered::new();
+    let mut first_error: Option<Error> = None;
+    let (give_up, given_up) = tokio::sync::watch::channel(false);
+    loop {
+        while first_error.is_none() && under_way.len() < MAX_PARALLEL {
+            let Some(id) = ready.pop_front() else { break };
+            let step = Step {
+                operation: &operations[id],
+                host,
+                observer,
+            };
+            under_way.push(step.run(changes, given_up.clone()));
+        }
+        let Some((id, done)) = under_way.next().await else {
+            break;
+        };
+        match done {
+            Ok(()) => {
+                for dependent in &dependents[id] {
+                    missing[*dependent] -= 1;
+                    if missing[*dependent] == 0 {
+                        ready.push_back(*dependent);
+                    }
+                }
+            }
+            Err(error) => {
+                first_error.get_or_insert(error);
+                give_up.send_replace(true);
+            }
+        }
+    }
+    match first_error {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn is_wait(operation: &Operation) -> bool {
+    matches!(operation.action, Action::Wait { .. })
+}
+
+/// One step on its way.
+struct Step<'a> {
+    operation: &'a Operation,
+    host: &'a dyn Host,
+    observer: &'a dyn Observer,
+}
+
+impl<'a> Step<'a> {
+    fn run(
+        self,
+        changes: &'a Changes,
+        mut given_up: tokio::sync::watch::Receiver<bool>,
+    ) -> BoxFuture<'a, (usize, Result<()>)> {
+        async move {
+            let (doing, did) = self.operation.action.words();
+            self.tell(doing, Phase::Started);
+            let work = self.act(changes);
+            let done = match is_wait(self.operation) {
+                false => work.await,
+                true => tokio::select! {
+                    biased;
+                    done = work => done,
+                    _ = given_up.wait_for(|given_up| *given_up) => {
+                        Err(Error::new(Kind::Unavailable, "given up because another step failed"))
+                    }
+                },
+            };
+            match &done {
+                Ok(()) => self.tell(did, Phase::Done),
+                Err(error) => self.tell("Error", Phase::Failed(error.to_string())),
+            }
+            (self.operation.id, done)
+        }
+        .boxed()
+    }
+
+    fn tell(&self, text: &str, phase: Phase) {
+        self.observer.event(OperationEvent {
+            id: self.operation.id,
+            subject: self.operation.action.subject(),
+            text: text.to_owned(),
+            phase,
+        });
+    }
+
+    async fn act(&self, changes: &Changes) -> Result<()> {
+        let host = self.host;
+        match &self.operation.action {
+            Action::PullImage { image, platform } => self.pull(image, platform.as_deref()).await,
+            Action::CreateNetwork(spec) => {
+                let made = host.create_network(spec).await.map(drop);
+                made.context(|| format!("create network {}", spec.name))
+            }
+            Action::RemoveNetwork { name } => {
+                gone(host.remove_network(name).await).context(|| format!("remove network {name}"))
+            }
+            Action::CreateVolume(spec) => {
+                let made = host.create_volume(spec).await.map(drop);
+                made.context(|| format!("create volume {}", spec.name))
+            }
+            Action::RemoveVolume { name } => gone(host.remove_volume(name, false).await)
+                .context(|| format!("remove volume {name}")),
+            Action::WriteFile {
+                path,
+                content,
+                mode,
+            } => crate::files::write(path, &content.0, *mode),
+            Action::RemoveFiles { path } => crate::files::remove(path),
+            Action::CreateContainer { name, spec } => {
+                let made = host.create_container(Some(name), spec).await;
+                let made = made.context(|| format!("create {name}"))?;
+                for warning in made.warnings {
+                    self.tell("Warning", Phase::Warning(warning));
+                }
+                Ok(())
+            }
+            Action::StartContainer { name } => {
+                settled(host.start_container(name).await).context(|| format!("start {name}"))
+            }
+            Action::StopContainer { name, timeout } => {
+                gone(settled(host.stop_container(name, *timeout).await))
+                    .context(|| format!("stop {name}"))
+            }
+            Action::RestartContainer { name, timeout } => host
+                .restart_container(name, *timeout)
+                .await
+                .context(|| format!("restart {name}")),
+            Action::KillContainer { name, signal } => host
+                .kill_container(name, signal.as_deref())
+                .await
+                .context(|| format!("kill {name}")),
+            Action::RemoveContainer { name, volumes } => {
+                let options = RemoveOptions {
+                    force: false,
+                    volumes: *volumes,
+                };
+                gone(host.remove_container(name, options).await)
+                    .context(|| format!("remove {name}"))
+            }
+            Action::RemoveImage { image } => {
+                let removed = host.remove_image(image, false).await.map(drop);
+                gone(removed).context(|| format!("remove image {image}"))
+            }
+            Action::Wait {
+                service,
+                containers,
+                until,
+                required,
+                timeout,
+            } => {
+                let note = |text: String| self.tell("Waiting", Phase::Waiting(text));
+                let waited = wait(host, changes, containers, *until, *timeout, &note).await;
+                let waited = waited.map_err(|error| {
+                    error.within(format!("{} ({})", service, self.operation.cause))
+                });
+                match waited {
+                    Err(error) if !required => {
+                        self.tell(
+                            "Warning",
+                            Phase::Warning(format!("optional dependency: {error}")),
+                        );
+                        Ok(())
+                    }
+                    waited => waited,
+                }
+            }
+        }
+    }
+
+    async fn pull(&self, image: &str, platform: Option<&str>) -> Result<()> {
+        let work = async {
+            let mut progress = self.host.pull_image(image, platform, None).await?;
+            while let Some(item) = progress.next().await {
+                self.tell("Pulling", Phase::Progress(item?));
+            }
+            Ok(())
+        };
+        work.await
+            .map_err(|error: Error| error.within(format!("pull {image}")))
+    }
+}
+
+/// What is gone already need not go.
+fn gone(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// What is so already need not be done.
+fn settled(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == Kind::Unchanged => Ok(()),
+        result => result,
+    }
+}

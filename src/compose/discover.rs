@@ -1,0 +1,264 @@
+//! Which files a project is made of, which variables there are, and what the project is called.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use orc_base::{Context, Error, Result};
+
+use crate::files::{self, Files, Found};
+use crate::interpolate::Interpolation;
+use crate::node::{Node, Trail};
+use crate::reader::Reader;
+
+const NAMES: [&str; 4] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+];
+const OVERRIDES: [&str; 4] = [
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
+
+/// What somebody typed about files.
+pub(crate) struct Wanted<'a> {
+    pub(crate) files: &'a [PathBuf],
+    pub(crate) project_directory: Option<&'a Path>,
+    pub(crate) env_files: &'a [PathBuf],
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    pub(crate) working_dir: &'a Path,
+}
+
+/// Where a project is.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Absolute, or `-`.
+    pub(crate) files: Vec<PathBuf>,
+    /// The project directory, absolute.
+    pub(crate) directory: PathBuf,
+    /// The process's environment over what the `.env` files say.
+    pub(crate) variables: BTreeMap<String, String>,
+}
+
+/// Finds files and variables.
+pub(crate) fn find(wanted: &Wanted<'_>, reader: &Reader<'_>) -> Result<Place> {
+    let mut place = look(wanted, reader)?;
+    if place.files.is_empty() {
+        return Err(Error::not_found(
+            "no configuration file provided: not found: write a compose.yaml, or name a file with `-f`",
+        ));
+    }
+    if let Some(missing) = place
+        .files
+        .iter()
+        .find(|file| file.as_os_str() != "-" && reader.files.look(file) == Found::Nothing)
+    {
+        return Err(Error::not_found(format!(
+            "open {}: no such file or directory",
+            missing.display()
+        )));
+    }
+    place
+        .variables
+        .entry("PWD".to_owned())
+        .or_insert_with(|| wanted.working_dir.display().to_string());
+    Ok(place)
+}
+
+/// As [`find`], but it is fine when there is no file.
+pub(crate) fn look(wanted: &Wanted<'_>, reader: &Reader<'_>) -> Result<Place> {
+    let absolute = |path: &Path| match path.as_os_str() == "-" {
+        true => path.to_path_buf(),
+        false => files::join(wanted.working_dir, &path.to_string_lossy()),
+    };
+    let given_directory = wanted.project_directory.map(absolute);
+    let mut variables = wanted.environment.clone();
+    let mut files: Vec<PathBuf> = wanted.files.iter().map(|file| absolute(file)).collect();
+
+    let first_directory = given_directory
+        .clone()
+        .or_else(|| directory_of(&files))
+        .unwrap_or_else(|| wanted.working_dir.to_path_buf());
+    let env_files = env_files(wanted);
+    match &env_files {
+        Some(env_files) => read_named(reader, wanted, env_files, &mut variables)?,
+        None => read_default(reader, &first_directory, &mut variables)?,
+    }
+    if files.is_empty() {
+        files = match variables.get("COMPOSE_FILE") {
+            Some(list) if !list.is_empty() => split_list(list, &variables)
+                .map(|file| absolute(Path::new(file)))
+                .collect(),
+            _ => search(reader.files, &first_directory),
+        };
+    }
+    let directory = given_directory
+        .or_else(|| directory_of(&files))
+        .unwrap_or_else(|| wanted.working_dir.to_path_buf());
+    if env_files.is_none() && directory != first_directory {
+        read_default(reader, &directory, &mut variables)?;
+    }
+    Ok(Place {
+        files,
+        directory,
+        variables,
+    })
+}
+
+fn directory_of(files: &[PathBuf]) -> Option<PathBuf> {
+    let first = files.first().filter(|file| file.as_os_str() != "-")?;
+    first.parent().map(Path::to_path_buf)
+}
+
+fn split_list<'a>(
+    list: &'a str,
+    variables: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = &'a str> {
+    let separator = variables
+        .get("COMPOSE_PATH_SEPARATOR")
+        .map_or(":", String::as_str);
+    list.split(if separator.is_empty() { ":" } else { separator })
+        .filter(|part| !part.is_empty())
+}
+
+/// The files of the nearest directory upwards that has some.
+fn search(files: &dyn Files, from: &Path) -> Vec<PathBuf> {
+    let there = |directory: &Path, names: &[&str]| {
+        names
+            .iter()
+            .map(|name| directory.join(name))
+            .find(|path| files.look(path) == Found::File)
+    };
+    from.ancestors()
+        .find_map(|directory| {
+            let main = there(directory, &NAMES)?;
+            Some(
+                [main]
+                    .into_iter()
+                    .chain(there(directory, &OVERRIDES))
+                    .collect(),
+            )
+        })
+        .unwrap_or_default()
+}
+
+/// The files that were named; `None` for the default one.
+fn env_files(wanted: &Wanted<'_>) -> Option<Vec<PathBuf>> {
+    if !wanted.env_files.is_empty() {
+        return Some(wanted.env_files.to_vec());
+    }
+    if let Some(list) = wanted
+        .environment
+        .get("COMPOSE_ENV_FILES")
+        .filter(|list| !list.is_empty())
+    {
+        return Some(list.split(',').map(PathBuf::from).collect());
+    }
+    let disabled = wanted
+        .environment
+        .get("COMPOSE_DISABLE_ENV_FILE")
+        .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "t" | "true"));
+    disabled.then(Vec::new)
+}
+
+fn read_named(
+    reader: &Reader<'_>,
+    wanted: &Wanted<'_>,
+    env_files: &[PathBuf],
+    variables: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let mut own = BTreeMap::new();
+    for file in env_files {
+        let path = files::join(wanted.working_dir, &file.to_string_lossy());
+        let mut visible: BTreeMap<String, String> = own.clone();
+        visible.extend(variables.clone());
+        let found = reader
+            .variables(&path, &visible)
+            .context(|| format!("couldn't find env file: {}", path.display()))?;
+        own.extend(found);
+    }
+    for (name, value) in own {
+        variables.entry(name).or_insert(value);
+    }
+    Ok(())
+}
+
+fn read_default(
+    reader: &Reader<'_>,
+    directory: &Path,
+    variables: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let file = directory.join(".env");
+    if reader.files.look(&file) != Found::File {
+        return Ok(());
+    }
+    for (name, value) in reader.variables(&file, variables)? {
+        variables.entry(name).or_insert(value);
+    }
+    Ok(())
+}
+
+/// The project's name: what was typed, else `COMPOSE_PROJECT_NAME`, else the last `name:` of the
+/// files, else the directory's name with all that is not allowed taken out.
+pub(crate) fn project_name(
+    typed: Option<&str>,
+    place: &Place,
+    documents: &[Vec<Node>],
+) -> Result<String> {
+    let from_variable = place.variables.get("COMPOSE_PROJECT_NAME");
+    let given = typed
+        .or(from_variable.map(String::as_str))
+        .filter(|name| !name.is_empty());
+    if let Some(name) = given {
+        return check_name(name);
+    }
+    for document in documents.iter().flatten().rev() {
+        let Some(node) = document.get("name") else {
+            continue;
+        };
+        let trail = Trail::ROOT.key("name");
+        let Some(text) = node.text() else {
+            return Err(trail.error(&node.span, "must be a string"));
+        };
+        let name = Interpolation::new(&place.variables)
+            .text(text)
+            .and_then(|name| check_name(&name))
+            .map_err(|error| trail.error(&node.span, error))?;
+        return Ok(name);
+    }
+    let base = place.directory.file_name().unwrap_or_default();
+    let name = normalise(&base.to_string_lossy());
+    match name.is_empty() {
+        true => Err(Error::invalid(format!(
+            "project name must not be empty: {} gives none, use `-p`",
+            place.directory.display()
+        ))),
+        false => Ok(name),
+    }
+}
+
+fn normalise(name: &str) -> String {
+    let name: String = name
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'))
+        .collect();
+    name.trim_start_matches(['_', '-']).to_owned()
+}
+
+fn check_name(name: &str) -> Result<String> {
+    if name == normalise(name) && name.len() <= 200 {
+        return Ok(name.to_owned());
+    }
+    let shown: String = name
+        .chars()
+        .take(80)
+        .flat_map(char::escape_default)
+        .collect();
+    Err(Error::invalid(format!(
+        "invalid project name \"{shown}\": must consist only of lowercase alphanumeric characters, hyphens, and underscores as well as start with a letter or number"
+    )))
+}

@@ -1,0 +1,97 @@
+//! Puts the content of `env_file` and `label_file` below `environment` and `labels`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use orc_base::{Context, Result};
+
+use crate::dotenv::{self, Grammar};
+use crate::files::{Files, Found};
+use crate::node::{Map, Node, Trail, Value};
+use crate::reader::refuse_missing;
+
+/// Reads the files of one service.
+pub(crate) fn resolve(
+    service: &mut Node,
+    trail: &Trail<'_>,
+    files: &dyn Files,
+    variables: &BTreeMap<String, String>,
+) -> Result<()> {
+    let span = service.span.clone();
+    let Some(map) = service.map_mut() else {
+        return Ok(());
+    };
+    if let Some(entry) = map.remove("env_file") {
+        let trail = trail.key("env_file");
+        let found = read_all(&entry.node, &trail, files, variables)?;
+        put_below(map, "environment", found, &span);
+    }
+    if let Some(entry) = map.remove("label_file") {
+        let trail = trail.key("label_file");
+        let found = read_all(&entry.node, &trail, files, variables)?;
+        put_below(map, "labels", found, &span);
+    }
+    Ok(())
+}
+
+/// What the listed files set, later ones over earlier ones.
+fn read_all(
+    list: &Node,
+    trail: &Trail<'_>,
+    files: &dyn Files,
+    variables: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>> {
+    let mut set = BTreeMap::new();
+    let mut visible = variables.clone();
+    for (index, item) in list.list().unwrap_or_default().iter().enumerate() {
+        let trail = trail.index(index);
+        let path = item.get("path").unwrap_or(item).text().unwrap_or_default();
+        let required = item
+            .get("required")
+            .is_none_or(|node| node.value != Value::Bool(false));
+        let grammar = match item.get("format").is_some() {
+            true => Grammar::Raw,
+            false => Grammar::Compose,
+        };
+        let path = Path::new(path);
+        if files.look(path) == Found::Nothing {
+            if required {
+                return Err(trail.error(
+                    &item.span,
+                    format!(
+                        "env file {} not found: make it, or say `required: false`",
+                        path.display()
+                    ),
+                ));
+            }
+            continue;
+        }
+        let found = files
+            .read(path)
+            .and_then(|text| {
+                dotenv::parse(&text, grammar, &visible)
+                    .context(|| format!("failed to read {}", path.display()))
+            })
+            .map_err(|error| {
+                refuse_missing(error).within(trail.sentence(&item.span, "env_file"))
+            })?;
+        for (name, value) in found {
+            visible.entry(name.clone()).or_insert_with(|| value.clone());
+            set.insert(name, value);
+        }
+    }
+    Ok(set)
+}
+
+/// What is there wins.
+fn put_below(map: &mut Map, key: &str, found: BTreeMap<String, String>, span: &crate::node::Span) {
+    if found.is_empty() {
+        return;
+    }
+    map.set_default(key, || Node::new(Map::default(), span));
+    if let Some(inner) = map.get_mut(key).and_then(Node::map_mut) {
+        for (name, value) in found {
+            inner.set_default(&name, || Node::new(value, span));
+        }
+    }
+}

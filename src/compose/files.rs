@@ -1,0 +1,186 @@
+//! The one place where this layer touches the disk, and the bound on what it reads there.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use orc_base::{Context, Error, Result};
+
+/// No Compose file, `.env` file or label file is larger; more is refused.
+pub const MAX_FILE_BYTES: u64 = 8 << 20;
+
+/// What is found at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A directory.
+    Directory,
+    /// A file, or something else that can be opened.
+    File,
+}
+
+/// Where files come from: the disk, or a map in tests.
+pub trait Files: Send + Sync {
+    /// The text of a file, which must be UTF-8 and at most [`MAX_FILE_BYTES`] long.
+    fn read(&self, path: &Path) -> Result<String>;
+
+    /// What is at a path, links followed.
+    fn look(&self, path: &Path) -> Found;
+
+    /// The same place without links; the path itself when there is nothing.
+    fn canonical(&self, path: &Path) -> PathBuf {
+        path.to_path_buf()
+    }
+}
+
+/// The machine's own disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk;
+
+impl Files for Disk {
+    #[expect(clippy::disallowed_methods, reason = "this is the file that may")]
+    fn read(&self, path: &Path) -> Result<String> {
+        let file = std::fs::File::open(path).context(|| format!("read {}", path.display()))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .context(|| format!("read {}", path.display()))?;
+        decode(path, bytes)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the file that may")]
+    fn look(&self, path: &Path) -> Found {
+        match std::fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => Found::Directory,
+            Ok(_) => Found::File,
+            Err(_) => Found::Nothing,
+        }
+    }
+
+    fn canonical(&self, path: &Path) -> PathBuf {
+        std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+    }
+}
+
+/// Checks size and encoding of a file's content, and drops a byte order mark.
+pub(crate) fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Error::exhausted(format!(
+            "{} is larger than {} MiB",
+            path.display(),
+            MAX_FILE_BYTES >> 20
+        )));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::invalid(format!("{} is not UTF-8 text", path.display())))?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
+
+/// Writes a file that is mounted into containers. Its directory is for root alone, so that only
+/// those containers see it.
+pub(crate) fn write(path: &Path, content: &str, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let work = || -> Result<()> {
+        if let Some(directory) = path.parent() {
+            orc_base::fs::create_dir_all(directory, 0o700)?;
+        }
+        orc_base::fs::write_atomic(path, content.as_bytes(), orc_base::fs::Durability::Process)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        Ok(())
+    };
+    work().context(|| format!("write {}", path.display()))
+}
+
+/// Removes a directory of such files.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    orc_base::fs::remove_dir_all(path).context(|| format!("remove {}", path.display()))
+}
+
+/// Joins and tidies: `a/./b/../c` becomes `a/c` without asking the disk, as Go's `filepath.Join`.
+pub(crate) fn join(base: &Path, path: &str) -> PathBuf {
+    use std::path::Component;
+    let mut tidy = PathBuf::new();
+    for part in base.join(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => match tidy.components().next_back() {
+                Some(Component::Normal(_)) => {
+                    tidy.pop();
+                }
+                Some(Component::RootDir) => {}
+                _ => tidy.push(".."),
+            },
+            part => tidy.push(part),
+        }
+    }
+    tidy
+}
+
+/// Files in memory, for tests.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Memory(pub(crate) std::collections::BTreeMap<PathBuf, String>);
+
+#[cfg(test)]
+impl Files for Memory {
+    fn read(&self, path: &Path) -> Result<String> {
+        self.0.get(path).cloned().ok_or_else(|| {
+            Error::not_found("no such file or directory").within(format!("read {}", path.display()))
+        })
+    }
+
+    fn look(&self, path: &Path) -> Found {
+        if self.0.contains_key(path) {
+            Found::File
+        } else if self.0.keys().any(|file| file.starts_with(path)) {
+            Found::Directory
+        } else {
+            Found::Nothing
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joins_like_go() {
+        for (base, path, joined) in [
+            ("/a/b", "./c", "/a/b/c"),
+            ("/a/b", "../c", "/a/c"),
+            ("/a", "../../../c", "/c"),
+            ("/a", "/x/./y", "/x/y"),
+            ("/a", ".", "/a"),
+            ("a", "../../c", "../c"),
+        ] {
+            assert_eq!(
+                join(Path::new(base), path),
+                Path::new(joined),
+                "{base} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_text() {
+        assert!(decode(Path::new("x"), vec![0xff, 0xfe]).is_err());
+        assert!(decode(Path::new("x"), vec![b'a'; MAX_FILE_BYTES as usize + 1]).is_err());
+        assert_eq!(
+            decode(Path::new("x"), b"\xef\xbb\xbfa".to_vec()).unwrap(),
+            "a"
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Disk
+            .read(Path::new("/nonexistent/compose.yaml"))
+            .unwrap_err();
+        assert_eq!(error.kind(), orc_base::Kind::NotFound);
+        assert!(error.to_string().contains("/nonexistent/compose.yaml"));
+    }
+}

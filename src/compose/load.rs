@@ -1,0 +1,219 @@
+//! The way from files to a [`Project`]: which files, which variables, then stage by stage.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use orc_base::Result;
+
+use crate::assemble::{Model, assemble};
+use crate::discover::{self, Wanted};
+use crate::environment;
+use crate::files::{Disk, Files};
+use crate::model::{Finding, Project, Severity, Subject};
+use crate::node::{Map, Node, Span, Trail};
+use crate::normalize::normalize;
+use crate::reader::Reader;
+use crate::select::{Selection, select};
+use crate::support;
+use crate::typed;
+use crate::validate;
+use crate::values;
+
+/// What somebody typed, and the process around it.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// `-f`, in order; `-` is standard input. Empty: `COMPOSE_FILE`, else found upwards.
+    pub files: Vec<PathBuf>,
+    /// `--project-directory`; the directory of the first file when absent.
+    pub project_directory: Option<PathBuf>,
+    /// `-p`.
+    pub project_name: Option<String>,
+    /// `--profile`; `COMPOSE_PROFILES` when empty.
+    pub profiles: Vec<String>,
+    /// `--env-file`; `COMPOSE_ENV_FILES`, else `.env`, when empty.
+    pub env_files: Vec<PathBuf>,
+    /// The process's environment.
+    pub environment: BTreeMap<String, String>,
+    /// The process's working directory.
+    pub working_dir: PathBuf,
+    /// What came on standard input, for `-f -`.
+    pub stdin: Option<String>,
+    /// Services named on the command line: they are on whatever their profile, and only they and
+    /// what they need must have their `env_file`s. All services when empty.
+    pub services: Vec<String>,
+    /// Leave variables as they are.
+    pub no_interpolate: bool,
+    /// Do not fill in defaults.
+    pub no_normalize: bool,
+    /// Do not check references between services, networks and volumes.
+    pub no_consistency: bool,
+    /// Leave paths as they are.
+    pub no_path_resolution: bool,
+    /// Leave `env_file` as it is.
+    pub no_env_resolution: bool,
+}
+
+/// A project and what has to be said about its files.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The project.
+    pub project: Project,
+    /// One sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and checks a project. Every error names a place: `compose.yaml:12:7: services.web: …`.
+pub fn load(options: &LoadOptions) -> Result<Loaded> {
+    load_from(options, &Disk)
+}
+
+/// [`load`] from files that need not be on a disk.
+pub fn load_from(options: &LoadOptions, files: &dyn Files) -> Result<Loaded> {
+    let mut reader = reader(options, files);
+    let place = discover::find(&wanted(options), &reader)?;
+    let documents = place
+        .files
+        .iter()
+        .map(|file| reader.parse(file))
+        .collect::<Result<Vec<_>>>()?;
+    let name = discover::project_name(options.project_name.as_deref(), &place, &documents)?;
+    let mut variables = place.variables;
+    variables.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
+
+    let model = Model {
+        files: &place.files,
+        base: &place.directory,
+        variables: &variables,
+    };
+    let mut tree = assemble(&mut reader, &model, documents)?;
+    match options.no_normalize {
+        false => normalize(&mut tree, &name, &variables),
+        true => {
+            if let Some(top) = tree.map_mut() {
+                top.set("name", Node::new(name.as_str(), &Span::default()));
+            }
+        }
+    }
+    if !(options.no_interpolate || options.no_normalize) {
+        values::check(&tree)?;
+    }
+    validate::shapes(&tree)?;
+    let selection = select(
+        services(&tree),
+        &profiles(options, &variables),
+        &options.services,
+    )?;
+    let mut findings = match options.no_env_resolution {
+        true => Vec::new(),
+        false => resolve_files(&mut tree, &selection, files, &variables)?,
+    };
+    if !options.no_consistency {
+        validate::consistency(&tree, &selection)?;
+    }
+    findings.extend(support::findings(&tree, files));
+
+    let mut project = typed::project(
+        tree,
+        &selection,
+        options.no_interpolate || options.no_normalize,
+    )?;
+    project.name = name;
+    project.working_dir = place.directory;
+    project.files = place.files;
+    project.findings = findings;
+    project.environment = variables;
+    project.interpolated = !options.no_interpolate;
+    Ok(Loaded {
+        project,
+        warnings: reader.warnings.into_iter().collect(),
+    })
+}
+
+/// The project name that the options and the environment give when no file has to be there, for
+/// `down -p`, `ls` and their like.
+pub fn project_name(options: &LoadOptions) -> Result<String> {
+    project_name_from(options, &Disk)
+}
+
+/// [`project_name`] from files that need not be on a disk.
+pub fn project_name_from(options: &LoadOptions, files: &dyn Files) -> Result<String> {
+    let mut reader = reader(options, files);
+    let place = discover::look(&wanted(options), &reader)?;
+    let typed = options.project_name.as_deref();
+    if typed.is_some() || place.variables.contains_key("COMPOSE_PROJECT_NAME") {
+        return discover::project_name(typed, &place, &[]);
+    }
+    let documents = place
+        .files
+        .iter()
+        .map(|file| reader.parse(file))
+        .collect::<Result<Vec<_>>>()?;
+    discover::project_name(typed, &place, &documents)
+}
+
+fn reader<'a>(options: &'a LoadOptions, files: &'a dyn Files) -> Reader<'a> {
+    let mut reader = Reader::new(files, &options.working_dir);
+    reader.stdin = options.stdin.as_deref();
+    reader.home = options.environment.get("HOME").map(String::as_str);
+    reader.interpolate = !options.no_interpolate;
+    reader.resolve_paths = !options.no_path_resolution;
+    reader
+}
+
+fn wanted(options: &LoadOptions) -> Wanted<'_> {
+    Wanted {
+        files: &options.files,
+        project_directory: options.project_directory.as_deref(),
+        env_files: &options.env_files,
+        environment: &options.environment,
+        working_dir: &options.working_dir,
+    }
+}
+
+fn profiles(options: &LoadOptions, variables: &BTreeMap<String, String>) -> Vec<String> {
+    if !options.profiles.is_empty() {
+        return options.profiles.clone();
+    }
+    let list = variables.get("COMPOSE_PROFILES").map_or("", String::as_str);
+    list.split(',')
+        .map(str::trim)
+        .filter(|profile| !profile.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn services(tree: &Node) -> &Map {
+    static NONE: std::sync::LazyLock<Map> = std::sync::LazyLock::new(Map::default);
+    tree.get("services").and_then(Node::map).unwrap_or(&NONE)
+}
+
+/// Reads `env_file`s. A missing one fails the load when its service is wanted, and else only says so
+/// when the service is to be made.
+fn resolve_files(
+    tree: &mut Node,
+    selection: &Selection,
+    files: &dyn Files,
+    variables: &BTreeMap<String, String>,
+) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let services = tree
+        .map_mut()
+        .and_then(|map| map.get_mut("services")?.map_mut());
+    let Some(services) = services else {
+        return Ok(findings);
+    };
+    let section = Trail::ROOT.key("services");
+    for (name, entry) in services.iter_mut() {
+        let done = environment::resolve(&mut entry.node, &section.key(name), files, variables);
+        match done {
+            Err(error) if selection.wanted.contains(name) => return Err(error),
+            Err(error) => findings.push(Finding {
+                subject: Subject::Service(name.clone()),
+                text: error.to_string(),
+                severity: Severity::Missing,
+            }),
+            Ok(()) => {}
+        }
+    }
+    Ok(findings)
+}

@@ -1,0 +1,483 @@
+//! From a service to what a machine is asked for: `ContainerSpec`, `NetworkSpec`, `VolumeSpec`.
+//!
+//! Pure, and the only place that does it: `up`, `run` and, later, the cluster lower alike.
+
+pub(crate) mod grants;
+mod mounts;
+mod ports;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use orc_base::{Error, Result};
+use orc_host::container::{
+    ContainerSpec, Device, LogConfig, NamespaceMode, NetworkMode, Resources, RestartPolicy, Ulimit,
+};
+use orc_host::image::Healthcheck;
+use orc_host::network::{AddressPool, EndpointSpec, NetworkSpec};
+use orc_host::volume::VolumeSpec;
+
+use crate::labels;
+use crate::lower::grants::GrantedFile;
+use crate::model::{Network, Project, Service, Ulimit as Limit, Volume};
+use crate::notation;
+
+/// What a container depends on beside its service.
+pub(crate) struct Circumstances<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Which replica it is.
+    pub(crate) number: u64,
+    /// The id of the image, when it is there.
+    pub(crate) image_id: Option<&'a str>,
+    /// The first container of each service, for sharing namespaces.
+    pub(crate) first_container: &'a BTreeMap<String, String>,
+    /// Where content that no file holds is written.
+    pub(crate) files_dir: Option<&'a Path>,
+}
+
+/// A container and the files it is given.
+pub(crate) struct Lowered {
+    pub(crate) spec: ContainerSpec,
+    pub(crate) files: Vec<GrantedFile>,
+}
+
+/// One replica of a service.
+pub(crate) fn container(
+    project: &Project,
+    service: &Service,
+    at: &Circumstances<'_>,
+) -> Result<Lowered> {
+    lower(project, service, at).map_err(|error| error.within(format!("service {}", service.name)))
+}
+
+fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result<Lowered> {
+    let files = grants::files(project, service, at.files_dir)?;
+    let mut mounts = mounts::mounts(project, service)?;
+    mounts.extend(files.iter().map(GrantedFile::mount));
+    let network_mode = network_mode(service, at)?;
+    let publishes = matches!(network_mode, NetworkMode::Networks);
+    let (ports, exposed_ports) = match publishes {
+        true => (ports::bindings(service)?, ports::exposed(service)?),
+        false => Default::default(),
+    };
+    let spec = ContainerSpec {
+        image: service.image_name(&project.name),
+        platform: service.platform.clone(),
+        entrypoint: service.entrypoint.clone(),
+        command: service.command.clone(),
+        env: environment(service),
+        working_dir: service.working_dir.clone(),
+        user: service.user.clone(),
+        groups: service.group_add.clone(),
+        hostname: service.hostname.clone(),
+        domainname: service.domainname.clone(),
+        labels: container_labels(project, service, at),
+        annotations: service.annotations.clone(),
+        tty: service.tty,
+        open_stdin: service.stdin_open,
+        stop_signal: service.stop_signal.clone(),
+        stop_timeout: service.stop_grace_period,
+        healthcheck: healthcheck(service),
+        exposed_ports,
+        mounts,
+        ports,
+        networks: match publishes {
+            true => endpoints(project, service, at.name)?,
+            false => Vec::new(),
+        },
+        network_mode,
+        dns: service.dns.clone(),
+        dns_search: service.dns_search.clone(),
+        dns_options: service.dns_opt.clone(),
+        extra_hosts: extra_hosts(service),
+        restart: restart(service)?,
+        privileged: service.privileged,
+        read_only: service.read_only,
+        init: service.init.unwrap_or(false),
+        cap_add: service.cap_add.clone(),
+        cap_drop: service.cap_drop.clone(),
+        no_new_privileges: has_option(service, &["no-new-privileges", "no-new-privileges=true"]),
+        seccomp_unconfined: has_option(service, &["seccomp=unconfined"]),
+        resources: resources(service),
+        ulimits: ulimits(service),
+        sysctls: service.sysctls.clone(),
+        devices: devices(service),
+        shm_bytes: service.shm_size.and_then(positive),
+        ipc: namespace(service.ipc.as_deref(), at)?,
+        pid: namespace(service.pid.as_deref(), at)?,
+        uts: namespace(service.uts.as_deref(), at)?,
+        cgroup: namespace(service.cgroup.as_deref(), at)?,
+        oom_score_adj: service.oom_score_adj,
+        cgroup_parent: service.cgroup_parent.clone(),
+        log: log(service),
+        ..ContainerSpec::default()
+    };
+    Ok(Lowered { spec, files })
+}
+
+/// A network of the project, by its key in the file.
+pub(crate) fn network(project: &Project, key: &str, network: &Network) -> Result<NetworkSpec> {
+    let mut labels = network.labels.clone();
+    labels.extend(owner_labels(project, labels::NETWORK, key, &network.hash));
+    let pools = network.ipam.iter().flat_map(|ipam| &ipam.config);
+    let ipam = pools
+        .map(|pool| {
+            let address = |text: &String| -> Result<_> {
+                text.parse()
+                    .map_err(|_| Error::invalid(format!("`{text}` is not an address")))
+            };
+            Ok(AddressPool {
+                subnet: pool.subnet.clone(),
+                ip_range: pool.ip_range.clone(),
+                gateway: pool.gateway.as_ref().map(address).transpose()?,
+                reserved: pool
+                    .aux_addresses
+                    .iter()
+                    .map(|(name, text)| Ok((name.clone(), address(text)?)))
+                    .collect::<Result<_>>()?,
+            })
+        })
+        .collect::<Result<_>>()
+        .map_err(|error: Error| error.within(format!("network {key}")))?;
+    Ok(NetworkSpec {
+        name: network.name.clone(),
+        driver: match network.driver.as_deref() {
+            Some("default") | None => String::new(),
+            Some(driver) => driver.to_owned(),
+        },
+        options: network.driver_opts.clone(),
+        labels,
+        internal: network.internal,
+        attachable: network.attachable,
+        ipv6: network.enable_ipv6,
+        ipam,
+    })
+}
+
+/// A volume of the project, by its key in the file.
+pub(crate) fn volume(project: &Project, key: &str, volume: &Volume) -> VolumeSpec {
+    let mut labels = volume.labels.clone();
+    labels.extend(owner_labels(project, labels::VOLUME, key, &volume.hash));
+    VolumeSpec {
+        name: volume.name.clone(),
+        driver: match volume.driver.as_deref() {
+            Some("default") | None => String::new(),
+            Some(driver) => driver.to_owned(),
+        },
+        options: volume.driver_opts.clone(),
+        labels,
+    }
+}
+
+/// The restart policy of the service, or what `deploy.restart_policy` means on one machine.
+pub(crate) fn restart(service: &Service) -> Result<RestartPolicy> {
+    if let Some(text) = &service.restart {
+        return notation::restart(text);
+    }
+    let policy = service
+        .deploy
+        .as_ref()
+        .and_then(|deploy| deploy.restart_policy.as_ref());
+    Ok(
+        match policy.map(|policy| (policy.condition.as_deref(), policy.max_attempts)) {
+            None | Some((Some("none"), _)) => RestartPolicy::No,
+            Some((Some("on-failure"), max_retries)) => RestartPolicy::OnFailure { max_retries },
+            Some(_) => RestartPolicy::Always,
+        },
+    )
+}
+
+fn owner_labels(project: &Project, kind: &str, key: &str, hash: &str) -> [(String, String); 4] {
+    [
+        (labels::PROJECT.into(), project.name.clone()),
+        (kind.into(), key.into()),
+        (labels::CONFIG_HASH.into(), hash.into()),
+        (labels::VERSION.into(), env!("CARGO_PKG_VERSION").into()),
+    ]
+}
+
+fn container_labels(
+    project: &Project,
+    service: &Service,
+    at: &Circumstances<'_>,
+) -> BTreeMap<String, String> {
+    let files: Vec<_> = project
+        .files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let depends_on: Vec<_> = service
+        .depends_on
+        .iter()
+        .map(|(name, dependency)| {
+            format!(
+                "{name}:{}:{}",
+                dependency.condition.as_str(),
+                dependency.restart
+            )
+        })
+        .collect();
+    let mut all = service.labels.clone();
+    all.extend([
+        (labels::PROJECT.into(), project.name.clone()),
+        (labels::SERVICE.into(), service.name.clone()),
+        (labels::CONTAINER_NUMBER.into(), at.number.to_string()),
+        (labels::ONE_OFF.into(), "False".into()),
+        (labels::CONFIG_HASH.into(), hash(project, service)),
+        (
+            labels::WORKING_DIR.into(),
+            project.working_dir.display().to_string(),
+        ),
+        (labels::CONFIG_FILES.into(), files.join(",")),
+        (labels::DEPENDS_ON.into(), depends_on.join(",")),
+        (labels::VERSION.into(), env!("CARGO_PKG_VERSION").into()),
+    ]);
+    if let Some(id) = at.image_id {
+        all.insert(labels::IMAGE.into(), id.into());
+    }
+    all
+}
+
+/// Digest of all that a container of the service is made from: the service itself, the names that
+/// links of other services give it, and the content of its files that stands in no file.
+pub(crate) fn hash(project: &Project, service: &Service) -> String {
+    let aliases = link_aliases(project, service);
+    let contents = grants::digests(project, service);
+    if aliases.is_empty() && contents.is_empty() {
+        return service.hash.clone();
+    }
+    crate::digest::of(&format!("{} {aliases:?} {contents:?}", service.hash))
+}
+
+/// A link's alias becomes a name of the linked service on the networks that both are on.
+fn link_aliases(project: &Project, service: &Service) -> BTreeMap<String, Vec<String>> {
+    let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for other in project.services.values() {
+        for link in &other.links {
+            let Some((_, alias)) = link
+                .split_once(':')
+                .filter(|(target, alias)| *target == service.name && *alias != service.name)
+            else {
+                continue;
+            };
+            for network in other
+                .networks
+                .keys()
+                .filter(|key| service.networks.contains_key(*key))
+            {
+                aliases
+                    .entry(network.clone())
+                    .or_default()
+                    .push(alias.to_owned());
+            }
+        }
+    }
+    aliases
+}
+
+fn environment(service: &Service) -> Vec<String> {
+    service
+        .environment
+        .iter()
+        .map(|(name, value)| match value {
+            Some(value) => format!("{name}={value}"),
+            None => name.clone(),
+        })
+        .collect()
+}
+
+fn healthcheck(service: &Service) -> Option<Healthcheck> {
+    let check = service.healthcheck.as_ref()?;
+    let test = match check.disable {
+        true => vec!["NONE".to_owned()],
+        false => check.test.clone(),
+    };
+    Some(Healthcheck {
+        test,
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
+    })
+}
+
+fn network_mode(service: &Service, at: &Circumstances<'_>) -> Result<NetworkMode> {
+    Ok(match service.network_mode.as_deref() {
+        None | Some("bridge" | "") => NetworkMode::Networks,
+        Some("none") => NetworkMode::None,
+        Some("host") => NetworkMode::Host,
+        Some(mode) => match shared(mode, at)? {
+            Some(container) => NetworkMode::Container(container),
+            None => return Err(Error::unsupported(format!("network_mode `{mode}`"))),
+        },
+    })
+}
+
+fn namespace(mode: Option<&str>, at: &Circumstances<'_>) -> Result<NamespaceMode> {
+    Ok(match mode {
+        None | Some("" | "private" | "shareable" | "none") => NamespaceMode::Private,
+        Some("host") => NamespaceMode::Host,
+        Some(mode) => match shared(mode, at)? {
+            Some(container) => NamespaceMode::Container(container),
+            None => return Err(Error::unsupported(format!("namespace `{mode}`"))),
+        },
+    })
+}
+
+/// The container that `service:x` and `container:x` mean.
+fn shared(mode: &str, at: &Circumstances<'_>) -> Result<Option<String>> {
+    if let Some(container) = mode.strip_prefix("container:") {
+        return Ok(Some(container.to_owned()));
+    }
+    let Some(service) = mode.strip_prefix("service:") else {
+        return Ok(None);
+    };
+    match at.first_container.get(service) {
+        Some(container) => Ok(Some(container.clone())),
+        None => Err(Error::not_found(format!(
+            "service {service} has no container"
+        ))),
+    }
+}
+
+/// The networks it joins, the one with the highest priority first.
+fn endpoints(project: &Project, service: &Service, container: &str) -> Result<Vec<EndpointSpec>> {
+    let links = link_aliases(project, service);
+    let mut joined: Vec<_> = service.networks.iter().collect();
+    joined.sort_by_key(|(_, options)| -options.as_ref().map_or(0, |options| options.priority));
+    joined
+        .into_iter()
+        .enumerate()
+        .map(|(index, (key, options))| {
+            let options = options.clone().unwrap_or_default();
+            let mut aliases = vec![service.name.clone(), container.to_owned()];
+            aliases.extend(options.aliases);
+            aliases.extend(links.get(key).into_iter().flatten().cloned());
+            let mut seen = std::collections::BTreeSet::new();
+            aliases.retain(|alias| seen.insert(alias.clone()));
+            Ok(EndpointSpec {
+                network: network_name(project, key),
+                aliases,
+                ipv4: options
+                    .ipv4_address
+                    .as_deref()
+                    .map(notation::ipv4)
+                    .transpose()?,
+                mac: options
+                    .mac_address
+                    .or_else(|| service.mac_address.clone().filter(|_| index == 0)),
+                gateway_priority: options.gw_priority,
+                interface: options.interface_name,
+            })
+        })
+        .collect()
+}
+
+/// A network's name on the machine.
+pub(crate) fn network_name(project: &Project, key: &str) -> String {
+    match project.networks.get(key) {
+        Some(network) => network.name.clone(),
+        None => format!("{}_{key}", project.name),
+    }
+}
+
+fn extra_hosts(service: &Service) -> Vec<(String, String)> {
+    service
+        .extra_hosts
+        .iter()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, address)| (name.to_owned(), address.to_owned()))
+        .collect()
+}
+
+fn has_option(service: &Service, wanted: &[&str]) -> bool {
+    service
+        .security_opt
+        .iter()
+        .any(|option| wanted.contains(&option.replacen(':', "=", 1).as_str()))
+}
+
+fn resources(service: &Service) -> Resources {
+    let deploy = service
+        .deploy
+        .as_ref()
+        .and_then(|deploy| deploy.resources.as_ref());
+    let limits = deploy
+        .and_then(|resources| resources.limits.clone())
+        .unwrap_or_default();
+    let reservations = deploy
+        .and_then(|resources| resources.reservations.clone())
+        .unwrap_or_default();
+    Resources {
+        memory_bytes: service.mem_limit.or(limits.memory).and_then(positive),
+        memory_swap_bytes: service.memswap_limit.filter(|bytes| *bytes != 0),
+        memory_reservation_bytes: service
+            .mem_reservation
+            .or(reservations.memory)
+            .and_then(positive),
+        nano_cpus: service
+            .cpus
+            .or(limits.cpus)
+            .filter(|cpus| *cpus > 0.0)
+            .map(|cpus| (cpus * 1e9).round() as u64),
+        cpu_shares: service.cpu_shares.and_then(positive),
+        cpu_quota_us: service.cpu_quota.filter(|quota| *quota != 0),
+        cpu_period_us: service.cpu_period.and_then(positive),
+        cpuset_cpus: service.cpuset.clone().filter(|set| !set.is_empty()),
+        cpuset_mems: None,
+        pids: service.pids_limit.or(limits.pids).filter(|pids| *pids != 0),
+    }
+}
+
+fn positive(value: i64) -> Option<u64> {
+    u64::try_from(value).ok().filter(|value| *value > 0)
+}
+
+fn ulimits(service: &Service) -> Vec<Ulimit> {
+    service
+        .ulimits
+        .iter()
+        .map(|(name, limit)| {
+            let (soft, hard) = match *limit {
+                Limit::Single(both) => (both, both),
+                Limit::Pair { soft, hard } => (soft, hard),
+            };
+            Ulimit {
+                name: name.clone(),
+                soft,
+                hard,
+            }
+        })
+        .collect()
+}
+
+fn devices(service: &Service) -> Vec<Device> {
+    service
+        .devices
+        .iter()
+        .map(|device| Device {
+            source: device.source.clone(),
+            target: device
+                .target
+                .clone()
+                .unwrap_or_else(|| device.source.clone()),
+            permissions: device.permissions.clone().unwrap_or_else(|| "rwm".into()),
+        })
+        .collect()
+}
+
+/// Drivers that orc does not have are warned about (`support.rs`) and become its own.
+fn log(service: &Service) -> LogConfig {
+    let Some(logging) = &service.logging else {
+        return LogConfig::default();
+    };
+    match logging.driver.as_deref().unwrap_or_default() {
+        driver @ ("" | "json-file" | "local" | "none") => LogConfig {
+            driver: driver.into(),
+            options: logging.options.clone(),
+        },
+        _ => LogConfig::default(),
+    }
+}

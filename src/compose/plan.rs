@@ -1,0 +1,553 @@
+//! Decides what has to happen on a machine so that a project is as somebody wants it.
+//!
+//! Pure: `plan(project, observed, goal)` looks at nothing but its arguments, and returns every step
+//! there is — pull, create, start, wait, stop, remove — as one graph of operations, each with its
+//! cause. Printing the plan is the dry run; `converge.rs` carries it out and decides nothing.
+
+mod carry;
+pub(crate) mod compare;
+mod down;
+mod graph;
+mod images;
+mod lifecycle;
+mod refuse;
+mod removal;
+mod resources;
+pub(crate) mod up;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use orc_base::Result;
+use orc_host::container::ContainerSpec;
+use orc_host::network::NetworkSpec;
+use orc_host::volume::VolumeSpec;
+
+use crate::model::{Condition, Project};
+use crate::observe::{Observed, remembered};
+
+/// What somebody wants.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Goal {
+    /// The images whose policy is `always` are fetched, before anybody looks which containers
+    /// differ: `up` is this, another look, and [`Goal::Up`] with [`Up::refreshed`].
+    Refresh(Up),
+    /// The project runs as its files say.
+    Up(Up),
+    /// Nothing of the project is left.
+    Down(Down),
+    /// Containers that exist run.
+    Start(Start),
+    /// Containers that run stop, those that depend on others first.
+    Stop(Stop),
+    /// Containers that exist stop and start again.
+    Restart(Restart),
+    /// Containers that run get a signal.
+    Kill(Kill),
+    /// Stopped containers are removed.
+    Remove(Remove),
+    /// Images are fetched.
+    Pull(Pull),
+}
+
+/// Options of `up` and `create`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Up {
+    /// Only these and what they need; all when empty.
+    pub services: Vec<String>,
+    /// How many replicas, over what the files say.
+    pub scale: BTreeMap<String, u64>,
+    /// When containers that exist are replaced.
+    pub recreate: Recreate,
+    /// Leave alone what the services need.
+    pub no_deps: bool,
+    /// Remove containers of services that the files do not know.
+    pub remove_orphans: bool,
+    /// Over the services' own `pull_policy`.
+    pub pull: Option<PullPolicy>,
+    /// [`Goal::Refresh`] has been carried out: what is there is new enough.
+    pub refreshed: bool,
+    /// Start what was made; `create` does not.
+    pub start: bool,
+    /// Be done only when all run, or are healthy, or have ended well as one-shots do.
+    pub wait: bool,
+    /// How long that may take.
+    pub wait_timeout: Option<Duration>,
+    /// How long a container that is replaced may take to stop.
+    pub timeout: Option<Duration>,
+    /// Fresh anonymous volumes instead of those of the container that is replaced.
+    pub renew_anonymous_volumes: bool,
+    /// The project's own directory for the content of configs and secrets that no file holds;
+    /// better in memory.
+    pub files_dir: Option<PathBuf>,
+}
+
+impl Default for Up {
+    fn default() -> Self {
+        Self {
+            services: Vec::new(),
+            scale: BTreeMap::new(),
+            recreate: Recreate::Diverged,
+            no_deps: false,
+            remove_orphans: false,
+            pull: None,
+            refreshed: false,
+            start: true,
+            wait: false,
+            wait_timeout: None,
+            timeout: None,
+            renew_anonymous_volumes: false,
+            files_dir: None,
+        }
+    }
+}
+
+/// When containers that exist are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recreate {
+    /// When what they were made from changed.
+    #[default]
+    Diverged,
+    /// Always.
+    Force,
+    /// Never.
+    Never,
+}
+
+/// When images are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Each time.
+    Always,
+    /// When they are not there.
+    Missing,
+    /// Not at all.
+    Never,
+}
+
+/// Options of `down`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Down {
+    /// Only these; then networks, volumes and images stay.
+    pub services: Vec<String>,
+    /// Named volumes of the files and anonymous ones too.
+    pub volumes: bool,
+    /// Images too.
+    pub images: Option<RemoveImages>,
+    /// Containers of services that the files do not know too.
+    pub remove_orphans: bool,
+    /// How long a container may take to stop.
+    pub timeout: Option<Duration>,
+    /// As in [`Up::files_dir`]: what was written there goes as well.
+    pub files_dir: Option<PathBuf>,
+}
+
+/// Which images `down` removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoveImages {
+    /// Those without a name of their own in the file.
+    Local,
+    /// All that the services use.
+    All,
+}
+
+/// Options of `start`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Start {
+    /// Only these and what they need; all when empty.
+    pub services: Vec<String>,
+    /// As in [`Up::wait`].
+    pub wait: bool,
+    /// As in [`Up::wait_timeout`].
+    pub wait_timeout: Option<Duration>,
+}
+
+/// Options of `stop`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stop {
+    /// Only these; all when empty.
+    pub services: Vec<String>,
+    /// How long a container may take.
+    pub timeout: Option<Duration>,
+}
+
+/// Options of `restart`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restart {
+    /// Only these; all when empty.
+    pub services: Vec<String>,
+    /// How long a container may take to stop.
+    pub timeout: Option<Duration>,
+    /// Leave alone those that ask to be restarted with them (`depends_on.*.restart`).
+    pub no_deps: bool,
+}
+
+/// Options of `kill`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kill {
+    /// Only these; all when empty.
+    pub services: Vec<String>,
+    /// `SIGKILL` when absent.
+    pub signal: Option<String>,
+    /// Containers of services that the files do not know too.
+    pub remove_orphans: bool,
+}
+
+/// Options of `rm`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Remove {
+    /// Only these; all when empty.
+    pub services: Vec<String>,
+    /// Stop them first.
+    pub stop: bool,
+    /// Their anonymous volumes too.
+    pub volumes: bool,
+}
+
+/// Options of `pull`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pull {
+    /// Only these; all when empty.
+    pub services: Vec<String>,
+    /// And what they need.
+    pub include_deps: bool,
+    /// Over the services' own; `always` when absent.
+    pub policy: Option<PullPolicy>,
+}
+
+/// What has to happen, in which order, and what has to be said.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    operations: Vec<Operation>,
+    /// One sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operation {
+    /// Its place in [`Plan::operations`].
+    pub id: usize,
+    /// The step.
+    pub action: Action,
+    /// Why.
+    pub cause: String,
+    /// The service it is for.
+    pub service: Option<String>,
+    /// What has to have succeeded before; always smaller numbers.
+    pub after: Vec<usize>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Fetches an image.
+    PullImage {
+        /// Its reference.
+        image: String,
+        /// `linux/amd64`.
+        platform: Option<String>,
+    },
+    /// Makes a network.
+    CreateNetwork(NetworkSpec),
+    /// Removes a network.
+    RemoveNetwork {
+        /// Its name.
+        name: String,
+    },
+    /// Makes a volume.
+    CreateVolume(VolumeSpec),
+    /// Removes a volume.
+    RemoveVolume {
+        /// Its name.
+        name: String,
+    },
+    /// Writes a file that is mounted into a container.
+    WriteFile {
+        /// Its path.
+        path: PathBuf,
+        /// What is in it; never printed.
+        content: Secret,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Removes a directory of such files.
+    RemoveFiles {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Makes a container.
+    CreateContainer {
+        /// Its name.
+        name: String,
+        /// What it is made from.
+        spec: Box<ContainerSpec>,
+    },
+    /// Starts a container.
+    StartContainer {
+        /// Its name.
+        name: String,
+    },
+    /// Stops a container.
+    StopContainer {
+        /// Its name.
+        name: String,
+        /// How long it may take.
+        timeout: Option<Duration>,
+    },
+    /// Stops and starts a container.
+    RestartContainer {
+        /// Its name.
+        name: String,
+        /// How long it may take to stop.
+        timeout: Option<Duration>,
+    },
+    /// Sends a signal to a container.
+    KillContainer {
+        /// Its name.
+        name: String,
+        /// `SIGKILL` when absent.
+        signal: Option<String>,
+    },
+    /// Removes a container.
+    RemoveContainer {
+        /// Its name.
+        name: String,
+        /// Its anonymous volumes too.
+        volumes: bool,
+    },
+    /// Waits until containers are so far.
+    Wait {
+        /// The service they are of.
+        service: String,
+        /// Their names.
+        containers: Vec<String>,
+        /// How far.
+        until: Until,
+        /// Go on with a warning when they fail.
+        required: bool,
+        /// How long it may take.
+        timeout: Option<Duration>,
+    },
+    /// Removes an image.
+    RemoveImage {
+        /// Its reference.
+        image: String,
+    },
+}
+
+/// How far containers have to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// The health check succeeds.
+    Healthy,
+    /// Ended with exit code 0.
+    Completed,
+    /// Running, healthy when there is a health check, or ended with exit code 0 for good.
+    Ready,
+}
+
+impl Until {
+    pub(crate) fn of(condition: Condition) -> Option<Self> {
+        match condition {
+            Condition::ServiceStarted => None,
+            Condition::ServiceHealthy => Some(Self::Healthy),
+            Condition::ServiceCompletedSuccessfully => Some(Self::Completed),
+        }
+    }
+
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Completed => "completed",
+            Self::Ready => "ready",
+        }
+    }
+}
+
+/// Text that does not show itself in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} bytes>", self.0.len())
+    }
+}
+
+/// Decides what has to happen. An error means that nothing was decided and nothing may be done.
+///
+/// A project without files is known by the labels of what is left of it.
+pub fn plan(project: &Project, observed: &Observed, goal: &Goal) -> Result<Plan> {
+    let remembered = match project.files.is_empty() {
+        true => Some(remembered(&project.name, observed)),
+        false => None,
+    };
+    let project = remembered.as_ref().unwrap_or(project);
+    match goal {
+        Goal::Refresh(options) => images::refresh(project, observed, options),
+        Goal::Up(options) => up::plan(project, observed, options),
+        Goal::Down(options) => down::plan(project, observed, options),
+        Goal::Start(options) => lifecycle::start(project, observed, options),
+        Goal::Stop(options) => lifecycle::stop(project, observed, options),
+        Goal::Restart(options) => lifecycle::restart(project, observed, options),
+        Goal::Kill(options) => lifecycle::kill(project, observed, options),
+        Goal::Remove(options) => lifecycle::remove(project, observed, options),
+        Goal::Pull(options) => images::pull(project, observed, options),
+    }
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// The steps; each comes after those it waits for.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// The names of containers that the plan starts, in order.
+    pub fn started(&self) -> impl Iterator<Item = &str> {
+        self.operations
+            .iter()
+            .filter_map(|operation| match &operation.action {
+                Action::StartContainer { name } | Action::RestartContainer { name, .. } => {
+                    Some(name.as_str())
+                }
+                _ => None,
+            })
+    }
+
+    /// Adds a step and returns its number.
+    pub(crate) fn add(
+        &mut self,
+        service: Option<&str>,
+        action: Action,
+        cause: impl Into<String>,
+        mut after: Vec<usize>,
+    ) -> usize {
+        let id = self.operations.len();
+        after.sort_unstable();
+        after.dedup();
+        debug_assert!(after.iter().all(|other| *other < id));
+        self.operations.push(Operation {
+            id,
+            action,
+            cause: cause.into(),
+            service: service.map(str::to_owned),
+            after,
+        });
+        id
+    }
+
+    pub(crate) fn warn(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
+    }
+}
+
+impl Action {
+    /// What the step is about, as progress shows it: `Container demo-web-1`.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::PullImage { image, .. } | Self::RemoveImage { image } => format!("Image {image}"),
+            Self::CreateNetwork(spec) => format!("Network {}", spec.name),
+            Self::RemoveNetwork { name } => format!("Network {name}"),
+            Self::CreateVolume(spec) => format!("Volume {}", spec.name),
+            Self::RemoveVolume { name } => format!("Volume {name}"),
+            Self::WriteFile { path, .. } | Self::RemoveFiles { path } => {
+                format!("File {}", path.display())
+            }
+            Self::CreateContainer { name, .. }
+            | Self::StartContainer { name }
+            | Self::StopContainer { name, .. }
+            | Self::RestartContainer { name, .. }
+            | Self::KillContainer { name, .. }
+            | Self::RemoveContainer { name, .. } => format!("Container {name}"),
+            Self::Wait { containers, .. } => format!("Container {}", containers.join(", ")),
+        }
+    }
+
+    /// docker compose's words for under way and for done.
+    pub fn words(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::PullImage { .. } => ("Pulling", "Pulled"),
+            Self::CreateNetwork(_) | Self::CreateVolume(_) | Self::CreateContainer { .. } => {
+                ("Creating", "Created")
+            }
+            Self::RemoveNetwork { .. }
+            | Self::RemoveVolume { .. }
+            | Self::RemoveContainer { .. }
+            | Self::RemoveImage { .. }
+            | Self::RemoveFiles { .. } => ("Removing", "Removed"),
+            Self::WriteFile { .. } => ("Writing", "Written"),
+            Self::StartContainer { .. } => ("Starting", "Started"),
+            Self::StopContainer { .. } => ("Stopping", "Stopped"),
+            Self::RestartContainer { .. } => ("Restarting", "Started"),
+            Self::KillContainer { .. } => ("Killing", "Killed"),
+            Self::Wait { until, .. } => match until {
+                Until::Healthy => ("Waiting", "Healthy"),
+                Until::Completed => ("Waiting", "Exited"),
+                Until::Ready => ("Waiting", "Ready"),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PullImage { image, .. } => write!(f, "pull {image}"),
+            Self::CreateNetwork(spec) => write!(f, "create network {}", spec.name),
+            Self::RemoveNetwork { name } => write!(f, "remove network {name}"),
+            Self::CreateVolume(spec) => write!(f, "create volume {}", spec.name),
+            Self::RemoveVolume { name } => write!(f, "remove volume {name}"),
+            Self::WriteFile { path, .. } => write!(f, "write {}", path.display()),
+            Self::RemoveFiles { path } => write!(f, "remove files {}", path.display()),
+            Self::CreateContainer { name, .. } => write!(f, "create {name}"),
+            Self::StartContainer { name } => write!(f, "start {name}"),
+            Self::StopContainer { name, .. } => write!(f, "stop {name}"),
+            Self::RestartContainer { name, .. } => write!(f, "restart {name}"),
+            Self::KillContainer { name, signal } => {
+                write!(
+                    f,
+                    "kill {name} with {}",
+                    signal.as_deref().unwrap_or("SIGKILL")
+                )
+            }
+            Self::RemoveContainer { name, .. } => write!(f, "remove {name}"),
+            Self::Wait {
+                containers, until, ..
+            } => write!(f, "wait for {}: {}", containers.join(", "), until.as_str()),
+            Self::RemoveImage { image } => write!(f, "remove image {image}"),
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  ({})", self.action, self.cause)
+    }
+}
+
+impl fmt::Display for Plan {
+    /// One line a step: number, step, cause, and the numbers it comes after.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for operation in &self.operations {
+            write!(f, "{:>3} {operation}", operation.id)?;
+            if !operation.after.is_empty() {
+                let after: Vec<_> = operation.after.iter().map(usize::to_string).collect();
+                write!(f, "  after {}", after.join(" "))?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}

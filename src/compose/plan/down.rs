@@ -1,0 +1,191 @@
+//! `down`: nothing of the project is left.
+
+use std::collections::BTreeSet;
+
+use orc_base::Result;
+use orc_host::container::{Container, MountKind};
+
+use crate::labels;
+use crate::model::Project;
+use crate::observe::{Observed, label};
+use crate::plan::removal::{Removal, backwards, remove_container};
+use crate::plan::up::{orphans, warn_of};
+use crate::plan::{Action, Down, Plan, RemoveImages, graph};
+
+/// Plans `down`.
+pub(super) fn plan(project: &Project, observed: &Observed, options: &Down) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let everything = options.services.is_empty();
+    let scope: BTreeSet<String> = match everything {
+        true => project
+            .services
+            .keys()
+            .chain(project.disabled.keys())
+            .cloned()
+            .collect(),
+        false => project.select(&options.services)?,
+    };
+    let order = graph::order(project, &scope)?;
+    let removal = Removal {
+        cause: "down",
+        timeout: options.timeout,
+        volumes: options.volumes,
+    };
+    let mut removed = backwards(
+        &mut plan,
+        project,
+        &order,
+        &|service| of_service(observed, service),
+        &|plan, container, after| Some(remove_container(plan, container, &removal, after)),
+    );
+    let orphans = orphans(project, observed);
+    let mut left: BTreeSet<&str> = BTreeSet::new();
+    let known = |container: &Container| {
+        label(container, labels::SERVICE).is_some_and(|name| scope.contains(name))
+    };
+    for container in orphans.iter().filter(|container| !known(container)) {
+        match options.remove_orphans {
+            true => {
+                let removal = Removal {
+                    cause: "orphan",
+                    ..removal
+                };
+                removed.push(remove_container(&mut plan, container, &removal, &[]));
+            }
+            false => {
+                left.insert(&container.id);
+            }
+        }
+    }
+    if !options.remove_orphans && everything {
+        let unknown: Vec<_> = orphans
+            .iter()
+            .filter(|container| !known(container))
+            .copied()
+            .collect();
+        warn_of(&unknown, project, &mut plan);
+    }
+    if everything {
+        networks(&mut plan, project, observed, &removed, &left);
+        if options.volumes {
+            volumes(&mut plan, project, observed, &removed);
+        }
+        if let Some(which) = options.images {
+            images(&mut plan, project, observed, which, &removed);
+        }
+        files(&mut plan, observed, options, &removed);
+    }
+    Ok(plan)
+}
+
+/// All containers of a service, one-offs too.
+pub(super) fn of_service<'o>(observed: &'o Observed, service: &str) -> Vec<&'o Container> {
+    observed
+        .containers
+        .iter()
+        .filter(|container| label(container, labels::SERVICE) == Some(service))
+        .collect()
+}
+
+/// The project's own networks, by their label.
+fn networks(
+    plan: &mut Plan,
+    project: &Project,
+    observed: &Observed,
+    removed: &[usize],
+    left: &BTreeSet<&str>,
+) {
+    let own = observed
+        .networks
+        .values()
+        .filter(|network| network.spec.labels.get(labels::PROJECT) == Some(&project.name));
+    for network in own {
+        let ours = |id: &str| {
+            observed
+                .containers
+                .iter()
+                .any(|container| container.id == id)
+        };
+        let stays = network.endpoints.iter().find(|endpoint| {
+            left.contains(endpoint.container.as_str()) || !ours(&endpoint.container)
+        });
+        if let Some(endpoint) = stays {
+            plan.warn(format!(
+                "network {} stays: container {} is on it",
+                network.spec.name, endpoint.name
+            ));
+            continue;
+        }
+        let action = Action::RemoveNetwork {
+            name: network.spec.name.clone(),
+        };
+        plan.add(None, action, "down", removed.to_vec());
+    }
+}
+
+/// The volumes that the files declare, or, without files, those with the project's label.
+fn volumes(plan: &mut Plan, project: &Project, observed: &Observed, removed: &[usize]) {
+    let declared: BTreeSet<&str> = project
+        .volumes
+        .values()
+        .filter(|volume| !volume.external)
+        .map(|volume| volume.name.as_str())
+        .collect();
+    let external: BTreeSet<&str> = project
+        .volumes
+        .values()
+        .filter(|volume| volume.external)
+        .map(|volume| volume.name.as_str())
+        .collect();
+    for volume in observed.volumes.values() {
+        let labelled = volume.labels.get(labels::PROJECT) == Some(&project.name);
+        let own = match project.files.is_empty() {
+            true => labelled,
+            false => declared.contains(volume.name.as_str()),
+        };
+        if own && !external.contains(volume.name.as_str()) {
+            let action = Action::RemoveVolume {
+                name: volume.name.clone(),
+            };
+            plan.add(None, action, "down with volumes", removed.to_vec());
+        }
+    }
+}
+
+fn images(
+    plan: &mut Plan,
+    project: &Project,
+    observed: &Observed,
+    which: RemoveImages,
+    removed: &[usize],
+) {
+    let services = project.services.values().chain(project.disabled.values());
+    let names: BTreeSet<String> = services
+        .filter(|service| which == RemoveImages::All || service.image.is_none())
+        .map(|service| service.image_name(&project.name))
+        .filter(|image| observed.image(image).is_some())
+        .collect();
+    for image in names {
+        plan.add(
+            None,
+            Action::RemoveImage { image },
+            "down with images",
+            removed.to_vec(),
+        );
+    }
+}
+
+/// The files that were written for the project's containers.
+fn files(plan: &mut Plan, observed: &Observed, options: &Down, removed: &[usize]) {
+    let Some(path) = options.files_dir.clone() else {
+        return;
+    };
+    let used = observed.containers.iter().any(|container| {
+        container.mounts.iter().any(|point| {
+            point.kind == MountKind::Bind && std::path::Path::new(&point.source).starts_with(&path)
+        })
+    });
+    if used {
+        plan.add(None, Action::RemoveFiles { path }, "down", removed.to_vec());
+    }
+}

@@ -1,0 +1,137 @@
+//! Reads one file: parse, put variables in, rewrite to the long form.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use orc_base::{Context, Error, Kind, Result};
+
+use crate::canonical::Rules;
+use crate::files::Files;
+use crate::interpolate::Interpolation;
+use crate::node::{Mark, Node, Trail, Value};
+use crate::spec::Paths;
+use crate::spec::root::ROOT;
+use crate::yaml;
+
+/// How many files one project may be made of, each time one is read counted.
+const MAX_FILES: usize = 1_000;
+
+/// Reads files for one project and remembers what has to be said about them.
+pub(crate) struct Reader<'a> {
+    pub(crate) files: &'a dyn Files,
+    /// What came on standard input.
+    pub(crate) stdin: Option<&'a str>,
+    /// The process's working directory, which file names are shown relative to.
+    pub(crate) working_dir: &'a Path,
+    /// What `~` is.
+    pub(crate) home: Option<&'a str>,
+    pub(crate) interpolate: bool,
+    pub(crate) resolve_paths: bool,
+    pub(crate) warnings: BTreeSet<String>,
+    read: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(files: &'a dyn Files, working_dir: &'a Path) -> Self {
+        Self {
+            files,
+            stdin: None,
+            working_dir,
+            home: None,
+            interpolate: true,
+            resolve_paths: true,
+            warnings: BTreeSet::new(),
+            read: 0,
+        }
+    }
+
+    /// The name of a file as people are shown it.
+    pub(crate) fn display(&self, path: &Path) -> String {
+        let shown = path.strip_prefix(self.working_dir).unwrap_or(path);
+        shown.display().to_string()
+    }
+
+    /// The documents of a file as they stand.
+    pub(crate) fn parse(&mut self, path: &Path) -> Result<Vec<Node>> {
+        self.read += 1;
+        if self.read > MAX_FILES {
+            return Err(Error::exhausted(format!(
+                "more than {MAX_FILES} Compose files"
+            )));
+        }
+        let (text, name) = match (path.as_os_str() == "-", self.stdin) {
+            (true, Some(text)) => (text.to_owned(), "(stdin)".to_owned()),
+            (true, None) => return Err(Error::invalid("nothing came on standard input")),
+            _ => (self.files.read(path)?, self.display(path)),
+        };
+        let documents = yaml::parse(&text, &name)?;
+        if documents.iter().all(Node::is_null) {
+            return Err(Error::invalid(format!("{name}: empty compose file")));
+        }
+        Ok(documents
+            .into_iter()
+            .filter(|document| !document.is_null())
+            .collect())
+    }
+
+    /// A document with variables put in, in the long form; relative paths start at `base`.
+    pub(crate) fn canonical(
+        &mut self,
+        mut document: Node,
+        base: &Path,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Node> {
+        if !matches!(document.value, Value::Map(_)) {
+            return Err(Trail::ROOT.error(&document.span, "top-level object must be a mapping"));
+        }
+        if self.interpolate {
+            let mut interpolation = Interpolation::new(variables);
+            interpolation.apply(&mut document, &Trail::ROOT)?;
+            let unset = interpolation.unset.into_iter();
+            self.warnings.extend(unset.map(|name| {
+                format!("The \"{name}\" variable is not set. Defaulting to a blank string.")
+            }));
+        }
+        let rules = Rules {
+            paths: Paths {
+                base: self.resolve_paths.then_some(base),
+                home: self.home,
+            },
+            lenient: !self.interpolate,
+        };
+        let mut document = rules.apply(document, &ROOT, &Trail::ROOT)?;
+        if let Some(map) = document.map_mut()
+            && let Some(version) = map.remove("version")
+        {
+            let place = version.key.file.clone().unwrap_or_default();
+            self.warnings.insert(format!(
+                "{place}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion"
+            ));
+        }
+        Ok(document)
+    }
+
+    /// Reads variables from a file in the grammar of `.env`.
+    pub(crate) fn variables(
+        &self,
+        path: &Path,
+        outer: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>> {
+        let text = self.files.read(path)?;
+        crate::dotenv::parse(&text, crate::dotenv::Grammar::Compose, outer)
+            .context(|| format!("failed to read {}", self.display(path)))
+    }
+}
+
+/// Keeps an error's kind from sounding like the caller's own thing is missing.
+pub(crate) fn refuse_missing(error: Error) -> Error {
+    match error.kind() {
+        Kind::NotFound => error.with_kind(Kind::Invalid),
+        _ => error,
+    }
+}
+
+/// Whether a node asks to be removed.
+pub(crate) fn is_reset(node: &Node) -> bool {
+    node.mark == Mark::Reset
+}

@@ -1,0 +1,521 @@
+//! What the files ask for and orc does not do, and what the disk lacks.
+//!
+//! Found at load time, when places are known, and kept in the project: `config` prints a project
+//! that orc cannot run, `plan` refuses to make the service. Rows of `spec.rs` that say `ignored` or
+//! `refused` are reported here; so are values that only sometimes are.
+
+use std::path::Path;
+
+use crate::files::{Files, Found};
+use crate::model::{Finding, Severity, Subject};
+use crate::node::{Map, Node, Trail, Value};
+use crate::spec::root::ROOT;
+use crate::spec::{Shape, Support, find};
+
+/// All findings of a normalised tree.
+pub(crate) fn findings(tree: &Node, files: &dyn Files) -> Vec<Finding> {
+    let mut report = Report {
+        subject: Subject::Project,
+        findings: Vec::new(),
+    };
+    report.rows(tree, &ROOT, &Trail::ROOT);
+    let services = tree.get("services").and_then(Node::map);
+    for (name, entry) in services.into_iter().flat_map(Map::iter) {
+        report.subject = Subject::Service(name.clone());
+        let section = Trail::ROOT.key("services");
+        service(&mut report, tree, &entry.node, &section.key(name), files);
+    }
+    report.subject = Subject::Project;
+    networks(&mut report, tree);
+    volumes(&mut report, tree);
+    report.subject = Subject::Project;
+    sources(&mut report, tree, files);
+    report.findings
+}
+
+struct Report {
+    subject: Subject,
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    fn add(&mut self, severity: Severity, node: &Node, trail: &Trail<'_>, text: &str) {
+        self.findings.push(Finding {
+            subject: self.subject.clone(),
+            text: trail.sentence(&node.span, text),
+            severity,
+        });
+    }
+
+    fn warn(&mut self, node: &Node, trail: &Trail<'_>, text: &str) {
+        self.add(Severity::Warning, node, trail, text);
+    }
+
+    fn refuse(&mut self, node: &Node, trail: &Trail<'_>, text: &str) {
+        self.add(Severity::Unsupported, node, trail, text);
+    }
+
+    /// Walks the tree beside its tables and reports the rows that say so.
+    fn rows(&mut self, node: &Node, shape: &'static Shape, trail: &Trail<'_>) {
+        match shape {
+            Shape::Object(fields) => {
+                for (key, entry) in node.map().into_iter().flat_map(Map::iter) {
+                    let Some(field) = find(fields, key) else {
+                        continue;
+                    };
+                    let trail = trail.key(key);
+                    match field.support {
+                        Support::Built => self.rows(&entry.node, &field.shape, &trail),
+                        _ if asks_for_nothing(&entry.node) => {}
+                        Support::Ignored(why) => {
+                            self.warn(&entry.node, &trail, &format!("ignored: {why}"));
+                        }
+                        Support::Refused(why) => {
+                            self.refuse(&entry.node, &trail, &format!("not supported: {why}"));
+                        }
+                    }
+                }
+            }
+            Shape::Named(shape) | Shape::Dict(shape) => {
+                let section = trail.to_string();
+                for (key, entry) in node.map().into_iter().flat_map(Map::iter) {
+                    match section.as_str() {
+                        "services" => self.subject = Subject::Service(key.clone()),
+                        "networks" => self.subject = Subject::Network(key.clone()),
+                        "volumes" => self.subject = Subject::Volume(key.clone()),
+                        _ => {}
+                    }
+                    self.rows(&entry.node, shape, &trail.key(key));
+                }
+                if matches!(section.as_str(), "services" | "networks" | "volumes") {
+                    self.subject = Subject::Project;
+                }
+            }
+            Shape::List(shape) | Shape::Spread(_, shape) => {
+                let items = node.list().unwrap_or_default();
+                for (index, item) in items.iter().enumerate() {
+                    self.rows(item, shape, &trail.index(index));
+                }
+            }
+            Shape::NullOr(shape) | Shape::Short(_, shape) | Shape::Then(shape, _) => {
+                self.rows(node, shape, trail);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `false`, nothing and empty ask for nothing.
+fn asks_for_nothing(node: &Node) -> bool {
+    match &node.value {
+        Value::Null | Value::Bool(false) => true,
+        Value::List(items) => items.is_empty(),
+        Value::Map(map) => map.keys().all(|key| key.starts_with("x-")),
+        _ => false,
+    }
+}
+
+fn service(report: &mut Report, tree: &Node, node: &Node, trail: &Trail<'_>, files: &dyn Files) {
+    let text = |key: &str| node.get(key).and_then(|node| Some((node, node.text()?)));
+    if let Some(build) = node.get("build") {
+        let trail = trail.key("build");
+        match node.get("image") {
+            Some(_) => report.warn(
+                build,
+                &trail,
+                "ignored: `orc build` is not there yet, the image is taken as it is",
+            ),
+            None => report.refuse(
+                build,
+                &trail,
+                "`orc build` is not there yet: set `image:` to an image that exists",
+            ),
+        }
+    }
+    if let Some((node, mode)) = text("network_mode") {
+        let known = matches!(mode, "none" | "host" | "bridge") || is_shared(mode);
+        if !known {
+            report.refuse(
+                node,
+                &trail.key("network_mode"),
+                &format!(
+                    "not supported: `{mode}`: use none, host, bridge, service:… or container:…"
+                ),
+            );
+        }
+    }
+    for key in ["ipc", "pid", "uts"] {
+        let Some((node, mode)) = text(key) else {
+            continue;
+        };
+        let known = match key {
+            "uts" => mode == "host",
+            "pid" => mode == "host" || is_shared(mode),
+            _ => matches!(mode, "host" | "private" | "shareable" | "none") || is_shared(mode),
+        };
+        if !known && !mode.is_empty() {
+            report.refuse(node, &trail.key(key), &format!("not supported: `{mode}`"));
+        }
+    }
+    if let Some((node, mode)) = text("userns_mode")
+        && mode != "host"
+    {
+        report.refuse(
+            node,
+            &trail.key("userns_mode"),
+            "not supported: user namespaces are not built yet",
+        );
+    }
+    if let Some((node, policy)) = text("pull_policy") {
+        let trail = trail.key("pull_policy");
+        match policy {
+            "always" | "never" | "missing" => {}
+            "build" => report.refuse(
+                node,
+                &trail,
+                "`orc build` is not there yet: use always, missing or never",
+            ),
+            "daily" | "weekly" | "refresh" => report.warn(
+                node,
+                &trail,
+                "taken as `missing`: refreshing by age is not built yet",
+            ),
+            other if other.starts_with("every_") => report.warn(
+                node,
+                &trail,
+                "taken as `missing`: refreshing by age is not built yet",
+            ),
+            other => report.refuse(
+                node,
+                &trail,
+                &format!("`{other}` is not a policy: use always, missing or never"),
+            ),
+        }
+    }
+    logging(report, node, trail);
+    security(report, node, trail);
+    devices(report, node, trail);
+    deploy(report, node, trail);
+    ports(report, node, trail);
+    volumes_of(report, node, trail, files);
+    grants(report, tree, node, trail);
+}
+
+fn is_shared(mode: &str) -> bool {
+    mode.starts_with("service:") || mode.starts_with("container:")
+}
+
+fn logging(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    let Some(driver) = node.at(&["logging", "driver"]) else {
+        return;
+    };
+    let name = driver.text().unwrap_or_default();
+    if !matches!(name, "" | "json-file" | "local" | "none") {
+        let trail = trail.key("logging");
+        report.warn(
+            driver,
+            &trail.key("driver"),
+            &format!("`{name}` is not built: the log goes to orc's own files"),
+        );
+    }
+}
+
+fn security(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    let trail = trail.key("security_opt");
+    let items = node
+        .get("security_opt")
+        .and_then(Node::list)
+        .unwrap_or_default();
+    for (index, item) in items.iter().enumerate() {
+        let option = item.text().unwrap_or_default().replacen(':', "=", 1);
+        let trail = trail.index(index);
+        match option.as_str() {
+            "no-new-privileges"
+            | "no-new-privileges=true"
+            | "no-new-privileges=false"
+            | "seccomp=unconfined" => {}
+            option if option.starts_with("label=") || option.starts_with("apparmor=") => {
+                report.warn(
+                    item,
+                    &trail,
+                    "ignored: orc sets no SELinux labels and no AppArmor profiles",
+                );
+            }
+            _ => report.refuse(
+                item,
+                &trail,
+                "not supported: use no-new-privileges or seccomp=unconfined",
+            ),
+        }
+    }
+}
+
+fn devices(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    let trail = trail.key("devices");
+    let items = node.get("devices").and_then(Node::list).unwrap_or_default();
+    for (index, item) in items.iter().enumerate() {
+        let source = item.get("source").and_then(Node::text).unwrap_or_default();
+        if !source.starts_with('/') {
+            report.refuse(
+                item,
+                &trail.index(index),
+                "not supported: CDI devices are not built, name a path below /dev",
+            );
+        }
+    }
+}
+
+fn deploy(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    let Some(mode) = node.at(&["deploy", "mode"]) else {
+        return;
+    };
+    if mode.text() != Some("replicated") {
+        let trail = trail.key("deploy");
+        report.warn(
+            mode,
+            &trail.key("mode"),
+            "ignored: it means something on a cluster only",
+        );
+    }
+}
+
+fn ports(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    let trail = trail.key("ports");
+    let items = node.get("ports").and_then(Node::list).unwrap_or_default();
+    for (index, item) in items.iter().enumerate() {
+        if item.get("protocol").and_then(Node::text) == Some("sctp") {
+            report.refuse(
+                item,
+                &trail.index(index),
+                "not supported: sctp, use tcp or udp",
+            );
+        }
+    }
+    let shares = node.get("network_mode").and_then(Node::text);
+    if let (Some(first), Some(mode @ ("host" | "none"))) = (items.first(), shares) {
+        report.warn(
+            first,
+            &trail,
+            &format!("ignored: `network_mode: {mode}` publishes nothing"),
+        );
+    }
+}
+
+fn volumes_of(report: &mut Report, node: &Node, trail: &Trail<'_>, files: &dyn Files) {
+    let trail = trail.key("volumes");
+    let items = node.get("volumes").and_then(Node::list).unwrap_or_default();
+    for (index, item) in items.iter().enumerate() {
+        let trail = trail.index(index);
+        let kind = item.get("type").and_then(Node::text).unwrap_or_default();
+        let target = item.get("target").and_then(Node::text).unwrap_or_default();
+        if !target.starts_with('/') {
+            report.refuse(
+                item,
+                &trail,
+                &format!("`{target}` is not an absolute path in the container"),
+            );
+        }
+        match kind {
+            "bind" => bind(report, item, &trail, files),
+            "volume" | "tmpfs" => {}
+            other => report.refuse(
+                item,
+                &trail,
+                &format!("not supported: mounts of type `{other}`"),
+            ),
+        }
+    }
+}
+
+/// A source that is not there is made as a directory, unless it was meant to be a file.
+fn bind(report: &mut Report, item: &Node, trail: &Trail<'_>, files: &dyn Files) {
+    let source = item.get("source").and_then(Node::text).unwrap_or_default();
+    let path = Path::new(source);
+    if files.look(path) != Found::Nothing {
+        return;
+    }
+    let may_create = item
+        .at(&["bind", "create_host_path"])
+        .map(|node| &node.value)
+        != Some(&Value::Bool(false));
+    let why = match (may_create, looks_like_file(path)) {
+        (true, false) => return,
+        (false, _) => "make it, or take `create_host_path: false` away",
+        (true, true) => "its name looks like a file's, so no directory is made: make it first",
+    };
+    report.add(
+        Severity::Missing,
+        item,
+        trail,
+        &format!("bind source path does not exist: {source}: {why}"),
+    );
+}
+
+/// Whether a name has an extension, as files do and directories seldom.
+pub(crate) fn looks_like_file(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        !extension.is_empty() && !name.ends_with(".d")
+    })
+}
+
+/// Secrets and configs that a service is given: their sources, and what is asked of the files.
+fn grants(report: &mut Report, tree: &Node, node: &Node, trail: &Trail<'_>) {
+    for section in ["secrets", "configs"] {
+        let trail = trail.key(section);
+        let items = node.get(section).and_then(Node::list).unwrap_or_default();
+        for (index, item) in items.iter().enumerate() {
+            let trail = trail.index(index);
+            for key in ["uid", "gid", "mode"] {
+                if let Some(node) = item.get(key) {
+                    report.warn(
+                        node,
+                        &trail.key(key),
+                        "ignored: the file keeps its owner and permissions",
+                    );
+                }
+            }
+            let name = item.get("source").and_then(Node::text).unwrap_or_default();
+            let Some(source) = tree.at(&[section, name]) else {
+                continue;
+            };
+            let external =
+                source.get("external").map(|node| &node.value) == Some(&Value::Bool(true));
+            if external || source.get("driver").is_some() {
+                report.refuse(item, &trail, &format!("not supported: `{name}` is kept elsewhere (external or driver), use file, environment or content"));
+            }
+            if let Some(driver) = source.get("template_driver") {
+                report.refuse(driver, &trail, "not supported: template drivers");
+            }
+        }
+    }
+}
+
+fn sources(report: &mut Report, tree: &Node, files: &dyn Files) {
+    let services = tree.get("services").and_then(Node::map);
+    for (service, entry) in services.into_iter().flat_map(Map::iter) {
+        report.subject = Subject::Service(service.clone());
+        for section in ["secrets", "configs"] {
+            let grants = entry.node.get(section).and_then(Node::list);
+            for item in grants.unwrap_or_default() {
+                let name = item.get("source").and_then(Node::text).unwrap_or_default();
+                let Some(file) = tree.at(&[section, name, "file"]) else {
+                    continue;
+                };
+                let path = file.text().unwrap_or_default();
+                if files.look(Path::new(path)) != Found::File {
+                    let section = Trail::ROOT.key(section);
+                    let trail = section.key(name);
+                    report.add(
+                        Severity::Missing,
+                        file,
+                        &trail.key("file"),
+                        &format!("file {path} does not exist"),
+                    );
+                }
+            }
+        }
+    }
+    report.subject = Subject::Project;
+}
+
+fn networks(report: &mut Report, tree: &Node) {
+    let section = Trail::ROOT.key("networks");
+    for (name, entry) in tree
+        .get("networks")
+        .and_then(Node::map)
+        .into_iter()
+        .flat_map(Map::iter)
+    {
+        report.subject = Subject::Network(name.clone());
+        let trail = section.key(name);
+        let node = &entry.node;
+        if node.get("external").map(|node| &node.value) == Some(&Value::Bool(true)) {
+            external_network(report, node, &trail);
+            continue;
+        }
+        let driver = node
+            .get("driver")
+            .filter(|driver| !matches!(driver.text(), Some("" | "default" | "bridge")));
+        if let Some(driver) = driver {
+            report.refuse(
+                driver,
+                &trail.key("driver"),
+                "not supported: orc makes `bridge` networks",
+            );
+        }
+        if let Some(flag) = node
+            .get("enable_ipv6")
+            .filter(|flag| flag.value == Value::Bool(true))
+        {
+            report.refuse(
+                flag,
+                &trail.key("enable_ipv6"),
+                "not supported: IPv6 is not built yet",
+            );
+        }
+        if let Some(flag) = node
+            .get("enable_ipv4")
+            .filter(|flag| flag.value == Value::Bool(false))
+        {
+            report.refuse(
+                flag,
+                &trail.key("enable_ipv4"),
+                "not supported: networks without IPv4",
+            );
+        }
+        let ipam = trail.key("ipam");
+        let driver = node
+            .at(&["ipam", "driver"])
+            .filter(|driver| !matches!(driver.text(), Some("" | "default")));
+        if let Some(driver) = driver {
+            report.refuse(driver, &ipam.key("driver"), "not supported: use `default`");
+        }
+        if let Some(second) = node
+            .at(&["ipam", "config"])
+            .and_then(|config| config.list()?.get(1))
+        {
+            report.refuse(
+                second,
+                &ipam.key("config").index(1),
+                "not supported: a network has one range",
+            );
+        }
+    }
+}
+
+/// A network that somebody else made is as they made it.
+fn external_network(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    for (key, entry) in node.map().into_iter().flat_map(Map::iter) {
+        if !matches!(key.as_str(), "name" | "external") && !key.starts_with("x-") {
+            report.warn(
+                &entry.node,
+                &trail.key(key),
+                "ignored: the network is external",
+            );
+        }
+    }
+}
+
+fn volumes(report: &mut Report, tree: &Node) {
+    let section = Trail::ROOT.key("volumes");
+    for (name, entry) in tree
+        .get("volumes")
+        .and_then(Node::map)
+        .into_iter()
+        .flat_map(Map::iter)
+    {
+        report.subject = Subject::Volume(name.clone());
+        let driver = entry
+            .node
+            .get("driver")
+            .filter(|driver| !matches!(driver.text(), Some("" | "default" | "local")));
+        if let Some(driver) = driver {
+            report.refuse(
+                driver,
+                &section.key(name).key("driver"),
+                "not supported: orc makes `local` volumes",
+            );
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Checks strings that have a notation of their own, where they stand in the file, so that a wrong
+//! one is refused before anything is made.
+
+use std::net::IpAddr;
+
+use orc_base::{Name, Result};
+
+use crate::node::{Map, Node, Trail, Value};
+use crate::notation;
+
+/// Checks a normalised tree.
+pub(crate) fn check(tree: &Node) -> Result<()> {
+    let section = Trail::ROOT.key("services");
+    for (name, node) in children(tree, "services") {
+        service(node, &section.key(name))?;
+    }
+    let section = Trail::ROOT.key("networks");
+    for (name, node) in children(tree, "networks") {
+        let trail = section.key(name);
+        named(node, &trail)?;
+        let ipam = trail.key("ipam");
+        let config = ipam.key("config");
+        let pools = node.at(&["ipam", "config"]).and_then(Node::list);
+        for (index, item) in pools.unwrap_or_default().iter().enumerate() {
+            pool(item, &config.index(index))?;
+        }
+    }
+    let section = Trail::ROOT.key("volumes");
+    for (name, node) in children(tree, "volumes") {
+        named(node, &section.key(name))?;
+    }
+    Ok(())
+}
+
+fn children<'a>(tree: &'a Node, section: &str) -> impl Iterator<Item = (&'a String, &'a Node)> {
+    let map = tree.get(section).and_then(Node::map);
+    map.into_iter()
+        .flat_map(Map::iter)
+        .map(|(name, entry)| (name, &entry.node))
+}
+
+/// A name on the machine.
+fn named(node: &Node, trail: &Trail<'_>) -> Result<()> {
+    text(node, "name", trail, |name| name.parse::<Name>().map(drop))
+}
+
+fn pool(node: &Node, trail: &Trail<'_>) -> Result<()> {
+    text(node, "subnet", trail, notation::subnet)?;
+    text(node, "ip_range", trail, notation::subnet)?;
+    text(node, "gateway", trail, address)?;
+    let taken = node.get("aux_addresses").and_then(Node::map);
+    for (name, entry) in taken.into_iter().flat_map(Map::iter) {
+        let trail = trail.key("aux_addresses");
+        address(entry.node.text().unwrap_or_default())
+            .map_err(|error| trail.key(name).error(&entry.node.span, error))?;
+    }
+    Ok(())
+}
+
+fn address(text: &str) -> Result<()> {
+    match text.parse::<IpAddr>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(orc_base::Error::invalid(format!(
+            "`{text}` is not an address"
+        ))),
+    }
+}
+
+fn service(node: &Node, trail: &Trail<'_>) -> Result<()> {
+    text(node, "restart", trail, |text| {
+        notation::restart(text).map(drop)
+    })?;
+    text(node, "container_name", trail, |name| {
+        name.parse::<Name>().map(drop)
+    })?;
+    items(node, "expose", trail, |text| {
+        notation::exposed(text).map(drop)
+    })?;
+    items(node, "tmpfs", trail, |text| notation::tmpfs(text).map(drop))?;
+    let networks = trail.key("networks");
+    let joined = node.get("networks").and_then(Node::map);
+    for (name, entry) in joined.into_iter().flat_map(Map::iter) {
+        text(&entry.node, "ipv4_address", &networks.key(name), |text| {
+            notation::ipv4(text).map(drop)
+        })?;
+    }
+    counts(node, trail)
+}
+
+/// Numbers that count something are not negative.
+fn counts(node: &Node, trail: &Trail<'_>) -> Result<()> {
+    for path in [
+        &["scale"] as &[&str],
+        &["deploy", "replicas"],
+        &["healthcheck", "retries"],
+        &["cpu_shares"],
+    ] {
+        let Some(found) = node.at(path) else {
+            continue;
+        };
+        if matches!(found.value, Value::Int(..0)) {
+            return Err(trail
+                .key(&path.join("."))
+                .error(&found.span, "must be greater than or equal to 0"));
+        }
+    }
+    let cpus = node
+        .get("cpus")
+        .or(node.at(&["deploy", "resources", "limits", "cpus"]));
+    if let Some(Node {
+        value: Value::Float(cpus),
+        span,
+        ..
+    }) = cpus
+        && !(0.0..=1_000_000.0).contains(cpus)
+    {
+        return Err(trail
+            .key("cpus")
+            .error(span, "must be a number of processors"));
+    }
+    Ok(())
+}
+
+fn text(
+    node: &Node,
+    key: &str,
+    trail: &Trail<'_>,
+    check: impl Fn(&str) -> Result<()>,
+) -> Result<()> {
+    match node.get(key).and_then(|node| Some((node, node.text()?))) {
+        Some((node, text)) => check(text).map_err(|error| trail.key(key).error(&node.span, error)),
+        None => Ok(()),
+    }
+}
+
+fn items(
+    node: &Node,
+    key: &str,
+    trail: &Trail<'_>,
+    check: impl Fn(&str) -> Result<()>,
+) -> Result<()> {
+    let trail = trail.key(key);
+    let items = node.get(key).and_then(Node::list).unwrap_or_default();
+    items.iter().enumerate().try_for_each(|(index, item)| {
+        check(item.text().unwrap_or_default())
+            .map_err(|error| trail.index(index).error(&item.span, error))
+    })
+}
