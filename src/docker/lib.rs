@@ -8,8 +8,11 @@
 
 pub mod client;
 mod convert;
+pub mod inspect;
 pub mod server;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use crate::client::Client;

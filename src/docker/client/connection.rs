@@ -118,11 +118,17 @@ impl Connections {
         ))
     }
 
+    /// What hyper says; where a stream of ours broke off a request, what that says.
     fn broken(&self, error: &hyper::Error) -> Error {
-        Error::unavailable(error.to_string()).within(format!(
-            "talk to the orc daemon at {}",
-            self.socket.display()
-        ))
+        let own =
+            std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+        match own {
+            Some(error) => error.clone(),
+            None => Error::unavailable(error.to_string()).within(format!(
+                "talk to the orc daemon at {}",
+                self.socket.display()
+            )),
+        }
     }
 }
 

@@ -157,7 +157,8 @@ fn host_config(spec: &ContainerSpec) -> Result<HostConfig> {
         config.network_mode = DEFAULT_NETWORK.into();
     }
     if config.log_config.r#type.is_empty() {
-        config.log_config.r#type = "local".into();
+        // Docker's clients fetch output only of drivers they know to keep it.
+        config.log_config.r#type = "json-file".into();
     }
     if config.shm_size == 0 {
         config.shm_size = 64 << 20;
@@ -256,4 +257,170 @@ fn state_from_wire(state: &wire::State) -> Result<State> {
         "removing" => State::Removing,
         other => return Err(Error::internal(format!("`{other}` is not a state"))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use orc_base::Time;
+    use orc_host::container::{Health, HealthStatus, MountKind, MountPoint, Probe};
+    use orc_host::network::{Endpoint, EndpointSpec, PublishedPort};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn at(secs: i64) -> Time {
+        Time::from_nanos(secs * 1_000_000_000 + 5)
+    }
+
+    fn sample(state: State) -> Container {
+        Container {
+            id: "ab".repeat(32),
+            name: "web".into(),
+            spec: ContainerSpec {
+                image: "busybox".into(),
+                stop_timeout: Some(std::time::Duration::from_millis(1500)),
+                networks: vec![EndpointSpec {
+                    network: "0123".into(),
+                    ..EndpointSpec::default()
+                }],
+                exposed_ports: ["53/udp".parse().unwrap()].into(),
+                ..ContainerSpec::default()
+            },
+            created: at(1),
+            image_id: "sha256:cd".into(),
+            args: vec!["sh".into(), "-c".into(), "true".into()],
+            env: vec!["A=b".into()],
+            working_dir: "/".into(),
+            labels: [("a".to_owned(), "b".to_owned())].into(),
+            healthcheck: None,
+            stop_signal: "SIGTERM".into(),
+            hostname: "abababababab".into(),
+            state,
+            health: Some(Health {
+                status: HealthStatus::Unhealthy,
+                failing_streak: 3,
+                log: vec![Probe {
+                    start: at(3),
+                    end: at(4),
+                    exit_code: -1,
+                    output: "timed out".into(),
+                }],
+            }),
+            restart_count: 2,
+            mounts: vec![MountPoint {
+                kind: MountKind::Tmpfs,
+                name: None,
+                source: String::new(),
+                target: "/run".into(),
+                read_only: true,
+            }],
+            endpoints: vec![Endpoint {
+                spec: EndpointSpec {
+                    network: "0123".into(),
+                    ..EndpointSpec::default()
+                },
+                network_name: "front".into(),
+                network_id: "0123456789".into(),
+                address: Some("172.20.0.2".parse().unwrap()),
+                prefix: 16,
+                gateway: Some("172.20.0.1".parse().unwrap()),
+                mac: Some("02:42:ac:14:00:02".into()),
+                dns_names: vec!["web".into()],
+            }],
+            published: vec![PublishedPort {
+                port: "80/tcp".parse().unwrap(),
+                host_ip: "::".parse().unwrap(),
+                host_port: 8080,
+            }],
+            log_path: "/log".into(),
+            cgroup: "/orc/ab".into(),
+        }
+    }
+
+    fn states() -> Vec<State> {
+        let exit = Exit {
+            code: 127,
+            error: Some("no such file".into()),
+            oom_killed: true,
+            started_at: None,
+            finished_at: at(9),
+        };
+        let ran = Exit {
+            error: None,
+            started_at: Some(at(5)),
+            ..exit.clone()
+        };
+        vec![
+            State::Created { exit: None },
+            State::Created { exit: Some(exit) },
+            State::Running {
+                pid: 7,
+                started_at: at(5),
+            },
+            State::Paused {
+                pid: 7,
+                started_at: at(5),
+            },
+            State::Restarting { exit: ran.clone() },
+            State::Exited { exit: ran },
+            State::Removing,
+        ]
+    }
+
+    #[test]
+    fn a_container_comes_back() {
+        for state in states() {
+            let container = sample(state);
+            let text = serde_json::to_string(&to_wire(&container, true).unwrap()).unwrap();
+            let back = from_wire(&serde_json::from_str(&text).unwrap()).unwrap();
+            assert_eq!(back, container);
+        }
+        assert!(from_wire(&to_wire(&sample(State::Removing), false).unwrap()).is_err());
+    }
+
+    #[test]
+    fn docker_sees_its_own_json() {
+        let container = sample(State::Running {
+            pid: 7,
+            started_at: at(5),
+        });
+        let value = serde_json::to_value(to_wire(&container, false).unwrap()).unwrap();
+        assert_eq!(
+            value["State"],
+            json!({
+                "Status": "running", "Running": true, "Paused": false, "Restarting": false,
+                "OOMKilled": false, "Dead": false, "Pid": 7, "ExitCode": 0, "Error": "",
+                "StartedAt": "1970-01-01T00:00:05.000000005Z", "FinishedAt": time::NEVER,
+                "Health": {"Status": "unhealthy", "FailingStreak": 3, "Log": [{
+                    "Start": "1970-01-01T00:00:03.000000005Z",
+                    "End": "1970-01-01T00:00:04.000000005Z",
+                    "ExitCode": -1, "Output": "timed out",
+                }]},
+            })
+        );
+        for (pointer, wanted) in [
+            ("/Name", json!("/web")),
+            ("/Path", json!("sh")),
+            ("/Args", json!(["-c", "true"])),
+            ("/Config/StopTimeout", json!(2)),
+            ("/Config/Entrypoint", json!(null)),
+            ("/HostConfig/NetworkMode", json!("0123")),
+            ("/HostConfig/LogConfig/Type", json!("json-file")),
+            ("/HostConfig/Runtime", json!("orc")),
+            (
+                "/NetworkSettings/Ports",
+                json!({"80/tcp": [{"HostIp": "::", "HostPort": "8080"}], "53/udp": null}),
+            ),
+            (
+                "/NetworkSettings/Networks/front/IPAddress",
+                json!("172.20.0.2"),
+            ),
+            ("/NetworkSettings/IPAddress", json!("")),
+            ("/Mounts/0/RW", json!(false)),
+        ] {
+            assert_eq!(value.pointer(pointer), Some(&wanted), "{pointer}");
+        }
+        assert!(!value.to_string().contains("Orc"), "{value}");
+        assert!(value.pointer("/State/Health").is_some_and(Value::is_object));
+    }
 }

@@ -40,7 +40,12 @@ pub(crate) fn spec_from_wire(
 ) -> Result<EndpointSpec> {
     let named = || format!("endpoint on network {network}");
     refuse_ipv6(settings).context(named)?;
-    refuse_links(&settings.links).context(named)?;
+    for link in needed_links(&settings.links) {
+        warnings.push(format!(
+            "{}: link `{link}` is not supported and was ignored: give the other container an alias",
+            named()
+        ));
+    }
     let ipv4 = match &settings.ipam_config {
         Some(ipam) if !ipam.ipv4_address.is_empty() => {
             let address = ipam.ipv4_address.parse().map_err(|_| {
@@ -83,18 +88,12 @@ fn refuse_ipv6(settings: &EndpointSettings) -> Result<()> {
     Ok(())
 }
 
-/// A link under the container's own name is what the network's DNS gives anyway.
-fn refuse_links(links: &[String]) -> Result<()> {
-    let needed = links.iter().find(|link| match link.split_once(':') {
-        None => false,
-        Some((container, alias)) => container != alias,
-    });
-    match needed {
-        None => Ok(()),
-        Some(link) => Err(Error::unsupported(format!(
-            "`Links`: `{link}` is not supported: give the other container an alias on the network"
-        ))),
-    }
+/// The links that the network's DNS does not give anyway: those under another name.
+fn needed_links(links: &[String]) -> impl Iterator<Item = &String> {
+    links.iter().filter(|link| {
+        link.split_once(':')
+            .is_some_and(|(container, alias)| container != alias)
+    })
 }
 
 /// What became of it, and with `extended` what was asked for.
@@ -202,22 +201,22 @@ mod tests {
             ipam(|ipam| ipam.ipv4_address = "::1".into()),
             ipam(|ipam| ipam.ipv6_address = "fd00::2".into()),
             ipam(|ipam| ipam.link_local_ips = vec!["169.254.0.2".into()]),
-            EndpointSettings {
-                links: vec!["a:b".into()],
-                ..Default::default()
-            },
         ] {
             let error = spec_from_wire("front", &settings, &mut Vec::new()).unwrap_err();
             assert!(error.to_string().contains("front"), "{error}");
         }
         let mut warnings = Vec::new();
         let settings = EndpointSettings {
-            links: vec!["db".into(), "db:db".into()],
+            links: vec!["db".into(), "db:db".into(), "db:base".into()],
             driver_opts: [("x".to_string(), "y".to_string())].into(),
             ..Default::default()
         };
         let spec = spec_from_wire("default", &settings, &mut warnings).unwrap();
         assert_eq!(spec.network, "bridge");
-        assert!(warnings[0].contains("`x`"), "{warnings:?}");
+        assert!(warnings[0].contains("`db:base`"), "{warnings:?}");
+        assert!(
+            warnings[1].contains("`x`") && warnings.len() == 2,
+            "{warnings:?}"
+        );
     }
 }

@@ -28,12 +28,7 @@ pub(crate) fn body(spec: &ExecSpec) -> wire::CreateBody {
 
 /// The inverse of [`body`].
 pub(crate) fn spec(body: &wire::CreateBody) -> Result<ExecSpec> {
-    let mut unknown = Vec::new();
-    unsupported::check(Place::Other("Exec"), &body.other, &mut unknown)?;
-    // The answer has no room for warnings.
-    if let Some(warning) = unknown.pop() {
-        return Err(Error::unsupported(warning));
-    }
+    unsupported::refuse_all(Place::Exec, &body.other)?;
     Ok(ExecSpec {
         command: body.cmd.0.clone().unwrap_or_default(),
         env: body.env.clone(),

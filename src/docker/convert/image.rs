@@ -164,6 +164,17 @@ pub(crate) fn removal_from_wire(wire: wire::Removal) -> Removal {
     }
 }
 
+/// A reference as people write it: Docker's command line sends `docker.io/library/busybox`.
+pub(crate) fn familiar(reference: &str) -> &str {
+    let bare = ["docker.io/", "index.docker.io/"]
+        .iter()
+        .find_map(|registry| reference.strip_prefix(registry));
+    match bare {
+        Some(bare) => bare.strip_prefix("library/").unwrap_or(bare),
+        None => reference,
+    }
+}
+
 /// Clients write padding or leave it out.
 const TOLERANT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
@@ -194,6 +205,9 @@ pub(crate) fn auth_from_header(header: &str) -> Result<Option<Credentials>> {
         )
     };
     let bytes = TOLERANT.decode(header).map_err(|_| wrong())?;
+    if bytes.starts_with(b"[") {
+        return Err(wrong());
+    }
     let auth: Option<wire::Auth> = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
     let mut auth = auth.unwrap_or_default();
     if !auth.registrytoken.is_empty() {
@@ -220,6 +234,16 @@ pub(crate) fn auth_from_header(header: &str) -> Result<Option<Credentials>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn familiar_names() {
+        assert_eq!(familiar("docker.io/library/busybox:1"), "busybox:1");
+        assert_eq!(familiar("docker.io/me/app"), "me/app");
+        assert_eq!(
+            familiar("127.0.0.1:5000/library/a"),
+            "127.0.0.1:5000/library/a"
+        );
+    }
 
     #[test]
     fn credentials_come_back() {

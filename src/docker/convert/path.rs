@@ -9,6 +9,9 @@ use serde_json::error::Category;
 
 /// Reads `text` as a `T`.
 pub(crate) fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
+    if text.trim_ascii_start().starts_with(b"[") {
+        return Err(Error::invalid("the body is a list: send a JSON object"));
+    }
     serde_json::from_slice(text).map_err(|error| {
         let full = error.to_string();
         let reason = full
@@ -42,8 +45,9 @@ fn member_at(text: &[u8], line: usize, column: usize) -> String {
             .nth(line - 2)
             .map_or(0, |(index, _)| index + 1),
     };
-    // The byte at the column itself may open a level that is not part of the path.
-    let end = (start + column).saturating_sub(1).min(text.len());
+    // A bracket at the column itself opens a level that is not part of the path.
+    let end = (start + column).min(text.len());
+    let end = end - usize::from(text[..end].ends_with(b"{") || text[..end].ends_with(b"["));
     let mut levels: Vec<Level> = Vec::new();
     let mut last_string = String::new();
     let mut index = 0;
@@ -129,13 +133,9 @@ mod tests {
             (r#"{"Env":{"A":"b"}}"#, "`Env`"),
             (r#"{"Labels":["a"]}"#, "`Labels`"),
         ] {
-            assert!(refusal(text).contains(member), "{}", refusal(text));
+            assert!(refusal(text).contains(member), "{text}: {}", refusal(text));
         }
-        assert!(
-            refusal("[]").contains("the body is wrong"),
-            "{}",
-            refusal("[]")
-        );
+        assert!(refusal("[]").contains("JSON object"), "{}", refusal("[]"));
         assert!(refusal("nonsense").contains("not JSON"));
         assert!(refusal(r#"{"Tty""#).contains("too early"));
         assert!(refusal("").contains("too early"));

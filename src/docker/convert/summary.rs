@@ -88,3 +88,50 @@ pub(crate) fn status(found: &Container, now: Time) -> String {
         State::Removing => "Removal In Progress".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use orc_base::clock::FakeClock;
+    use orc_host::Host;
+    use orc_host::container::{ContainerFilter, ContainerSpec};
+    use orc_host::fake::FakeHost;
+    use orc_host::image::ImageConfig;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sentences_are_dockers() {
+        let host = FakeHost::new(std::sync::Arc::new(FakeClock::at(Time::from_secs(1000))));
+        host.add_image("busybox", ImageConfig::default());
+        let spec = ContainerSpec {
+            image: "busybox".into(),
+            command: Some(vec!["sleep".into(), "9".into()]),
+            ..ContainerSpec::default()
+        };
+        let later = Time::from_secs(1000 + 300);
+        let row = async || {
+            let all = host
+                .list_containers(&ContainerFilter::everything())
+                .await
+                .unwrap();
+            to_wire(&all[0], later, false).unwrap()
+        };
+        host.create_container(Some("web"), &spec).await.unwrap();
+        assert_eq!(
+            (row().await.status.as_str(), row().await.names),
+            ("Created", vec!["/web".into()])
+        );
+        host.start_container("web").await.unwrap();
+        assert_eq!(row().await.status, "Up 5 minutes");
+        host.set_health("web", HealthStatus::Starting).unwrap();
+        assert_eq!(row().await.status, "Up 5 minutes (health: starting)");
+        host.set_health("web", HealthStatus::Healthy).unwrap();
+        assert_eq!(row().await.status, "Up 5 minutes (healthy)");
+        host.pause_container("web").await.unwrap();
+        assert_eq!(row().await.status, "Up 5 minutes (Paused)");
+        host.unpause_container("web").await.unwrap();
+        host.exit("web", 3).unwrap();
+        assert_eq!(row().await.status, "Exited (3) 5 minutes ago");
+        assert!(row().await.orc_inspect.is_none());
+    }
+}

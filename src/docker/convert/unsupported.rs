@@ -46,7 +46,8 @@ const HOST_CONFIG: &[Row] = &[
     Row("Isolation", Then::Refuse, &[r#""default""#], r#""""#),
     Row("KernelMemory", Then::Warn, &[], ""),
     Row("KernelMemoryTCP", Then::Warn, &[], ""),
-    Row("Links", Then::Refuse, &[], "null"),
+    // Containers on a common network find each other by their names without.
+    Row("Links", Then::Warn, &[], "null"),
     Row("LxcConf", Then::Refuse, &[], ""),
     Row("MaskedPaths", Then::Refuse, &[], ""),
     Row("MemorySwappiness", Then::Warn, &["-1"], "null"),
@@ -89,6 +90,12 @@ const BIND: &[Row] = &[
 /// Members of the body of a network's create.
 const NETWORK: &[Row] = &[];
 
+/// Members of the body of an exec's create.
+const EXEC: &[Row] = &[
+    // The Python client repeats the address here.
+    Row("Container", Then::Nothing, &[], ""),
+];
+
 /// Members where nothing is known beside what is read.
 const NOTHING_MORE: &[Row] = &[];
 
@@ -105,6 +112,8 @@ pub(crate) enum Place {
     Bind,
     /// The body of a network's create.
     Network,
+    /// The body of an exec's create.
+    Exec,
     /// Any other object, by its name.
     Other(&'static str),
 }
@@ -117,6 +126,7 @@ impl Place {
             Self::Mount => MOUNT,
             Self::Bind => BIND,
             Self::Network => NETWORK,
+            Self::Exec => EXEC,
             Self::Other(_) => NOTHING_MORE,
         }
     }
@@ -124,7 +134,7 @@ impl Place {
     fn name(self, member: &str) -> String {
         match self {
             Self::HostConfig => format!("HostConfig.{member}"),
-            Self::Config | Self::Network => member.into(),
+            Self::Config | Self::Network | Self::Exec => member.into(),
             Self::Mount => format!("HostConfig.Mounts.{member}"),
             Self::Bind => format!("HostConfig.Mounts.BindOptions.{member}"),
             Self::Other(place) => format!("{place}.{member}"),
@@ -164,6 +174,24 @@ pub(crate) fn check(
         }
     }
     Ok(())
+}
+
+/// As [`check`], where the answer has no room for warnings: everything that is set is refused.
+pub(crate) fn refuse_all(place: Place, members: &BTreeMap<String, Value>) -> Result<()> {
+    let mut warnings = Vec::new();
+    check(place, members, &mut warnings)?;
+    match warnings.is_empty() {
+        true => Ok(()),
+        false => {
+            let names = warnings
+                .iter()
+                .filter_map(|warning| warning.split('`').nth(1));
+            Err(Error::unsupported(format!(
+                "`{}` is not supported: leave it out",
+                names.collect::<Vec<_>>().join("`, `")
+            )))
+        }
+    }
 }
 
 /// What `HostConfig` of an inspected container has beside what orc acts upon.

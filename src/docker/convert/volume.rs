@@ -51,12 +51,7 @@ pub(crate) fn body(spec: &VolumeSpec) -> wire::CreateBody {
 
 /// The inverse of [`body`].
 pub(crate) fn spec(body: &wire::CreateBody) -> Result<VolumeSpec> {
-    let mut unknown = Vec::new();
-    unsupported::check(Place::Other("Volume"), &body.other, &mut unknown)?;
-    // The answer has no room for warnings.
-    if let Some(warning) = unknown.pop() {
-        return Err(Error::unsupported(warning));
-    }
+    unsupported::refuse_all(Place::Other("Volume"), &body.other)?;
     Ok(VolumeSpec {
         name: body.name.clone(),
         driver: body.driver.clone(),

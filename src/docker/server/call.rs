@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, BodyStream, Limited};
 use hyper::HeaderMap;
 use hyper::body::Incoming;
@@ -14,6 +14,7 @@ use orc_base::{Clock, Error, Kind, Result, Time};
 use orc_host::Host;
 use orc_host::stream::Stream;
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 
 use crate::convert::path;
 use crate::server::query::Query;
@@ -22,6 +23,8 @@ use crate::server::query::Query;
 const MAX_BODY: usize = 4 << 20;
 /// How long a client may take to send it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a body that nobody wants any more is read on.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// A request.
 pub(crate) struct Call {
@@ -103,9 +106,26 @@ impl Call {
         }
     }
 
-    /// The body as it comes.
+    /// The body as it comes, for a reader that may stop in the middle.
+    ///
+    /// What it leaves unread is read and dropped for a while: a connection that is closed on a
+    /// client that still sends takes the answer away from it.
     pub(crate) fn into_stream(self) -> Stream<Bytes> {
-        body_stream(self.body)
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let mut body = body_stream(self.body);
+            while let Some(item) = body.next().await {
+                if sender.send(item).await.is_err() {
+                    let rest = async { while let Some(Ok(_)) = body.next().await {} };
+                    let _ = tokio::time::timeout(DRAIN, rest).await;
+                    return;
+                }
+            }
+        });
+        Box::pin(stream::unfold(receiver, |mut receiver| async move {
+            let item = receiver.recv().await?;
+            Some((item, receiver))
+        }))
     }
 }
 

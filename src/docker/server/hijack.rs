@@ -116,7 +116,12 @@ async fn carry(upgrade: OnUpgrade, stdio: Stdio) -> Result<()> {
         .map_err(broken)?
         .downcast::<TokioIo<UnixStream>>()
         .map_err(|_| Error::internal("the connection is not a unix socket"))?;
-    let stream = parts.io.into_inner();
+    connect(parts.io.into_inner(), parts.read_buf, stdio).await
+}
+
+/// Carries both directions until the program has ended or the client has left. `early` are the
+/// bytes of the client that came with its request.
+async fn connect(stream: UnixStream, early: Bytes, stdio: Stdio) -> Result<()> {
     let second: std::os::unix::net::UnixStream = stream.as_fd().try_clone_to_owned()?.into();
     let client = Client {
         second: UnixStream::from_std(second)?,
@@ -136,7 +141,7 @@ async fn carry(upgrade: OnUpgrade, stdio: Stdio) -> Result<()> {
     tokio::select! {
         result = send => result,
         () = client.left() => Ok(()),
-        () = receive(parts.read_buf, reader, stdio.input, stdio.input_ends, &client) => Ok(()),
+        () = receive(early, reader, stdio.input, stdio.input_ends, &client) => Ok(()),
     }
 }
 
@@ -207,4 +212,116 @@ async fn receive(
     }
     // What is dropped here may be taken for the end of the input, so it is kept.
     std::future::pending::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::stream;
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::stream::RAW;
+
+    fn stdio(output: Stream<Bytes>) -> Stdio {
+        Stdio {
+            media_type: RAW,
+            input: None,
+            input_ends: InputEnds::WithClient,
+            output,
+            has_input: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_is_noticed() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (input, mut program) = duplex(64);
+        let silent = Stdio {
+            input: Some(Box::pin(input)),
+            ..stdio(Box::pin(stream::pending()))
+        };
+        let carried = tokio::spawn(connect(ours, Bytes::from_static(b"ea"), silent));
+        let (reader, mut writer) = theirs.into_split();
+        writer.write_all(b"rly").await.unwrap();
+        // The end of file alone is no leaving.
+        drop(writer);
+        let mut heard = String::new();
+        program.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "early");
+        assert!(!carried.is_finished());
+        drop(reader);
+        carried.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn output_waits_for_its_reader() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let polled = Arc::new(AtomicUsize::new(0));
+        let count = polled.clone();
+        let endless = stream::repeat_with(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(Bytes::from(vec![0; 64 * 1024]))
+        });
+        let carried = tokio::spawn(connect(ours, Bytes::new(), stdio(Box::pin(endless))));
+        let mut before = usize::MAX;
+        // The socket's buffers fill up, and then nothing moves.
+        while polled.load(Ordering::SeqCst) != before {
+            before = polled.load(Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(before < 1000, "{before} pieces of 64 KiB for nobody");
+        drop(theirs);
+        // It ends; whether by the write or by the hang-up is a race.
+        let _ = carried.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_end_is_seen_by_one_who_still_sends() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let output = stream::iter([Ok(Bytes::from_static(b"bye"))]);
+        let carried = tokio::spawn(connect(ours, Bytes::new(), stdio(Box::pin(output))));
+        let (mut reader, mut writer) = theirs.into_split();
+        for _ in 0..100 {
+            writer.write_all(&[7; 4096]).await.unwrap();
+        }
+        let mut heard = String::new();
+        reader.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "bye");
+        drop((reader, writer));
+        carried.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_leaves_has_not_said_end_of_file() {
+        for (ends, closes) in [
+            (InputEnds::WithClient, true),
+            (InputEnds::WithEndOfFile, false),
+            (InputEnds::Never, false),
+        ] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (input, mut program) = duplex(64);
+            let kept = Stdio {
+                input: Some(Box::pin(input)),
+                input_ends: ends,
+                ..stdio(Box::pin(stream::pending()))
+            };
+            let client = Client {
+                second: UnixStream::from_std(ours.as_fd().try_clone_to_owned().unwrap().into())
+                    .unwrap(),
+            };
+            drop(theirs);
+            let received = receive(Bytes::new(), ours, kept.input, ends, &client);
+            // It never ends by itself: whether the input was shut down is all there is to see.
+            let mut byte = [0];
+            let ended = tokio::select! {
+                () = received => unreachable!("it waits for the client"),
+                read = program.read(&mut byte) => read.unwrap() == 0,
+                () = tokio::time::sleep(Duration::from_millis(300)) => false,
+            };
+            assert_eq!(ended, closes, "{ends:?}");
+        }
+    }
 }

@@ -121,7 +121,7 @@ pub(crate) async fn history(call: Call) -> Result<Reply> {
 
 /// `POST /images/{..}/tag`
 pub(crate) async fn tag(call: Call) -> Result<Reply> {
-    let repo = call.query.needed("repo")?;
+    let repo = image::familiar(call.query.needed("repo")?);
     let reference = match call.query.get("tag") {
         Some(tag) => format!("{repo}:{tag}"),
         None => repo.into(),

@@ -121,8 +121,8 @@ pub(crate) async fn create(mut call: Call) -> Result<Reply> {
 /// `POST /networks/{}/connect`
 pub(crate) async fn connect(mut call: Call) -> Result<Reply> {
     let body: wire::ConnectBody = call.json().await?;
+    unsupported::refuse_all(Place::Other("Connect"), &body.other)?;
     let mut warnings = Vec::new();
-    unsupported::check(Place::Other("Connect"), &body.other, &mut warnings)?;
     let spec = match &body.endpoint_config {
         Some(settings) => endpoint::spec_from_wire(&call.name, settings, &mut warnings)?,
         None => EndpointSpec {
@@ -131,8 +131,8 @@ pub(crate) async fn connect(mut call: Call) -> Result<Reply> {
         },
     };
     // The answer has no room for warnings.
-    if let Some(warning) = warnings.pop() {
-        return Err(Error::unsupported(warning));
+    if !warnings.is_empty() {
+        return Err(Error::unsupported(warnings.join("; ")));
     }
     call.host.connect_network(&body.container, &spec).await?;
     Ok(reply::empty(StatusCode::OK))

@@ -69,7 +69,7 @@ pub(crate) static ROUTES: [Route; 91] = table! {
     GET "/distribution/{..}/json" system::unsupported;
     POST "/commit" system::unsupported;
     POST "/build" system::no_build;
-    POST "/build/prune" system::no_build;
+    POST "/build/prune" system::prune_builds;
     POST "/build/cancel" system::no_build;
     POST "/session" system::no_build;
     POST "/grpc" system::no_build;

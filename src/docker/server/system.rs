@@ -150,3 +150,10 @@ pub(crate) async fn no_auth(_call: Call) -> Result<Reply> {
 pub(crate) async fn no_build(_call: Call) -> Result<Reply> {
     Err(Error::unsupported("building images is not supported yet"))
 }
+
+/// `POST /build/prune`
+///
+/// Nothing is cached between builds, so all of it is gone.
+pub(crate) async fn prune_builds(_call: Call) -> Result<Reply> {
+    reply::ok(&wire::BuildsPruned::default())
+}

@@ -6,7 +6,7 @@ use orc_base::{Error, Result};
 use orc_host::image::{Credentials, ImportSource, Progress};
 use orc_host::stream::Stream;
 
-use crate::convert::image::auth_from_header;
+use crate::convert::image::{auth_from_header, familiar};
 use crate::convert::progress::{self, Style};
 use crate::server::call::Call;
 use crate::server::reply::{self, Reply};
@@ -64,6 +64,7 @@ async fn import(call: Call) -> Result<Reply> {
 
 /// A name with a tag or digest of its own is taken as it is.
 fn with_tag(name: &str, tag: Option<&str>) -> String {
+    let name = familiar(name);
     match tag {
         None => name.into(),
         Some(digest) if digest.contains(':') => format!("{name}@{digest}"),
@@ -145,7 +146,7 @@ async fn lines_for(extended: bool, mut progress: Stream<Progress>, style: Style)
             Ok(progress) => progress::to_wire(&progress, style),
             Err(error) => progress::failure(&error),
         };
-        line(match extended {
+        line(&match extended {
             true => message,
             false => progress::plain(message),
         })
@@ -154,8 +155,8 @@ async fn lines_for(extended: bool, mut progress: Stream<Progress>, style: Style)
 }
 
 /// A line ends with both, as Docker's do.
-fn line(message: Message) -> Result<Bytes> {
-    let mut line = serde_json::to_vec(&message)?;
+fn line(message: &Message) -> Result<Bytes> {
+    let mut line = serde_json::to_vec(message)?;
     line.extend_from_slice(b"\r\n");
     Ok(line.into())
 }
@@ -169,5 +170,9 @@ mod tests {
         assert_eq!(with_tag("busybox", Some("1.36")), "busybox:1.36");
         assert_eq!(with_tag("busybox", Some("sha256:00")), "busybox@sha256:00");
         assert_eq!(with_tag("busybox:1", None), "busybox:1");
+        assert_eq!(
+            with_tag("docker.io/library/busybox", Some("1")),
+            "busybox:1"
+        );
     }
 }

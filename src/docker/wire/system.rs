@@ -85,3 +85,10 @@ wire! {
         ref_count: i64,
     }
 }
+
+wire! {
+    BuildsPruned {
+        caches_deleted: Vec<String>,
+        space_reclaimed: u64,
+    }
+}
