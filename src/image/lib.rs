@@ -22,6 +22,7 @@ pub mod progress;
 pub mod reference;
 pub mod registry;
 mod removal;
+mod reserve;
 pub mod snapshot;
 pub mod store;
 pub mod transfer;

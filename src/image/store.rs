@@ -4,6 +4,7 @@
 //! <directory>/blobs        content.rs
 //! <directory>/layers       layers.rs
 //! <directory>/images.json  the catalog, replaced as a whole
+//! <directory>/reserve      reserve.rs
 //! ```
 //!
 //! An image becomes visible by one atomic, synced write of the catalog, after one `syncfs` of all that
@@ -32,6 +33,7 @@ use crate::digest::Digest;
 use crate::image::{Image, Removal};
 use crate::layers::Layers;
 use crate::reference::Reference;
+use crate::reserve::Reserve;
 
 /// How long an interrupted download is kept.
 pub const RESUME_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -47,6 +49,7 @@ struct Inner {
     content: Content,
     layers: Layers,
     directory: PathBuf,
+    reserve: Reserve,
     durability: Durability,
     catalog: Mutex<Catalog>,
     ingests: Mutex<Ingests>,
@@ -93,6 +96,7 @@ impl Store {
             content: Content::open(&directory.join("blobs"))?,
             layers: Layers::open(&directory.join("layers"))?,
             directory: directory.to_owned(),
+            reserve: Reserve::new(directory),
             durability,
             catalog: Mutex::new(load(&directory.join("images.json"))?),
             ingests: Mutex::default(),
@@ -140,6 +144,7 @@ impl Store {
             Ok(())
         })?;
         ingest.settle();
+        self.set_aside();
         self.image(&id)
     }
 
@@ -281,11 +286,30 @@ impl Store {
         let mut changed = catalog.clone();
         let result = change(&mut changed)?;
         if changed != *catalog {
-            let path = self.0.directory.join("images.json");
-            fs::write_json(&path, &changed, self.0.durability)?;
+            self.write(&changed)?;
             *catalog = changed;
         }
         Ok(result)
+    }
+
+    fn write(&self, catalog: &Catalog) -> Result<()> {
+        let path = self.0.directory.join("images.json");
+        let write = || fs::write_json(&path, catalog, self.0.durability);
+        write().or_else(|error| {
+            if error.kind() != Kind::Exhausted {
+                return Err(error);
+            }
+            self.0.reserve.spend();
+            write()
+        })
+    }
+
+    /// Sees to the reserve: with nothing to remove there is nothing to set aside for.
+    fn set_aside(&self) {
+        match lock(&self.0.catalog).ids().is_empty() {
+            true => self.0.reserve.spend(),
+            false => self.0.reserve.keep(),
+        }
     }
 
     /// Brings everything written so far to the disk, in one call instead of one for each file.
@@ -306,7 +330,9 @@ impl Store {
         }
         self.sweep(sweep)?;
         drop(ingests);
-        self.0.layers.remove_gone()
+        self.0.layers.remove_gone()?;
+        self.set_aside();
+        Ok(())
     }
 
     /// Removes what no image needs; the caller sees to it that nobody is putting one together. Large
@@ -344,6 +370,7 @@ impl Store {
         self.0.content.remove_leftovers()?;
         self.0.layers.hide_leftovers()?;
         self.sweep(Sweep::KeepDownloads)?;
+        self.set_aside();
         if !self.0.layers.has_gone()? {
             return Ok(());
         }

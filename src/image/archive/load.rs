@@ -27,10 +27,11 @@ use crate::progress::{Phase, ProgressEvent};
 use crate::reference::Reference;
 use crate::store::{Commit, Ingest};
 use crate::unpack::compression::{Compression, MAGIC_BYTES};
+use crate::unpack::entry::EntryKind;
 use crate::unpack::limits::Limits;
 use crate::unpack::path::{self, Place};
 use crate::unpack::stream::{self, Watch, read_full};
-use crate::unpack::tar::{EntryKind, Reader};
+use crate::unpack::tar::Reader;
 
 /// The most files an archive of images may have.
 const MAX_FILES: usize = 20_000;

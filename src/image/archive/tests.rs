@@ -1,6 +1,7 @@
 //! Archives through the face of the crate: in, out and back in elsewhere.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,8 @@ use crate::progress::{Phase, Progress, ProgressEvent, Silent};
 use crate::reference::Reference;
 use crate::registry::config::RegistryConfig;
 use crate::testing::{Tape, gzip, tape};
-use crate::unpack::tar::{EntryKind, Reader};
+use crate::unpack::entry::EntryKind;
+use crate::unpack::tar::Reader;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -68,7 +70,8 @@ impl Bench {
         self.images.load(tar, &Silent).await
     }
 
-    /// All files below the store but the catalog, which says nothing when it names nothing.
+    /// All files below the store but the catalog, which says nothing when it names nothing, and the
+    /// reserve.
     fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         let mut left = vec![self.dir.path().to_owned()];
@@ -77,8 +80,8 @@ impl Bench {
                 let path = entry.unwrap().path();
                 match path.symlink_metadata().unwrap().is_dir() {
                     true => left.push(path),
-                    false if !path.ends_with("images.json") => files.push(path),
-                    false => {}
+                    false if path.ends_with("images.json") || path.ends_with("reserve") => {}
+                    false => files.push(path),
                 }
             }
         }
@@ -525,5 +528,12 @@ async fn a_full_disk_is_said_and_survived() {
     let error = bench.load(&archive).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Exhausted, "{error}");
     assert_eq!(bench.load(&saved).await.unwrap()[0].image.id, image.id);
+    // Not a byte left, and still it can be removed.
+    let filler = bench.dir.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    bench.images.remove("small", false, &|_| None).unwrap();
+    std::fs::remove_file(filler).unwrap();
+    assert!(bench.files().is_empty(), "{:?}", bench.files());
     drop(disk);
 }

@@ -1,10 +1,14 @@
 //! From the stream of a layer to a directory tree, trusting nothing in it.
 //!
-//! `stream` takes the compression off and hashes on other threads, `tar` cuts the bytes into entries,
-//! `path` decides where an entry may go, `tree` writes it there, and `layer` runs them. All bounds are
-//! in `limits`.
+//! `stream` takes the compression off and hashes on other threads, `tar` cuts the bytes into entries
+//! (with `header`, `pax`, `sparse`), `path` decides where an entry may go, `tree` puts it there (with
+//! `contents`, `attributes`), and `layer` runs them. All bounds are in `limits`.
 
+pub(crate) mod attributes;
 pub mod compression;
+pub mod contents;
+pub mod entry;
+pub(crate) mod header;
 pub mod layer;
 pub mod limits;
 pub mod path;

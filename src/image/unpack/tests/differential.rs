@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::testing::{checksum, tape};
+use crate::unpack::entry::EntryKind;
 use crate::unpack::limits::Limits;
-use crate::unpack::tar::{EntryKind, Reader};
+use crate::unpack::tar::Reader;
 use crate::unpack::tree::Tree;
 
 fn tar(arguments: &[&str], input: Option<&Path>) -> std::process::Output {

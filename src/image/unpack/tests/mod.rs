@@ -2,3 +2,5 @@
 
 mod differential;
 mod hostile;
+mod tar;
+mod tree;

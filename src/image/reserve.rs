@@ -1,0 +1,38 @@
+//! A little space set aside, so that things can be removed when the disk is full.
+//!
+//! To remove an image the catalog is written anew, which takes space before it gives any. The reserve
+//! is a file that can go first; it is made again as soon as there is room.
+
+use std::path::{Path, PathBuf};
+
+use orc_base::fs::{self, Durability};
+
+const BYTES: usize = 256 << 10;
+
+/// The file that can go.
+#[derive(Debug)]
+pub(crate) struct Reserve(PathBuf);
+
+impl Reserve {
+    pub(crate) fn new(directory: &Path) -> Self {
+        Self(directory.join("reserve"))
+    }
+
+    /// Sets the space aside, if there is any: without it only removing on a full disk may fail.
+    pub(crate) fn keep(&self) {
+        let here = self.0.symlink_metadata().map_or(0, |meta| meta.len());
+        if here == BYTES as u64 {
+            return;
+        }
+        if let Err(error) = fs::write_atomic(&self.0, &vec![0; BYTES], Durability::Process) {
+            tracing::debug!(%error, "no space to set aside");
+        }
+    }
+
+    /// Gives the space back.
+    pub(crate) fn spend(&self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!(%error, "the space set aside stays");
+        }
+    }
+}
