@@ -90,7 +90,8 @@ impl Exec {
     /// callers may wait.
     pub async fn wait(&self) -> i32 {
         let mut exit = self.exit.clone();
-        match exit.wait_for(Option::is_some).await {
+        let ended = exit.wait_for(Option::is_some).await.map(|code| *code);
+        match ended {
             Ok(code) => code.expect("waited for it"),
             Err(_) => std::future::pending().await,
         }

@@ -70,7 +70,7 @@ fn look_after(child: Pid) -> i32 {
 fn reap(child: Pid) -> Option<i32> {
     let mut code = None;
     loop {
-        match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+        match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == child => code = Some(exit_code(status)),
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) | Err(_) => return code,

@@ -83,8 +83,9 @@ impl Monitor {
     /// Waits for the end; any number of callers may wait, and the end is remembered.
     pub async fn wait(&self) -> Exit {
         let mut exit = self.exit.clone();
-        match exit.wait_for(Option::is_some).await {
-            Ok(seen) => seen.expect("waited for it"),
+        let ended = exit.wait_for(Option::is_some).await.map(|exit| *exit);
+        match ended {
+            Ok(exit) => exit.expect("waited for it"),
             // Only when the runtime is shutting down and took the watcher with it.
             Err(_) => std::future::pending().await,
         }

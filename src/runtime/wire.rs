@@ -229,9 +229,9 @@ pub(crate) fn receive_packet(socket: impl AsFd, flags: RecvFlags) -> Result<Opti
         let mut iov = [IoSliceMut::new(&mut bytes)];
         let flags = flags | RecvFlags::CMSG_CLOEXEC;
         match rustix::net::recvmsg(&socket, &mut iov, &mut control, flags) {
-            Err(Errno::INTR) => {}
-            // The other side ended without reading what was sent to it: the end as well.
-            Err(Errno::CONNRESET) => return Ok(None),
+            // The other side ended without reading all that was sent to it. The kernel says so once,
+            // before it gives out what the other side has sent; then comes the end.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             other => break other?,
         }
     };
@@ -335,6 +335,16 @@ mod tests {
         assert_eq!(rustix::io::read(&read, &mut bytes).unwrap(), 2);
         drop(ours);
         assert!(receive(&theirs).unwrap().is_none());
+    }
+
+    #[test]
+    fn last_words_are_heard_from_who_did_not_listen() {
+        let (ours, theirs) = pair().unwrap();
+        send(&ours, &Ask::CloseStdin, &[]).unwrap();
+        send(&theirs, &Ask::CloseStdin, &[]).unwrap();
+        drop(theirs);
+        assert!(receive(&ours).unwrap().is_some());
+        assert!(receive(&ours).unwrap().is_none());
     }
 
     #[test]

@@ -184,10 +184,12 @@ impl Watch {
         let mut information = [0; 128];
         while rustix::io::read(&self.children, &mut information).is_ok_and(|count| count > 0) {}
         loop {
-            match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+            match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid == self.pid => return Some(exit_code(status)),
                 Ok(Some(_)) | Err(Errno::INTR) => {}
-                Ok(None) | Err(_) => return None,
+                Ok(None) => return None,
+                // Cannot be, since nobody else reaps; but waiting for ever would be worse.
+                Err(_) => return Some(128 + crate::signal::KILL),
             }
         }
     }
@@ -198,12 +200,11 @@ impl Watch {
         if let Some(container) = &self.container {
             // When the run directory is full or gone the daemons still hear it.
             let _ = container.state.save_exit(&exit);
+            // Before anyone hears of the end: the next run of the container uses the same names.
+            let _ = container.state.close();
         }
         for daemon in &self.daemons {
             let _ = wire::send(daemon, &Report::Exited(exit), &[]);
-        }
-        if let Some(container) = &self.container {
-            let _ = container.state.close();
         }
     }
 
