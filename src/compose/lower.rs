@@ -19,7 +19,9 @@ use orc_host::volume::VolumeSpec;
 
 use crate::labels;
 use crate::lower::grants::GrantedFile;
-use crate::model::{Network, Project, Service, Ulimit as Limit, Volume};
+use crate::model::Project;
+use crate::model::resources::{Network, Volume};
+use crate::model::service::{Service, Ulimit as Limit};
 use crate::notation;
 
 /// What a container depends on beside its service.

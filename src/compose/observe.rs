@@ -11,7 +11,8 @@ use orc_host::network::Network;
 use orc_host::volume::Volume;
 
 use crate::labels;
-use crate::model::{Condition, Dependency, Project};
+use crate::model::Project;
+use crate::model::service::{Condition, Dependency};
 use crate::reference;
 
 /// What there was when somebody looked.
@@ -114,7 +115,7 @@ pub fn remembered(name: &str, observed: &Observed) -> Project {
         if let (Some(owner), Some(key)) = (labels.get(labels::PROJECT), labels.get(labels::NETWORK))
             && owner == name
         {
-            let remembered = crate::model::Network {
+            let remembered = crate::model::resources::Network {
                 name: network.spec.name.clone(),
                 ..Default::default()
             };
@@ -126,7 +127,7 @@ pub fn remembered(name: &str, observed: &Observed) -> Project {
         if let (Some(owner), Some(key)) = (labels.get(labels::PROJECT), labels.get(labels::VOLUME))
             && owner == name
         {
-            let remembered = crate::model::Volume {
+            let remembered = crate::model::resources::Volume {
                 name: volume.name.clone(),
                 ..Default::default()
             };

@@ -6,7 +6,8 @@ use orc_host::network::PortBinding;
 
 use crate::labels;
 use crate::lower::{self, Circumstances};
-use crate::model::{Project, Service};
+use crate::model::Project;
+use crate::model::service::Service;
 use crate::observe::Observed;
 use crate::plan::up::before_one_off;
 use crate::plan::{Action, Plan, PullPolicy, Secret, Up};

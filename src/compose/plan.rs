@@ -10,6 +10,7 @@ mod down;
 mod graph;
 mod images;
 mod lifecycle;
+mod orphans;
 mod refuse;
 mod removal;
 mod resources;
@@ -25,7 +26,8 @@ use orc_host::container::ContainerSpec;
 use orc_host::network::NetworkSpec;
 use orc_host::volume::VolumeSpec;
 
-use crate::model::{Condition, Project};
+use crate::model::Project;
+use crate::model::service::Condition;
 use crate::observe::{Observed, remembered};
 
 /// What somebody wants.

@@ -38,8 +38,15 @@ pub fn render(
             let text = serde_json::to_string_pretty(&document)?;
             Ok(text + "\n")
         }
-        Format::Yaml => serde_saphyr::to_string(&document)
+        Format::Yaml => serde_saphyr::to_string_with_options(&document, layout())
             .map_err(|error| Error::internal(format!("print the project as YAML: {error}"))),
+    }
+}
+
+/// Lists are indented, and nothing is folded: as docker compose writes.
+fn layout() -> serde_saphyr::SerializerOptions {
+    serde_saphyr::ser_options! {
+        compact_list_indent: false,
     }
 }
 

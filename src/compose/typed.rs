@@ -6,7 +6,9 @@ use orc_base::{Error, Result};
 use serde::de::DeserializeOwned;
 
 use crate::digest;
-use crate::model::{FileSource, Network, Project, Service, Volume};
+use crate::model::Project;
+use crate::model::resources::{FileSource, Network, Volume};
+use crate::model::service::Service;
 use crate::node::{Map, Node};
 use crate::render::json;
 use crate::select::Selection;

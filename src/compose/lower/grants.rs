@@ -10,7 +10,9 @@ use orc_base::{Error, Result};
 use orc_host::container::Mount;
 
 use crate::digest;
-use crate::model::{FileSource, Grant, Project, Service};
+use crate::model::Project;
+use crate::model::resources::FileSource;
+use crate::model::service::{Grant, Service};
 
 /// One file in a container.
 pub(crate) struct GrantedFile {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use orc_base::{Error, Result};
 use orc_host::container::Mount;
 
-use crate::model::{Project, Service, ServiceVolume};
+use crate::model::Project;
+use crate::model::service::{Service, ServiceVolume};
 use crate::notation;
 use crate::support::looks_like_file;
 

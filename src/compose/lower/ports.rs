@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use orc_base::{Error, Result};
 use orc_host::network::{Port, PortBinding, Protocol};
 
-use crate::model::Service;
+use crate::model::service::Service;
 use crate::notation;
 use crate::short::ports::range;
 

@@ -4,7 +4,8 @@ use orc_host::container::{Container, HealthStatus, MountKind, RestartPolicy, Sta
 
 use crate::labels;
 use crate::lower;
-use crate::model::{Project, Service};
+use crate::model::Project;
+use crate::model::service::Service;
 use crate::observe::{Observed, label};
 use crate::plan::Until;
 

@@ -8,8 +8,8 @@ use orc_host::container::{Container, MountKind};
 use crate::labels;
 use crate::model::Project;
 use crate::observe::{Observed, label};
+use crate::plan::orphans::{orphans, warn_of};
 use crate::plan::removal::{Removal, backwards, remove_container};
-use crate::plan::up::{orphans, warn_of};
 use crate::plan::{Action, Down, Plan, RemoveImages, graph};
 
 /// Plans `down`.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orc_base::{Error, Result};
 
-use crate::model::{Project, Service};
+use crate::model::Project;
+use crate::model::service::Service;
 use crate::observe::Observed;
 use crate::plan::{Action, Plan, Pull, PullPolicy, Up};
 

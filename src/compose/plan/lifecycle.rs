@@ -8,8 +8,8 @@ use orc_host::container::Container;
 use crate::model::Project;
 use crate::observe::Observed;
 use crate::plan::compare::{ends_for_good, has_completed, is_so_far, is_up};
+use crate::plan::orphans::{orphans, warn_of};
 use crate::plan::removal::{self, Removal, backwards, remove_container};
-use crate::plan::up::{orphans, warn_of};
 use crate::plan::{Action, Kill, Plan, Remove, Restart, Start, Stop, Until, graph};
 
 /// Plans `start`.

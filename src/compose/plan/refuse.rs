@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use orc_base::{Error, Kind, Result};
 
-use crate::model::{Project, Service, Severity, Subject};
+use crate::model::service::Service;
+use crate::model::{Project, Severity, Subject};
 use crate::plan::Plan;
 use crate::short::ports::range;
 

@@ -6,7 +6,9 @@ use orc_base::{Error, Result};
 
 use crate::labels;
 use crate::lower;
-use crate::model::{Network, Project, Service};
+use crate::model::Project;
+use crate::model::resources::Network;
+use crate::model::service::Service;
 use crate::observe::{Observed, is_one_off, label};
 use crate::plan::removal::{Removal, remove_container};
 use crate::plan::{Action, Plan};

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use orc_base::Result;
 use orc_host::container::Container;
 
-use crate::labels;
 use crate::lower::{self, Circumstances};
-use crate::model::{Condition, Project, Service};
-use crate::observe::{Observed, is_one_off, label, number};
+use crate::model::Project;
+use crate::model::service::{Condition, Service};
+use crate::observe::{Observed, number};
 use crate::plan::carry::carry_over;
 use crate::plan::compare::{self, divergence, has_completed, is_so_far, is_up};
+use crate::plan::orphans::{orphans, warn_of};
 use crate::plan::removal::{Removal, remove_container};
 use crate::plan::resources::{self, Resources};
 use crate::plan::{Action, Plan, Recreate, Secret, Until, Up, graph, images, refuse};
@@ -574,36 +575,6 @@ impl<'a> Planner<'a> {
         } else {
             warn_of(&orphans, self.project, &mut self.plan);
         }
-    }
-}
-
-/// The project's containers whose service the files do not know, and one-offs that have ended.
-pub(super) fn orphans<'o>(project: &Project, observed: &'o Observed) -> Vec<&'o Container> {
-    observed
-        .containers
-        .iter()
-        .filter(|container| match is_one_off(container) {
-            true => !is_up(container) && container.state.pid().is_none(),
-            false => {
-                label(container, labels::SERVICE).is_none_or(|name| project.service(name).is_none())
-            }
-        })
-        .collect()
-}
-
-/// Says that there are orphans, ended one-offs not counted.
-pub(super) fn warn_of(orphans: &[&Container], project: &Project, plan: &mut Plan) {
-    let names: Vec<&str> = orphans
-        .iter()
-        .filter(|container| !is_one_off(container))
-        .map(|container| container.name.as_str())
-        .collect();
-    if !names.is_empty() {
-        plan.warn(format!(
-            "Found orphan containers ([{}]) for this project. If you removed or renamed this service in your compose file, you can run this command with the --remove-orphans flag to clean it up. (project {})",
-            names.join(" "),
-            project.name
-        ));
     }
 }
 

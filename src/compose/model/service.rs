@@ -1,0 +1,450 @@
+//! A service and its parts. Names of keys are the specification's.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::model::read::{bytes, duration, present};
+
+/// One service. Names of keys are the specification's.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct Service {
+    /// Its key in the file.
+    #[serde(skip)]
+    pub name: String,
+    /// Digest of all that a container is made from.
+    #[serde(skip)]
+    pub hash: String,
+    /// The image; absent when it has to be built.
+    pub image: Option<String>,
+    /// Whether there is a `build` section.
+    #[serde(deserialize_with = "present")]
+    pub build: bool,
+    /// `always`, `never`, `missing`, `build`, …
+    pub pull_policy: Option<String>,
+    /// `linux/amd64`.
+    pub platform: Option<String>,
+    /// `None`: the image's; empty: none.
+    pub command: Option<Vec<String>>,
+    /// `None`: the image's; empty: none.
+    pub entrypoint: Option<Vec<String>>,
+    /// `env_file` and `environment` put together; `None` removes the image's.
+    pub environment: BTreeMap<String, Option<String>>,
+    /// Where the program starts.
+    pub working_dir: Option<String>,
+    /// Who runs it.
+    pub user: Option<String>,
+    /// Further groups.
+    pub group_add: Vec<String>,
+    /// Its host name.
+    pub hostname: Option<String>,
+    /// Its NIS domain name.
+    pub domainname: Option<String>,
+    /// A fixed name, which forbids more than one replica.
+    pub container_name: Option<String>,
+    /// `label_file` and `labels` put together.
+    pub labels: BTreeMap<String, String>,
+    /// OCI annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// A terminal.
+    pub tty: bool,
+    /// Standard input stays open.
+    pub stdin_open: bool,
+    /// A first process that reaps.
+    pub init: Option<bool>,
+    /// What asks it to end.
+    pub stop_signal: Option<String>,
+    /// How long it may take to.
+    #[serde(deserialize_with = "duration")]
+    pub stop_grace_period: Option<Duration>,
+    /// How to see whether it works.
+    pub healthcheck: Option<Healthcheck>,
+    /// `no`, `always`, `on-failure[:n]`, `unless-stopped`.
+    pub restart: Option<String>,
+    /// When it is on; always when empty.
+    pub profiles: Vec<String>,
+    /// Services it needs, by name.
+    pub depends_on: BTreeMap<String, Dependency>,
+    /// How many replicas, unless `deploy.replicas` says.
+    pub scale: Option<u64>,
+    /// What a cluster or one machine should know about its replicas.
+    pub deploy: Option<Deploy>,
+    /// What is reachable from outside.
+    pub ports: Vec<Port>,
+    /// Ports it is known to listen on, `80`, `80-82/tcp`.
+    pub expose: Vec<String>,
+    /// What is mounted.
+    pub volumes: Vec<ServiceVolume>,
+    /// Memory mounts, `/run:size=1m`.
+    pub tmpfs: Vec<String>,
+    /// The networks it joins, by their key in the file.
+    pub networks: BTreeMap<String, Option<ServiceNetwork>>,
+    /// `none`, `host`, `bridge`, `service:x`, `container:x`.
+    pub network_mode: Option<String>,
+    /// `service[:alias]`.
+    pub links: Vec<String>,
+    /// `container[:alias]`.
+    pub external_links: Vec<String>,
+    /// `name=address`.
+    pub extra_hosts: Vec<String>,
+    /// Name servers.
+    pub dns: Vec<String>,
+    /// Domains tried for short names.
+    pub dns_search: Vec<String>,
+    /// Options of resolv.conf(5).
+    pub dns_opt: Vec<String>,
+    /// A fixed hardware address.
+    pub mac_address: Option<String>,
+    /// Capabilities beyond the default set.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken away.
+    pub cap_drop: Vec<String>,
+    /// `no-new-privileges`, `seccomp=unconfined`.
+    pub security_opt: Vec<String>,
+    /// Everything allowed.
+    pub privileged: bool,
+    /// The root file system cannot be written.
+    pub read_only: bool,
+    /// Bytes.
+    #[serde(deserialize_with = "bytes")]
+    pub mem_limit: Option<i64>,
+    /// Bytes.
+    #[serde(deserialize_with = "bytes")]
+    pub mem_reservation: Option<i64>,
+    /// Bytes of memory and swap; -1 is no limit.
+    #[serde(deserialize_with = "bytes")]
+    pub memswap_limit: Option<i64>,
+    /// Bytes of `/dev/shm`.
+    #[serde(deserialize_with = "bytes")]
+    pub shm_size: Option<i64>,
+    /// Processors.
+    pub cpus: Option<f64>,
+    /// Which ones.
+    pub cpuset: Option<String>,
+    /// Weight against others.
+    pub cpu_shares: Option<i64>,
+    /// Microseconds in a period.
+    pub cpu_quota: Option<i64>,
+    /// The period.
+    pub cpu_period: Option<i64>,
+    /// How many processes.
+    pub pids_limit: Option<i64>,
+    /// Limits of setrlimit(2).
+    pub ulimits: BTreeMap<String, Ulimit>,
+    /// Kernel parameters.
+    pub sysctls: BTreeMap<String, String>,
+    /// Devices of the machine.
+    pub devices: Vec<Device>,
+    /// `host`, `service:x`, `container:x`, `shareable`, `private`.
+    pub ipc: Option<String>,
+    /// `host`, `service:x`, `container:x`.
+    pub pid: Option<String>,
+    /// `host`.
+    pub uts: Option<String>,
+    /// `host` or `private`.
+    pub cgroup: Option<String>,
+    /// Below which cgroup.
+    pub cgroup_parent: Option<String>,
+    /// proc(5).
+    pub oom_score_adj: Option<i32>,
+    /// Where its output goes.
+    pub logging: Option<Logging>,
+    /// Secrets it is given.
+    pub secrets: Vec<Grant>,
+    /// Configs it is given.
+    pub configs: Vec<Grant>,
+    /// Whether `up` shows its output.
+    pub attach: Option<bool>,
+}
+
+impl Service {
+    /// How many replicas the file asks for.
+    pub fn replicas(&self) -> u64 {
+        self.deploy
+            .as_ref()
+            .and_then(|deploy| deploy.replicas)
+            .or(self.scale)
+            .unwrap_or(1)
+    }
+
+    /// The image to run: the named one, or the one a build would make.
+    pub fn image_name(&self, project: &str) -> String {
+        match &self.image {
+            Some(image) => image.clone(),
+            None => format!("{project}-{}", self.name),
+        }
+    }
+
+    /// What the program is given to end.
+    pub fn stop_timeout(&self) -> Duration {
+        self.stop_grace_period
+            .unwrap_or(orc_host::stream::STOP_TIMEOUT)
+    }
+}
+
+/// Another service that has to be there first.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Dependency {
+    /// How far it has to be.
+    #[serde(default)]
+    pub condition: Condition,
+    /// Whether it is an error when it is not there.
+    #[serde(default = "yes")]
+    pub required: bool,
+    /// Restart this service after the other one was.
+    #[serde(default)]
+    pub restart: bool,
+}
+
+/// How far another service has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// It has been started.
+    #[default]
+    ServiceStarted,
+    /// Its health check succeeds.
+    ServiceHealthy,
+    /// It has ended with exit code 0.
+    ServiceCompletedSuccessfully,
+}
+
+impl Condition {
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceStarted => "service_started",
+            Self::ServiceHealthy => "service_healthy",
+            Self::ServiceCompletedSuccessfully => "service_completed_successfully",
+        }
+    }
+
+    /// The condition of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [
+            Self::ServiceStarted,
+            Self::ServiceHealthy,
+            Self::ServiceCompletedSuccessfully,
+        ]
+        .into_iter()
+        .find(|condition| condition.as_str() == word)
+    }
+}
+
+/// `healthcheck`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Healthcheck {
+    /// `["CMD", …]`, `["CMD-SHELL", line]`, `["NONE"]`; empty for the image's.
+    pub test: Vec<String>,
+    /// No check at all.
+    pub disable: bool,
+    /// Between two probes.
+    #[serde(deserialize_with = "duration")]
+    pub interval: Option<Duration>,
+    /// After which a probe has failed.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Option<Duration>,
+    /// How long failures do not count.
+    #[serde(deserialize_with = "duration")]
+    pub start_period: Option<Duration>,
+    /// Between two probes in that period.
+    #[serde(deserialize_with = "duration")]
+    pub start_interval: Option<Duration>,
+    /// How many failures make it unhealthy.
+    pub retries: Option<u32>,
+}
+
+/// The part of `deploy` that means something on one machine.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct Deploy {
+    /// `replicated`, `global`, `replicated-job`, `global-job`.
+    pub mode: Option<String>,
+    /// How many.
+    pub replicas: Option<u64>,
+    /// Labels of the service, not of its containers.
+    pub labels: BTreeMap<String, String>,
+    /// Limits and reservations.
+    pub resources: Option<DeployResources>,
+    /// As `restart`, in the cluster's words.
+    pub restart_policy: Option<DeployRestart>,
+}
+
+/// `deploy.resources`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct DeployResources {
+    /// No more than.
+    pub limits: Option<DeployLimits>,
+    /// No less than.
+    pub reservations: Option<DeployLimits>,
+}
+
+/// One side of `deploy.resources`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct DeployLimits {
+    /// Processors.
+    pub cpus: Option<f64>,
+    /// Bytes.
+    #[serde(deserialize_with = "bytes")]
+    pub memory: Option<i64>,
+    /// Processes.
+    pub pids: Option<i64>,
+}
+
+/// `deploy.restart_policy`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct DeployRestart {
+    /// `none`, `on-failure`, `any`.
+    pub condition: Option<String>,
+    /// How often.
+    pub max_attempts: Option<u32>,
+}
+
+/// One published port; ranges of container ports are taken apart.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Port {
+    /// The container's port.
+    pub target: u16,
+    /// The machine's port or a range to choose from; any free one when absent.
+    pub published: Option<String>,
+    /// The machine's address.
+    pub host_ip: Option<String>,
+    /// `tcp` or `udp`.
+    pub protocol: Option<String>,
+    /// `ingress` or `host`.
+    pub mode: Option<String>,
+}
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct ServiceVolume {
+    /// `bind`, `volume`, `tmpfs`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A path, or a volume's key in the file; absent for anonymous volumes and tmpfs.
+    pub source: Option<String>,
+    /// Where in the container.
+    pub target: String,
+    /// Cannot be written.
+    pub read_only: bool,
+    /// For binds.
+    pub bind: Option<BindOptions>,
+    /// For volumes.
+    pub volume: Option<VolumeOptions>,
+    /// For tmpfs.
+    pub tmpfs: Option<TmpfsOptions>,
+}
+
+/// `volumes[].bind`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct BindOptions {
+    /// mount_namespaces(7).
+    pub propagation: Option<String>,
+    /// Make a missing source as a directory; yes when absent.
+    pub create_host_path: Option<bool>,
+}
+
+/// `volumes[].volume`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct VolumeOptions {
+    /// Do not fill it from the image.
+    pub nocopy: bool,
+    /// A directory of it.
+    pub subpath: Option<String>,
+}
+
+/// `volumes[].tmpfs`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct TmpfsOptions {
+    /// Bytes.
+    #[serde(deserialize_with = "bytes")]
+    pub size: Option<i64>,
+    /// Permissions.
+    pub mode: Option<u32>,
+}
+
+/// A service's place on a network.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct ServiceNetwork {
+    /// Further names.
+    pub aliases: Vec<String>,
+    /// A fixed address.
+    pub ipv4_address: Option<String>,
+    /// A fixed hardware address.
+    pub mac_address: Option<String>,
+    /// The higher one gives the default route.
+    pub gw_priority: i64,
+    /// The higher one is joined first.
+    pub priority: i64,
+    /// What the interface is called.
+    pub interface_name: Option<String>,
+}
+
+/// A limit of setrlimit(2): one number for both, or two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Ulimit {
+    /// Both.
+    Single(i64),
+    /// Each.
+    Pair {
+        /// What a process starts with.
+        soft: i64,
+        /// What it may raise it to.
+        hard: i64,
+    },
+}
+
+/// A device of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Device {
+    /// Its path on the machine.
+    pub source: String,
+    /// Its path in the container.
+    pub target: Option<String>,
+    /// `r`, `w`, `m`.
+    pub permissions: Option<String>,
+}
+
+/// `logging`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Logging {
+    /// The driver.
+    pub driver: Option<String>,
+    /// Its options.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A secret or config given to a service.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Grant {
+    /// Its key in the file.
+    pub source: String,
+    /// Where in the container.
+    pub target: Option<String>,
+    /// Who owns it.
+    pub uid: Option<String>,
+    /// Which group owns it.
+    pub gid: Option<String>,
+    /// Octal permissions.
+    pub mode: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
