@@ -10,7 +10,7 @@ use crate::core::{Core, Wish, blocking};
 use crate::lifecycle::Action;
 
 /// Does what a step asks for, in order.
-pub async fn perform(core: &Arc<Core>, cell: &Arc<Cell>, actions: Vec<Action>) {
+pub(crate) async fn perform(core: &Arc<Core>, cell: &Arc<Cell>, actions: Vec<Action>) {
     for action in actions {
         match action {
             Action::Say(what, attributes) => core.say(cell, what, &attributes),
@@ -23,7 +23,7 @@ pub async fn perform(core: &Arc<Core>, cell: &Arc<Cell>, actions: Vec<Action>) {
 }
 
 /// Asks for the next start when the wait of the restart policy is over.
-pub fn retry_after(core: &Arc<Core>, id: &Id, wait: Duration) {
+pub(crate) fn retry_after(core: &Arc<Core>, id: &Id, wait: Duration) {
     let (wishes, id) = (core.wishes.clone(), id.clone());
     core.spawn("restart timer", async move {
         tokio::time::sleep(wait).await;
@@ -32,7 +32,7 @@ pub fn retry_after(core: &Arc<Core>, id: &Id, wait: Duration) {
 }
 
 /// Tears down what the last run left and says so to those who wait.
-pub async fn settle(core: &Arc<Core>, cell: &Arc<Cell>) {
+pub(crate) async fn settle(core: &Arc<Core>, cell: &Arc<Cell>) {
     if let Err(error) = tear_down(core, cell.id(), &core.cgroup_of(cell.id())).await {
         // The next start and the removal try again.
         let name = cell.record().name.clone();
@@ -43,7 +43,7 @@ pub async fn settle(core: &Arc<Core>, cell: &Arc<Cell>) {
 
 /// Removes the network, namespace, cgroup and run directory of a container that does not run. Does
 /// all it can, on whatever is there.
-pub async fn tear_down(core: &Arc<Core>, id: &Id, cgroup: &str) -> Result<()> {
+pub(crate) async fn tear_down(core: &Arc<Core>, id: &Id, cgroup: &str) -> Result<()> {
     let network = async {
         let detached = core.net.detach(id).await.context(|| "detach the network");
         let removed = core
@@ -53,7 +53,10 @@ pub async fn tear_down(core: &Arc<Core>, id: &Id, cgroup: &str) -> Result<()> {
             .context(|| "remove the network namespace");
         [detached, removed]
     };
-    let (directory, cgroup) = (core.store.dirs().run_container(id), core.runtime.cgroup(cgroup));
+    let (directory, cgroup) = (
+        core.store.dirs().run_container(id),
+        core.runtime.cgroup(cgroup),
+    );
     let rest = blocking(move || {
         let group = cgroup
             .and_then(|cgroup| cgroup.remove())

@@ -19,7 +19,7 @@ use crate::records::{ContainerRecord, StateRecord};
 use crate::store::Store;
 
 /// One container.
-pub struct Cell {
+pub(crate) struct Cell {
     id: Id,
     /// Whose turn it is to change the container.
     pub turn: tokio::sync::Mutex<()>,
@@ -36,14 +36,14 @@ struct Inner {
 }
 
 /// A container's program while it runs.
-pub struct Run {
+pub(crate) struct Run {
     /// The runtime's hold on it.
     pub monitor: Monitor,
 }
 
 /// What those who wait look at.
 #[derive(Debug, Clone, Default)]
-pub struct Pulse {
+pub(crate) struct Pulse {
     /// How many runs, and starts that failed, have ended since the daemon began.
     pub ends: u64,
     /// Its program runs.
@@ -60,7 +60,7 @@ pub struct Pulse {
 
 impl Cell {
     /// A container with its records as they are on disk.
-    pub fn new(record: ContainerRecord, state: StateRecord) -> Self {
+    pub(crate) fn new(record: ContainerRecord, state: StateRecord) -> Self {
         let pulse = Pulse {
             running: state.life.phase.is_running(),
             at_rest: state.life.phase.is_at_rest(),
@@ -82,32 +82,32 @@ impl Cell {
     }
 
     /// Its identifier.
-    pub fn id(&self) -> &Id {
+    pub(crate) fn id(&self) -> &Id {
         &self.id
     }
 
     /// What it is.
-    pub fn record(&self) -> Arc<ContainerRecord> {
+    pub(crate) fn record(&self) -> Arc<ContainerRecord> {
         self.lock().record.clone()
     }
 
     /// Replaces what it is, after the change is on disk.
-    pub fn set_record(&self, record: ContainerRecord) {
+    pub(crate) fn set_record(&self, record: ContainerRecord) {
         self.lock().record = Arc::new(record);
     }
 
     /// Where it is in its life.
-    pub fn state(&self) -> StateRecord {
+    pub(crate) fn state(&self) -> StateRecord {
         self.lock().state.clone()
     }
 
     /// Its phase.
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.lock().state.life.phase.clone()
     }
 
     /// Its program, when it runs.
-    pub fn run(&self) -> Option<Arc<Run>> {
+    pub(crate) fn run(&self) -> Option<Arc<Run>> {
         let inner = self.lock();
         match inner.state.life.phase.is_running() {
             true => inner.run.clone(),
@@ -116,29 +116,29 @@ impl Cell {
     }
 
     /// Its program, or `Conflict` when it does not run.
-    pub fn running(&self) -> Result<Arc<Run>> {
+    pub(crate) fn running(&self) -> Result<Arc<Run>> {
         self.run().ok_or_else(|| {
             Error::conflict(format!("container {} is not running", self.record().name))
         })
     }
 
     /// Gives it its program.
-    pub fn set_run(&self, run: Option<Arc<Run>>) {
+    pub(crate) fn set_run(&self, run: Option<Arc<Run>>) {
         self.lock().run = run;
     }
 
     /// Its places on networks.
-    pub fn set_sandbox(&self, sandbox: Option<Sandbox>) {
+    pub(crate) fn set_sandbox(&self, sandbox: Option<Sandbox>) {
         self.lock().state.sandbox = sandbox;
     }
 
     /// What the probes found.
-    pub fn set_health(&self, health: Option<Health>) {
+    pub(crate) fn set_health(&self, health: Option<Health>) {
         self.lock().state.health = health;
     }
 
     /// Forgets all that is only true while it runs.
-    pub fn forget_run(&self) {
+    pub(crate) fn forget_run(&self) {
         let mut inner = self.lock();
         inner.run = None;
         inner.state.sandbox = None;
@@ -146,12 +146,12 @@ impl Cell {
     }
 
     /// Says that its kernel objects are of the present boot.
-    pub fn set_boot(&self, boot: &str) {
+    pub(crate) fn set_boot(&self, boot: &str) {
         self.lock().state.boot = boot.into();
     }
 
     /// Makes one step in its life and tells those who wait. The actions are the caller's to do.
-    pub fn step(&self, event: Event, now: Time) -> Result<Vec<Action>> {
+    pub(crate) fn step(&self, event: Event, now: Time) -> Result<Vec<Action>> {
         let ends = matches!(event, Event::Ended { .. } | Event::StartFailed { .. });
         let mut inner = self.lock();
         let rules = inner.record.rules();
@@ -173,12 +173,12 @@ impl Cell {
     }
 
     /// Says that nothing of the last run is left.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         self.pulse.send_modify(|pulse| pulse.settled = true);
     }
 
     /// Says that it is gone.
-    pub fn remove(&self) {
+    pub(crate) fn remove(&self) {
         self.pulse.send_modify(|pulse| {
             pulse.removed = true;
             pulse.running = false;
@@ -188,17 +188,12 @@ impl Cell {
     }
 
     /// What those who wait look at, now.
-    pub fn pulse(&self) -> Pulse {
+    pub(crate) fn pulse(&self) -> Pulse {
         self.pulse.borrow().clone()
     }
 
-    /// Follows the pulse from now on.
-    pub fn watch(&self) -> watch::Receiver<Pulse> {
-        self.pulse.subscribe()
-    }
-
     /// Waits until `look` holds.
-    pub async fn until(&self, look: impl FnMut(&Pulse) -> bool) -> Pulse {
+    pub(crate) async fn until(&self, look: impl FnMut(&Pulse) -> bool) -> Pulse {
         let mut pulse = self.pulse.subscribe();
         // The sender lives in `self`, so the channel is open.
         match pulse.wait_for(look).await {
@@ -208,12 +203,12 @@ impl Cell {
     }
 
     /// Waits until nothing of an earlier run is left.
-    pub async fn until_settled(&self) {
+    pub(crate) async fn until_settled(&self) {
         self.until(|pulse| pulse.settled).await;
     }
 
     /// Writes where it is in its life. Nothing is written once it is gone.
-    pub fn save(&self, store: &Store, durability: Durability) -> Result<()> {
+    pub(crate) fn save(&self, store: &Store, durability: Durability) -> Result<()> {
         let _writing = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         if self.pulse.borrow().removed {
             return Ok(());

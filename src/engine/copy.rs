@@ -22,7 +22,7 @@ const MAX_XATTR: usize = 64 << 10;
 
 /// Copies what is in `source` into `target`, and gives `target` the owner, mode and attributes of
 /// `source`.
-pub fn contents(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn contents(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     let mut copier = Copier {
         links: HashMap::new(),
         entries: 0,

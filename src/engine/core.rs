@@ -27,7 +27,7 @@ use crate::translate::Machine;
 use crate::volumes::Volumes;
 
 /// The shared part of an engine.
-pub struct Core {
+pub(crate) struct Core {
     /// Records on disk.
     pub store: Store,
     /// What time it is.
@@ -66,7 +66,7 @@ pub struct Core {
 
 /// Something that an ended container asks of the engine's loop. A container has at most one.
 #[derive(Debug)]
-pub enum Wish {
+pub(crate) enum Wish {
     /// The wait of its restart policy is over.
     Retry(Id),
     /// It ended and is removed when it ends.
@@ -75,12 +75,16 @@ pub enum Wish {
 
 impl Core {
     /// The present.
-    pub fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         self.clock.now()
     }
 
     /// Starts work that ends with the engine.
-    pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
         let tasks = self
             .tasks
             .lock()
@@ -92,7 +96,7 @@ impl Core {
     }
 
     /// Ends all work; containers run on. Called when the engine is dropped.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let tasks = self
             .tasks
             .lock()
@@ -102,7 +106,7 @@ impl Core {
     }
 
     /// Tells that something happened to a container.
-    pub fn say(&self, cell: &Cell, action: impl Into<String>, more: &[(&str, String)]) {
+    pub(crate) fn say(&self, cell: &Cell, action: impl Into<String>, more: &[(&str, String)]) {
         let record = cell.record();
         let mut attributes = record.effective.labels.clone();
         attributes.insert("name".into(), record.name.to_string());
@@ -116,7 +120,7 @@ impl Core {
     }
 
     /// Tells that something happened to something else.
-    pub fn say_of(&self, subject: Subject, action: &str, id: &str, more: &[(&str, &str)]) {
+    pub(crate) fn say_of(&self, subject: Subject, action: &str, id: &str, more: &[(&str, &str)]) {
         let attributes: BTreeMap<String, String> = more
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -125,18 +129,26 @@ impl Core {
     }
 
     /// A container's cgroup below each hierarchy.
-    pub fn cgroup_of(&self, id: &Id) -> String {
+    pub(crate) fn cgroup_of(&self, id: &Id) -> String {
         format!("{}/{id}", self.cgroup_parent)
     }
 
     /// The container that someone means, or why there is none.
-    pub fn find(&self, typed: &str) -> Result<Arc<Cell>> {
+    pub(crate) fn find(&self, typed: &str) -> Result<Arc<Cell>> {
         self.containers.find(typed)
     }
 
     /// The name of a container that mounts the volume `name`.
-    pub fn volume_user(&self, name: &str) -> Option<String> {
+    pub(crate) fn volume_user(&self, name: &str) -> Option<String> {
+        self.volume_user_but(name, None)
+    }
+
+    /// The name of a container other than `own` that mounts the volume `name`.
+    pub(crate) fn volume_user_but(&self, name: &str, own: Option<&Id>) -> Option<String> {
         self.containers.all().into_iter().find_map(|cell| {
+            if own == Some(cell.id()) {
+                return None;
+            }
             let record = cell.record();
             let uses = record.mounts.iter().any(|mount| {
                 matches!(mount, orc_host::container::Mount::Volume { name: used, .. } if used == name)
@@ -148,7 +160,7 @@ impl Core {
 
 /// Carries work through even when whoever waits for it goes away: a client that hangs up must not
 /// leave half a container.
-pub async fn whole<T: Send + 'static>(
+pub(crate) async fn whole<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     tokio::spawn(work)
@@ -157,7 +169,7 @@ pub async fn whole<T: Send + 'static>(
 }
 
 /// Runs work that blocks on a thread of its own.
-pub async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work)

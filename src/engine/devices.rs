@@ -7,7 +7,7 @@ use orc_host::container;
 use orc_runtime::spec::{Device, DeviceKind};
 
 /// Looks at the device nodes that a spec names.
-pub fn found(wanted: &[container::Device]) -> Result<Vec<Device>> {
+pub(crate) fn found(wanted: &[container::Device]) -> Result<Vec<Device>> {
     wanted.iter().map(find).collect()
 }
 

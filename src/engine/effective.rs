@@ -17,7 +17,7 @@ const MAX_ARGUMENT_BYTES: usize = 2 << 20;
 
 /// A container's settings with every default of its image filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Effective {
+pub(crate) struct Effective {
     /// The program and its arguments; never empty.
     pub args: Vec<String>,
     /// `NAME=value`, each name once.
@@ -41,7 +41,7 @@ pub struct Effective {
 }
 
 /// Puts `spec` over `image` for the container `id`.
-pub fn effective(id: &Id, spec: &ContainerSpec, image: &ImageConfig) -> Result<Effective> {
+pub(crate) fn effective(id: &Id, spec: &ContainerSpec, image: &ImageConfig) -> Result<Effective> {
     let effective = Effective {
         args: args(spec, image)?,
         env: merge_env(&image.env, &spec.env)?,
@@ -103,7 +103,7 @@ fn args(spec: &ContainerSpec, image: &ImageConfig) -> Result<Vec<String>> {
 }
 
 /// The image's environment with the container's over it; a bare name removes.
-pub fn merge_env(under: &[String], over: &[String]) -> Result<Vec<String>> {
+pub(crate) fn merge_env(under: &[String], over: &[String]) -> Result<Vec<String>> {
     let mut merged: Vec<String> = Vec::with_capacity(under.len() + over.len());
     for entry in under.iter().chain(over) {
         let name = entry
@@ -233,7 +233,7 @@ fn volumes(spec: &ContainerSpec, image: &ImageConfig) -> Result<BTreeSet<String>
 /// Checks where something is mounted and brings it to one spelling: absolute, no empty or `.` part,
 /// no trailing slash. `..` is refused: it is never meant, and two spellings of one place would hide
 /// each other.
-pub fn mount_target(target: &str) -> Result<String> {
+pub(crate) fn mount_target(target: &str) -> Result<String> {
     let parts: Vec<&str> = target
         .split('/')
         .filter(|part| !matches!(*part, "" | "."))
@@ -289,13 +289,13 @@ mod tests {
         }
     }
 
-    fn put(spec: ContainerSpec) -> Effective {
-        effective(&Id::random(), &spec, &image()).unwrap()
+    fn put(spec: &ContainerSpec) -> Effective {
+        effective(&Id::random(), spec, &image()).unwrap()
     }
 
     #[test]
     fn the_image_is_the_default() {
-        let all = put(ContainerSpec::default());
+        let all = put(&ContainerSpec::default());
         assert_eq!(all.args, ["/entry", "serve"]);
         assert_eq!(all.user, "www");
         assert_eq!(all.working_dir, "/srv");
@@ -316,10 +316,10 @@ mod tests {
             command: command.map(strings),
             ..ContainerSpec::default()
         };
-        assert_eq!(put(with(None, Some(&["x"]))).args, ["/entry", "x"]);
-        assert_eq!(put(with(Some(&["e"]), None)).args, ["e"]);
-        assert_eq!(put(with(Some(&[]), Some(&["x"]))).args, ["x"]);
-        assert_eq!(put(with(Some(&[""]), Some(&["x"]))).args, ["x"]);
+        assert_eq!(put(&with(None, Some(&["x"]))).args, ["/entry", "x"]);
+        assert_eq!(put(&with(Some(&["e"]), None)).args, ["e"]);
+        assert_eq!(put(&with(Some(&[]), Some(&["x"]))).args, ["x"]);
+        assert_eq!(put(&with(Some(&[""]), Some(&["x"]))).args, ["x"]);
         let nothing = effective(&Id::random(), &with(Some(&[]), None), &image()).unwrap_err();
         assert_eq!(nothing.kind(), Kind::Invalid);
         assert!(nothing.to_string().contains("no command specified"));

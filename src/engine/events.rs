@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream;
-use orc_base::{Clock, Error, Result, Time};
+use orc_base::{Clock, Error, Result};
 use orc_host::event::{Event, EventFilter, Subject};
 use orc_host::stream::Stream;
 use tokio::sync::broadcast;
@@ -19,7 +19,7 @@ const REMEMBERED: usize = 256;
 const BEHIND: usize = 4096;
 
 /// All events of one engine.
-pub struct Events {
+pub(crate) struct Events {
     past: Mutex<VecDeque<Arc<Event>>>,
     future: broadcast::Sender<Arc<Event>>,
     clock: Arc<dyn Clock>,
@@ -27,7 +27,7 @@ pub struct Events {
 
 impl Events {
     /// Nothing has happened yet.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             past: Mutex::new(VecDeque::with_capacity(REMEMBERED)),
             future: broadcast::channel(BEHIND).0,
@@ -36,7 +36,7 @@ impl Events {
     }
 
     /// Tells that `action` happened to a thing.
-    pub fn say(
+    pub(crate) fn say(
         &self,
         subject: Subject,
         action: impl Into<String>,
@@ -60,7 +60,7 @@ impl Events {
     }
 
     /// What matches `filter`: from `since` on what is remembered, then what happens, until `until`.
-    pub fn listen(&self, filter: EventFilter) -> Stream<Event> {
+    pub(crate) fn listen(&self, filter: EventFilter) -> Stream<Event> {
         let (past, receiver) = {
             // The same lock as in `say`: no event is missed or doubled between the two.
             let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,11 +85,6 @@ impl Events {
             lost: false,
         };
         Box::pin(stream::unfold(listener, Listener::next))
-    }
-
-    /// The present, for those who only know the events.
-    pub fn now(&self) -> Time {
-        self.clock.now()
     }
 }
 

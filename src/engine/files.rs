@@ -17,14 +17,14 @@ use orc_net::resolv::{Resolver, hosts_file, resolv_conf};
 const MAX_HOST_FILE: u64 = 1 << 20;
 
 /// The files by name in the container's directory, and where they are mounted.
-pub const FILES: [(&str, &str); 3] = [
+pub(crate) const FILES: [(&str, &str); 3] = [
     ("hosts", "/etc/hosts"),
     ("hostname", "/etc/hostname"),
     ("resolv.conf", "/etc/resolv.conf"),
 ];
 
 /// What the contents depend on.
-pub struct Subject<'a> {
+pub(crate) struct Subject<'a> {
     /// What was asked for.
     pub spec: &'a ContainerSpec,
     /// Its host name.
@@ -36,7 +36,7 @@ pub struct Subject<'a> {
 }
 
 /// Writes all three into `directory`.
-pub fn write(directory: &Path, subject: &Subject<'_>) -> Result<()> {
+pub(crate) fn write(directory: &Path, subject: &Subject<'_>) -> Result<()> {
     for ((name, _), text) in FILES.iter().zip([
         hosts(subject)?,
         format!("{}\n", subject.hostname),
@@ -183,12 +183,19 @@ mod tests {
         write(dir.path(), &subject).unwrap();
         let read = |name| std::fs::read_to_string(dir.path().join(name)).unwrap();
         let hosts = read("hosts");
-        for line in ["10.0.0.2\tweb.lan web\n", "10.9.9.9\tdb\n", "10.0.0.1\tmachine\n"] {
+        for line in [
+            "10.0.0.2\tweb.lan web\n",
+            "10.9.9.9\tdb\n",
+            "10.0.0.1\tmachine\n",
+        ] {
             assert!(hosts.contains(line), "{hosts}");
         }
         assert_eq!(read("hostname"), "web\n");
         let resolv = read("resolv.conf");
-        assert!(resolv.starts_with("nameserver 10.0.0.1\nsearch example\n"), "{resolv}");
+        assert!(
+            resolv.starts_with("nameserver 10.0.0.1\nsearch example\n"),
+            "{resolv}"
+        );
 
         let alone = Subject {
             sandbox: None,
@@ -196,6 +203,9 @@ mod tests {
             ..subject
         };
         write(dir.path(), &alone).unwrap();
-        assert_eq!(read("resolv.conf"), "nameserver 192.0.2.1\nsearch example\n");
+        assert_eq!(
+            read("resolv.conf"),
+            "nameserver 192.0.2.1\nsearch example\n"
+        );
     }
 }

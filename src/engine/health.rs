@@ -11,13 +11,13 @@ use orc_host::container::{Health, HealthStatus, Probe};
 use orc_host::image::Healthcheck;
 
 /// How many probes are remembered.
-pub const KEPT: usize = 5;
+pub(crate) const KEPT: usize = 5;
 /// How much of a probe's output is remembered.
-pub const MAX_OUTPUT: usize = 4096;
+pub(crate) const MAX_OUTPUT: usize = 4096;
 
 /// A health check with its defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     /// The program of a probe and its arguments.
     pub command: Vec<String>,
     /// Between two probes.
@@ -33,7 +33,7 @@ pub struct Schedule {
 }
 
 /// The schedule of a check that [`crate::effective::effective`] accepted; `None` when it has no command.
-pub fn schedule(check: &Healthcheck) -> Option<Schedule> {
+pub(crate) fn schedule(check: &Healthcheck) -> Option<Schedule> {
     let (kind, rest) = check.test.split_first()?;
     let command = match kind.as_str() {
         "CMD" => rest.to_vec(),
@@ -58,7 +58,7 @@ pub fn schedule(check: &Healthcheck) -> Option<Schedule> {
 }
 
 /// The health of a container that just started.
-pub fn starting() -> Health {
+pub(crate) fn starting() -> Health {
     Health {
         status: HealthStatus::Starting,
         failing_streak: 0,
@@ -67,7 +67,12 @@ pub fn starting() -> Health {
 }
 
 /// The health after one more probe of a container that runs since `started_at`.
-pub fn judge(before: &Health, probe: Probe, started_at: Time, schedule: &Schedule) -> Health {
+pub(crate) fn judge(
+    before: &Health,
+    probe: Probe,
+    started_at: Time,
+    schedule: &Schedule,
+) -> Health {
     let grace = before.status == HealthStatus::Starting
         && probe.start.since(started_at) < schedule.start_period;
     let failing_streak = match probe.exit_code {
@@ -90,7 +95,7 @@ pub fn judge(before: &Health, probe: Probe, started_at: Time, schedule: &Schedul
 }
 
 /// How long to wait from now until the next probe.
-pub fn pause(health: &Health, started_at: Time, now: Time, schedule: &Schedule) -> Duration {
+pub(crate) fn pause(health: &Health, started_at: Time, now: Time, schedule: &Schedule) -> Duration {
     let in_start_period =
         health.status == HealthStatus::Starting && now.since(started_at) < schedule.start_period;
     match in_start_period {
@@ -100,7 +105,7 @@ pub fn pause(health: &Health, started_at: Time, now: Time, schedule: &Schedule) 
 }
 
 /// What is remembered of a probe's output: text, the beginning.
-pub fn output(bytes: &[u8]) -> String {
+pub(crate) fn output(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(MAX_OUTPUT)];
     let mut text = String::from_utf8_lossy(cut).into_owned();
     if bytes.len() > MAX_OUTPUT {

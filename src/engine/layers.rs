@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 /// Opens the merged view of `lowers`, topmost first.
-pub fn open(lowers: &[PathBuf]) -> Result<Root> {
+pub(crate) fn open(lowers: &[PathBuf]) -> Result<Root> {
     // overlayfs wants two layers when nothing can be written; one layer is its own merged view.
     match lowers {
         [] => Err(Error::internal("an image without layers")),

@@ -1,18 +1,52 @@
 //! The door to a machine, for real: lifecycle, health, restart, volumes, events, logs, recovery.
+//!
+//! [`Engine`] implements [`orc_host::Host`] on the three layers below: images, runtime and networks.
+//! Decisions are pure (`lifecycle`, `restart`, `health`, `effective`, `validate`, `translate`, `wiring`,
+//! `lines`); deeds carry them out, one file for each (`create`, `start`, `supervise`, `stop`, `remove`,
+//! `joins`, `run_exec`, `recover`). What is remembered is in `records`, on disk through `store`.
 
+mod actions;
+mod attach;
+mod cell;
 mod copy;
+mod core;
+mod create;
+mod devices;
 mod effective;
+mod engine;
 mod events;
+mod execs;
+mod files;
 mod health;
+mod host;
+mod images;
+mod joins;
 mod layers;
 mod lifecycle;
 mod lines;
+mod logs;
+mod mounts;
 mod names;
 mod networks;
+mod pipes;
+mod present;
+mod probe;
 mod records;
+mod recover;
+mod registry;
+mod remove;
 mod restart;
+mod run_exec;
+mod start;
+mod stop;
 mod store;
+mod supervise;
+mod system;
 mod tails;
+mod top;
 mod translate;
 mod validate;
 mod volumes;
+mod wiring;
+
+pub use crate::engine::{Engine, Options};

@@ -21,7 +21,7 @@ use crate::restart;
 
 /// Where a container is, and what the restart policy has to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Life {
+pub(crate) struct Life {
     /// Where it is.
     pub phase: Phase,
     /// How often the policy started it again since someone last did.
@@ -34,7 +34,7 @@ pub struct Life {
 
 impl Life {
     /// A container that was just made.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             phase: Phase::Created { exit: None },
             restarts: 0,
@@ -47,7 +47,7 @@ impl Life {
 /// Where a container is in its life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Its program never ran.
     Created {
         /// Why the last start failed.
@@ -90,7 +90,7 @@ pub enum Phase {
 
 impl Phase {
     /// What people are shown.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         match self {
             Self::Created { exit } => State::Created { exit: exit.clone() },
             Self::Starting {
@@ -120,12 +120,12 @@ impl Phase {
     }
 
     /// Whether its program runs.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         matches!(self, Self::Running { .. })
     }
 
     /// Whether it neither runs nor will without someone asking.
-    pub fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         matches!(
             self,
             Self::Created { .. } | Self::Exited { .. } | Self::Removing { .. }
@@ -133,7 +133,7 @@ impl Phase {
     }
 
     /// How it last ended.
-    pub fn exit(&self) -> Option<&Exit> {
+    pub(crate) fn exit(&self) -> Option<&Exit> {
         match self {
             Self::Created { exit } => exit.as_ref(),
             Self::Starting { before, .. } => before.as_ref(),
@@ -145,7 +145,7 @@ impl Phase {
 
 /// What the container's spec says about its ends.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// What happens after it ends.
     pub restart: RestartPolicy,
     /// Remove it when it ends.
@@ -154,7 +154,7 @@ pub struct Rules {
 
 /// Something that happened to a container or is wanted of it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Event {
+pub(crate) enum Event {
     /// Someone wants it to run.
     Start,
     /// The wait of the restart policy is over.
@@ -199,7 +199,7 @@ pub enum Event {
 
 /// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Tell those who listen.
     Say(&'static str, Vec<(&'static str, String)>),
     /// Undo what a run made on the machine: network, namespace, cgroup.
@@ -211,7 +211,12 @@ pub enum Action {
 }
 
 /// The next phase and what is to be done, or why `event` is out of order.
-pub fn step(life: &Life, rules: Rules, event: Event, now: Time) -> Result<(Life, Vec<Action>)> {
+pub(crate) fn step(
+    life: &Life,
+    rules: Rules,
+    event: Event,
+    now: Time,
+) -> Result<(Life, Vec<Action>)> {
     let mut next = life.clone();
     let actions = match (&life.phase, event) {
         (Phase::Removing { .. }, Event::Remove { .. }) => Vec::new(),

@@ -10,11 +10,11 @@ use orc_base::Time;
 use orc_host::stream::{Bytes, LogLine, LogOptions, Output};
 
 /// The longest line.
-pub const MAX_LINE: usize = 16 * 1024;
+pub(crate) const MAX_LINE: usize = 16 * 1024;
 
 /// Unfinished lines of both outputs.
 #[derive(Debug, Default)]
-pub struct Assembler {
+pub(crate) struct Assembler {
     stdout: Unfinished,
     stderr: Unfinished,
 }
@@ -27,7 +27,7 @@ struct Unfinished {
 
 impl Assembler {
     /// Adds a piece; `line` gets every line that it finishes.
-    pub fn push(
+    pub(crate) fn push(
         &mut self,
         output: Output,
         time: Time,
@@ -53,7 +53,7 @@ impl Assembler {
     }
 
     /// What was written without a line feed at the end, in order of time.
-    pub fn finish(&mut self) -> Vec<LogLine> {
+    pub(crate) fn finish(&mut self) -> Vec<LogLine> {
         let mut lines = Vec::new();
         for output in [Output::Stdout, Output::Stderr] {
             let unfinished = self.of(output);
@@ -84,21 +84,21 @@ impl Unfinished {
 }
 
 /// Whether a line is one of those that were asked for.
-pub fn wanted(options: &LogOptions, line: &LogLine) -> bool {
+pub(crate) fn wanted(options: &LogOptions, line: &LogLine) -> bool {
     options.only.is_none_or(|only| only == line.output)
         && options.since.is_none_or(|since| line.time >= since)
         && options.until.is_none_or(|until| line.time <= until)
 }
 
 /// The last lines of those that were wanted, at most as many as asked for.
-pub struct Tail {
+pub(crate) struct Tail {
     most: usize,
     lines: VecDeque<LogLine>,
 }
 
 impl Tail {
     /// All lines when `most` is absent.
-    pub fn new(most: Option<usize>) -> Self {
+    pub(crate) fn new(most: Option<usize>) -> Self {
         Self {
             most: most.unwrap_or(usize::MAX),
             lines: VecDeque::new(),
@@ -106,7 +106,7 @@ impl Tail {
     }
 
     /// Adds a line and forgets the first one when there are too many.
-    pub fn push(&mut self, line: LogLine) {
+    pub(crate) fn push(&mut self, line: LogLine) {
         self.lines.push_back(line);
         if self.lines.len() > self.most {
             self.lines.pop_front();
@@ -114,7 +114,7 @@ impl Tail {
     }
 
     /// The lines.
-    pub fn into_lines(self) -> VecDeque<LogLine> {
+    pub(crate) fn into_lines(self) -> VecDeque<LogLine> {
         self.lines
     }
 }

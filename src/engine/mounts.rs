@@ -13,7 +13,7 @@ use crate::volumes::Volumes;
 
 /// What a container mounts.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Every volume has a name, every target one spelling; parents come before what is below them.
     pub mounts: Vec<Mount>,
     /// The names of the anonymous volumes that are to be made.
@@ -21,7 +21,7 @@ pub struct Plan {
 }
 
 /// Plans the mounts of a container: its own, and a volume for each directory that wants one.
-pub fn plan(spec: &ContainerSpec, effective: &Effective) -> Result<Plan> {
+pub(crate) fn plan(spec: &ContainerSpec, effective: &Effective) -> Result<Plan> {
     let mut anonymous = Vec::new();
     let mut new_name = || {
         let name = Id::random().to_string();
@@ -60,7 +60,7 @@ pub fn plan(spec: &ContainerSpec, effective: &Effective) -> Result<Plan> {
 }
 
 /// Refuses a bind mount whose source is missing and not to be made.
-pub fn check_sources(mounts: &[Mount]) -> Result<()> {
+pub(crate) fn check_sources(mounts: &[Mount]) -> Result<()> {
     for mount in mounts {
         if let Mount::Bind {
             source,
@@ -86,7 +86,10 @@ fn exists(source: &Path) -> Result<()> {
 }
 
 /// The mounts in the words of the runtime, with descriptors that must live until they are mounted.
-pub fn found(mounts: &[Mount], volumes: &Volumes) -> Result<(Vec<spec::Mount>, Vec<OwnedFd>)> {
+pub(crate) fn found(
+    mounts: &[Mount],
+    volumes: &Volumes,
+) -> Result<(Vec<spec::Mount>, Vec<OwnedFd>)> {
     let mut open = Vec::new();
     let mounts = mounts
         .iter()
@@ -160,7 +163,7 @@ fn find(mount: &Mount, volumes: &Volumes, open: &mut Vec<OwnedFd>) -> Result<spe
 }
 
 /// What people are shown of a mount.
-pub fn present(mount: &Mount, volumes: &Volumes) -> MountPoint {
+pub(crate) fn present(mount: &Mount, volumes: &Volumes) -> MountPoint {
     match mount {
         Mount::Bind {
             source,
@@ -234,7 +237,11 @@ mod tests {
     #[test]
     fn parents_come_first_and_own_mounts_hide_the_images_volumes() {
         let plan = planned(
-            vec![volume("deep", "/a/b/c"), volume("own", "/data/"), volume("", "/x")],
+            vec![
+                volume("deep", "/a/b/c"),
+                volume("own", "/data/"),
+                volume("", "/x"),
+            ],
             &["/data", "/a"],
         );
         let targets: Vec<&str> = plan.mounts.iter().map(Mount::target).collect();
@@ -245,7 +252,11 @@ mod tests {
                 panic!("{mount:?}");
             };
             let anonymous = plan.anonymous.contains(name);
-            assert_eq!(anonymous, matches!(target.as_str(), "/x" | "/a"), "{target}");
+            assert_eq!(
+                anonymous,
+                matches!(target.as_str(), "/x" | "/a"),
+                "{target}"
+            );
         }
     }
 

@@ -66,7 +66,7 @@ const SURNAMES: [&str; 48] = [
 
 /// A name such as `calm_noether` that `taken` does not hold. After some misses a number makes it
 /// unique.
-pub fn random(taken: impl Fn(&str) -> bool) -> Name {
+pub(crate) fn random(taken: impl Fn(&str) -> bool) -> Name {
     let mut attempt = 0_u32;
     loop {
         let bytes = random_bytes::<4>();
@@ -88,7 +88,7 @@ pub fn random(taken: impl Fn(&str) -> bool) -> Name {
 
 /// Finds what people call a container: its full id, its name (with or without Docker's leading
 /// slash), or the beginning of its id.
-pub fn resolve<'a>(
+pub(crate) fn resolve<'a>(
     typed: &str,
     containers: impl Iterator<Item = (&'a Id, &'a Name)> + Clone,
 ) -> Result<&'a Id> {
@@ -103,7 +103,7 @@ pub fn resolve<'a>(
 }
 
 /// Finds a thing with an id and a name by full id, name, or the beginning of the id.
-pub fn resolve_as<'a>(
+pub(crate) fn resolve_as<'a>(
     what: &str,
     typed: &str,
     things: impl Iterator<Item = (&'a Id, &'a Name)> + Clone,
@@ -130,7 +130,7 @@ pub fn resolve_as<'a>(
 }
 
 /// What someone typed, fit for a message of one line.
-pub fn shown(typed: &str) -> String {
+pub(crate) fn shown(typed: &str) -> String {
     typed
         .chars()
         .take(128)

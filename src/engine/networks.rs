@@ -19,12 +19,12 @@ use crate::records::{FORMAT, NetworkRecord};
 use crate::store::Store;
 
 /// The network of containers that name none.
-pub const DEFAULT: &str = "bridge";
+pub(crate) const DEFAULT: &str = "bridge";
 /// Networks that are network modes: name and driver.
 const PSEUDO: [(&str, &str); 2] = [("host", "host"), ("none", "null")];
 
 /// The networks of one engine.
-pub struct Networks {
+pub(crate) struct Networks {
     store: Store,
     records: Mutex<BTreeMap<Id, NetworkRecord>>,
     /// Held while a network is made or removed: names and subnets are unique.
@@ -33,7 +33,7 @@ pub struct Networks {
 
 impl Networks {
     /// Loads all networks.
-    pub fn open(store: &Store) -> Result<Self> {
+    pub(crate) fn open(store: &Store) -> Result<Self> {
         let records = store
             .networks()?
             .into_iter()
@@ -46,7 +46,7 @@ impl Networks {
     }
 
     /// What the network layer is to restore.
-    pub fn models(&self) -> Vec<model::Network> {
+    pub(crate) fn models(&self) -> Vec<model::Network> {
         self.lock()
             .values()
             .map(|record| record.network.clone())
@@ -54,7 +54,7 @@ impl Networks {
     }
 
     /// Makes the default network when it is missing.
-    pub async fn ensure_default(&self, net: &Net, now: Time) -> Result<()> {
+    pub(crate) async fn ensure_default(&self, net: &Net, now: Time) -> Result<()> {
         if self.find(DEFAULT).is_ok() {
             return Ok(());
         }
@@ -69,7 +69,12 @@ impl Networks {
     }
 
     /// Makes a network.
-    pub async fn create(&self, net: &Net, spec: &NetworkSpec, now: Time) -> Result<NetworkRecord> {
+    pub(crate) async fn create(
+        &self,
+        net: &Net,
+        spec: &NetworkSpec,
+        now: Time,
+    ) -> Result<NetworkRecord> {
         let _turn = self.turn.lock().await;
         let name: Name = spec.name.parse()?;
         let pseudo = PSEUDO.iter().any(|(pseudo, _)| *pseudo == name.as_str());
@@ -104,7 +109,7 @@ impl Networks {
     }
 
     /// Removes a network that no running container is on. `used_by` names one that will join it.
-    pub async fn remove(&self, net: &Net, typed: &str) -> Result<NetworkRecord> {
+    pub(crate) async fn remove(&self, net: &Net, typed: &str) -> Result<NetworkRecord> {
         let _turn = self.turn.lock().await;
         if PSEUDO.iter().any(|(name, _)| *name == typed) || typed == DEFAULT {
             return Err(Error::denied(format!(
@@ -128,7 +133,7 @@ impl Networks {
     }
 
     /// The network that someone means.
-    pub fn find(&self, typed: &str) -> Result<NetworkRecord> {
+    pub(crate) fn find(&self, typed: &str) -> Result<NetworkRecord> {
         let records = self.lock();
         let named = records
             .values()
@@ -138,12 +143,12 @@ impl Networks {
     }
 
     /// The network with this id.
-    pub fn get(&self, id: &Id) -> Option<NetworkRecord> {
+    pub(crate) fn get(&self, id: &Id) -> Option<NetworkRecord> {
         self.lock().get(id).cloned()
     }
 
     /// All networks and the pseudo networks, in order of name. `on` tells who is on a network.
-    pub fn list(&self, on: impl Fn(&Id) -> Vec<NetworkEndpoint>) -> Vec<Network> {
+    pub(crate) fn list(&self, on: impl Fn(&Id) -> Vec<NetworkEndpoint>) -> Vec<Network> {
         let real = self.lock().values().cloned().collect::<Vec<_>>();
         let mut networks: Vec<Network> = real
             .into_iter()
@@ -155,7 +160,7 @@ impl Networks {
     }
 
     /// One network or pseudo network with who is on it.
-    pub fn inspect(
+    pub(crate) fn inspect(
         &self,
         typed: &str,
         on: impl Fn(&Id) -> Vec<NetworkEndpoint>,

@@ -9,21 +9,30 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
+/// A descriptor that is waited on without a thread. Must be called in a tokio runtime.
+#[expect(
+    deprecated,
+    reason = "the safe way to do it: an `OwnedFd` stays open and the same, which is what tokio asks for"
+)]
+pub(crate) fn watched(fd: OwnedFd, interest: Interest) -> orc_base::Result<AsyncFd<OwnedFd>> {
+    Ok(AsyncFd::with_interest(fd, interest)?)
+}
+
 /// The reading side of a pipe or terminal.
-pub struct Reader(AsyncFd<OwnedFd>);
+pub(crate) struct Reader(AsyncFd<OwnedFd>);
 
 /// The writing side of a pipe or terminal; closed by shutting it down or dropping it.
-pub struct Writer(Option<AsyncFd<OwnedFd>>);
+pub(crate) struct Writer(Option<AsyncFd<OwnedFd>>);
 
 impl Reader {
     /// Must be called in a tokio runtime.
-    pub fn new(fd: OwnedFd) -> orc_base::Result<Self> {
+    pub(crate) fn new(fd: OwnedFd) -> orc_base::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Self(AsyncFd::with_interest(fd, Interest::READABLE)?))
+        Ok(Self(watched(fd, Interest::READABLE)?))
     }
 
     /// What is there now; 0 at the end, `None` when there is nothing at the moment.
-    pub fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> Option<usize> {
         read_some(self.0.get_ref(), buffer).ok()
     }
 }
@@ -44,7 +53,8 @@ impl AsyncRead for Reader {
     ) -> Poll<Result<()>> {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(context))?;
-            let read = guard.try_io(|fd| Ok(read_some(fd.get_ref(), buffer.initialize_unfilled())?));
+            let read =
+                guard.try_io(|fd| Ok(read_some(fd.get_ref(), buffer.initialize_unfilled())?));
             match read {
                 Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(result) => {
@@ -59,10 +69,9 @@ impl AsyncRead for Reader {
 
 impl Writer {
     /// Must be called in a tokio runtime.
-    pub fn new(fd: OwnedFd) -> orc_base::Result<Self> {
+    pub(crate) fn new(fd: OwnedFd) -> orc_base::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        let fd = AsyncFd::with_interest(fd, Interest::WRITABLE)?;
-        Ok(Self(Some(fd)))
+        Ok(Self(Some(watched(fd, Interest::WRITABLE)?)))
     }
 }
 
@@ -104,10 +113,8 @@ mod tests {
     #[tokio::test]
     async fn carries_more_than_a_pipe_holds_to_its_end() {
         let (reading, writing) = rustix::pipe::pipe().unwrap();
-        let (mut reader, mut writer) = (
-            Reader::new(reading).unwrap(),
-            Writer::new(writing).unwrap(),
-        );
+        let (mut reader, mut writer) =
+            (Reader::new(reading).unwrap(), Writer::new(writing).unwrap());
         let sent = vec![7; 300_000];
         let expected = sent.clone();
         let write = async move {

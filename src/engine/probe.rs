@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use orc_base::Result;
 use orc_base::fs::Durability;
@@ -19,7 +20,7 @@ use crate::translate;
 
 /// Probes a running container for ever; without a health check, waits for ever. A container that was
 /// adopted goes on with the health it had.
-pub async fn probe(core: &Arc<Core>, cell: &Arc<Cell>, run: &Arc<Run>) -> Infallible {
+pub(crate) async fn probe(core: &Arc<Core>, cell: &Arc<Cell>, run: &Arc<Run>) -> Infallible {
     let check = cell.record().effective.healthcheck.clone();
     let (Some(schedule), Phase::Running { started_at, .. }) =
         (check.as_ref().and_then(health::schedule), cell.phase())
@@ -40,7 +41,11 @@ pub async fn probe(core: &Arc<Core>, cell: &Arc<Cell>, run: &Arc<Run>) -> Infall
         health = next;
         cell.set_health(Some(health.clone()));
         if changed {
-            core.say(cell, format!("health_status: {}", health.status.as_str()), &[]);
+            core.say(
+                cell,
+                format!("health_status: {}", health.status.as_str()),
+                &[],
+            );
         }
         if let Err(error) = cell.save(&core.store, Durability::Process) {
             tracing::warn!("{}", error.within("record the health of a container"));
@@ -92,25 +97,18 @@ async fn execute(
     let Ok(exec) = started else { return Ok(None) };
     let mut exec = exec?;
     let (stdout, stderr) = (exec.stdout.take(), exec.stderr.take());
-    let ends = async {
-        // What a grandchild still writes after the probe has ended is not waited for.
-        tokio::select! {
-            biased;
-            code = exec.wait() => code,
-            never = std::future::pending::<Infallible>() => match never {},
-        }
-    };
     let mut output = Vec::new();
     let collect = collect(stdout, stderr, &mut output);
     let ended = tokio::time::timeout_at(deadline, async {
-        tokio::pin!(ends, collect);
+        tokio::pin!(collect);
         tokio::select! {
-            code = &mut ends => {
-                // What it wrote before it ended is in the pipes already.
-                let _ = tokio::time::timeout(std::time::Duration::from_millis(5), collect).await;
+            code = exec.wait() => {
+                // What it wrote before it ended is in the pipes already; what a grandchild may write
+                // later is not waited for.
+                let _ = tokio::time::timeout(Duration::from_millis(5), collect).await;
                 code
             }
-            _ = &mut collect => ends.await,
+            _ = &mut collect => exec.wait().await,
         }
     })
     .await;
@@ -125,7 +123,11 @@ async fn execute(
 }
 
 /// Reads both outputs to their end; the beginning is kept.
-async fn collect(stdout: Option<OwnedFd>, stderr: Option<OwnedFd>, kept: &mut Vec<u8>) -> Result<()> {
+async fn collect(
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    kept: &mut Vec<u8>,
+) -> Result<()> {
     let mut stdout = stdout.map(Reader::new).transpose()?;
     let mut stderr = stderr.map(Reader::new).transpose()?;
     let (mut one, mut two) = ([0; 4096], [0; 4096]);

@@ -16,11 +16,11 @@ use crate::effective::Effective;
 use crate::lifecycle::{Life, Rules};
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// What a container is: changed by rename, connect and disconnect only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ContainerRecord {
+pub(crate) struct ContainerRecord {
     /// [`FORMAT`].
     pub format: u32,
     /// Its identifier.
@@ -45,7 +45,7 @@ pub struct ContainerRecord {
 
 impl ContainerRecord {
     /// What its spec says about its ends.
-    pub fn rules(&self) -> Rules {
+    pub(crate) fn rules(&self) -> Rules {
         Rules {
             restart: self.spec.restart,
             auto_remove: self.spec.auto_remove,
@@ -55,7 +55,7 @@ impl ContainerRecord {
 
 /// A network that a container joins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub(crate) struct Place {
     /// The network as it was when the container was made or connected.
     pub network: Id,
     /// Its name then.
@@ -66,7 +66,7 @@ pub struct Place {
 
 /// Where a container is in its life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StateRecord {
+pub(crate) struct StateRecord {
     /// [`FORMAT`].
     pub format: u32,
     /// The boot of the machine that this is about; kernel objects of another one are gone.
@@ -81,7 +81,7 @@ pub struct StateRecord {
 
 impl StateRecord {
     /// A container that was just made.
-    pub fn new(boot: &str) -> Self {
+    pub(crate) fn new(boot: &str) -> Self {
         Self {
             format: FORMAT,
             boot: boot.into(),
@@ -94,7 +94,7 @@ impl StateRecord {
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NetworkRecord {
+pub(crate) struct NetworkRecord {
     /// [`FORMAT`].
     pub format: u32,
     /// When it was made.
@@ -107,7 +107,7 @@ pub struct NetworkRecord {
 
 /// A volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VolumeRecord {
+pub(crate) struct VolumeRecord {
     /// [`FORMAT`].
     pub format: u32,
     /// All that is known of it; the data are beside the record.
@@ -115,7 +115,7 @@ pub struct VolumeRecord {
 }
 
 /// Refuses what a newer orc wrote.
-pub fn check_format(format: u32) -> Result<()> {
+pub(crate) fn check_format(format: u32) -> Result<()> {
     match format {
         FORMAT => Ok(()),
         other => Err(Error::unsupported(format!(

@@ -10,7 +10,7 @@ use crate::names;
 
 /// The containers of one engine.
 #[derive(Default)]
-pub struct Registry(Mutex<Entries>);
+pub(crate) struct Registry(Mutex<Entries>);
 
 #[derive(Default)]
 struct Entries {
@@ -19,7 +19,7 @@ struct Entries {
 }
 
 /// A name that is kept for a container being made; dropping it frees the name.
-pub struct Reservation<'a> {
+pub(crate) struct Reservation<'a> {
     registry: &'a Registry,
     name: Name,
     kept: bool,
@@ -27,7 +27,7 @@ pub struct Reservation<'a> {
 
 impl Registry {
     /// Keeps `name`, or a random one, for the container `id`.
-    pub fn reserve(&self, name: Option<Name>, id: &Id) -> Result<Reservation<'_>> {
+    pub(crate) fn reserve(&self, name: Option<Name>, id: &Id) -> Result<Reservation<'_>> {
         let mut entries = self.lock();
         let name = match name {
             Some(name) => name,
@@ -46,36 +46,38 @@ impl Registry {
     }
 
     /// Adds a container that has its records; its name was reserved or is on disk.
-    pub fn insert(&self, cell: Arc<Cell>) {
+    pub(crate) fn insert(&self, cell: Arc<Cell>) {
         let mut entries = self.lock();
-        entries.names.insert(cell.record().name.clone(), cell.id().clone());
+        entries
+            .names
+            .insert(cell.record().name.clone(), cell.id().clone());
         entries.cells.insert(cell.id().clone(), cell);
     }
 
     /// Forgets a container and frees its name.
-    pub fn remove(&self, id: &Id) {
+    pub(crate) fn remove(&self, id: &Id) {
         let mut entries = self.lock();
         entries.cells.remove(id);
         entries.names.retain(|_, other| other != id);
     }
 
     /// Keeps a second name for a container that is being renamed.
-    pub fn reserve_new(&self, name: &Name, id: &Id) -> Result<()> {
+    pub(crate) fn reserve_new(&self, name: &Name, id: &Id) -> Result<()> {
         self.lock().take(name, id)
     }
 
     /// Frees one of the names of a container that was renamed, or could not be.
-    pub fn release(&self, name: &Name) {
+    pub(crate) fn release(&self, name: &Name) {
         self.lock().names.remove(name);
     }
 
     /// The container with this id.
-    pub fn get(&self, id: &Id) -> Option<Arc<Cell>> {
+    pub(crate) fn get(&self, id: &Id) -> Option<Arc<Cell>> {
         self.lock().cells.get(id).cloned()
     }
 
     /// What people call a container: full id, name, or the beginning of the id.
-    pub fn find(&self, typed: &str) -> Result<Arc<Cell>> {
+    pub(crate) fn find(&self, typed: &str) -> Result<Arc<Cell>> {
         let entries = self.lock();
         let whole = entries
             .names
@@ -87,7 +89,7 @@ impl Registry {
     }
 
     /// All containers.
-    pub fn all(&self) -> Vec<Arc<Cell>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Cell>> {
         self.lock().cells.values().cloned().collect()
     }
 
@@ -110,12 +112,12 @@ impl Entries {
 
 impl Reservation<'_> {
     /// The name.
-    pub fn name(&self) -> &Name {
+    pub(crate) fn name(&self) -> &Name {
         &self.name
     }
 
     /// The container exists now and has the name.
-    pub fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         self.kept = true;
     }
 }

@@ -16,7 +16,7 @@ const STEADY: Duration = Duration::from_secs(10);
 
 /// What is known of a container that just ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Its exit code.
     pub code: i32,
     /// Someone asked it to end.
@@ -30,7 +30,7 @@ pub struct Ended {
 }
 
 /// How long to wait before the next start; `None` when it stays as it is.
-pub fn after(policy: RestartPolicy, ended: Ended) -> Option<Duration> {
+pub(crate) fn after(policy: RestartPolicy, ended: Ended) -> Option<Duration> {
     (!ended.by_hand && wanted(policy, ended)).then(|| match ended.waited {
         _ if ended.ran >= STEADY => FIRST,
         Duration::ZERO => FIRST,
@@ -51,7 +51,7 @@ fn wanted(policy: RestartPolicy, ended: Ended) -> bool {
 }
 
 /// Whether a container that does not run is started when the machine has booted.
-pub fn at_boot(policy: RestartPolicy, was_running: bool, by_hand: bool) -> bool {
+pub(crate) fn at_boot(policy: RestartPolicy, was_running: bool, by_hand: bool) -> bool {
     match policy {
         RestartPolicy::No => false,
         RestartPolicy::Always => true,

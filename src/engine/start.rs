@@ -27,13 +27,13 @@ use crate::validate::capabilities;
 use crate::{devices, mounts, wiring};
 
 /// Starts a container for someone.
-pub async fn start(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
+pub(crate) async fn start(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
     let _turn = cell.turn.lock().await;
     launch(core, cell, Event::Start).await
 }
 
 /// Starts a container for its restart policy, unless someone was faster.
-pub async fn retry(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
+pub(crate) async fn retry(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
     let _turn = cell.turn.lock().await;
     match launch(core, cell, Event::Retry).await {
         Err(error) if error.kind() == Kind::Unchanged => Ok(()),
@@ -42,7 +42,7 @@ pub async fn retry(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
 }
 
 /// Starts a container in the caller's turn. `why` is `Start` or `Retry`.
-pub async fn launch(core: &Arc<Core>, cell: &Arc<Cell>, why: Event) -> Result<()> {
+pub(crate) async fn launch(core: &Arc<Core>, cell: &Arc<Cell>, why: Event) -> Result<()> {
     let name = cell.record().name.clone();
     if why == Event::Start || matches!(cell.phase(), crate::lifecycle::Phase::Restarting { .. }) {
         cell.until_settled().await;
@@ -70,7 +70,9 @@ pub async fn launch(core: &Arc<Core>, cell: &Arc<Cell>, why: Event) -> Result<()
             perform(core, cell, actions).await;
             Ok(())
         }
-        Err(failure) => Err(give_up(core, cell, failure).await.within(format!("start {name}"))),
+        Err(failure) => Err(give_up(core, cell, failure)
+            .await
+            .within(format!("start {name}"))),
     }
 }
 
@@ -126,7 +128,9 @@ async fn attempt(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<Run, Failure> {
     let record = cell.record();
     let hostname = hostname(&record);
     let prepared = prepare(core, &record).map_err(Failure::before)?;
-    let namespaces = connect(core, cell, &record).await.map_err(Failure::before)?;
+    let namespaces = connect(core, cell, &record)
+        .await
+        .map_err(Failure::before)?;
     let state = cell.state();
     let facts = {
         let write = || -> Result<Facts> {
@@ -306,7 +310,7 @@ fn generate(
 }
 
 /// Writes the generated files of a container with its own network.
-pub fn write_files(
+pub(crate) fn write_files(
     core: &Core,
     record: &ContainerRecord,
     sandbox: Option<&Sandbox>,
@@ -333,7 +337,7 @@ fn order(generated: Vec<Mount>, own: Vec<Mount>) -> Vec<Mount> {
 }
 
 /// Finds the merged view of an image in the background of a creation.
-pub async fn fill_volumes(core: &Arc<Core>, record: &ContainerRecord) -> Result<()> {
+pub(crate) async fn fill_volumes(core: &Arc<Core>, record: &ContainerRecord) -> Result<()> {
     use orc_host::container::Mount::Volume;
     let wanted: Vec<(String, String)> = record
         .mounts

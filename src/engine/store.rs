@@ -17,13 +17,13 @@ const MAX_RECORD: u64 = 16 << 20;
 
 /// The records below one daemon's roots.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub(crate) struct Store {
     dirs: Dirs,
 }
 
 impl Store {
     /// Makes the directories that hold records.
-    pub fn open(dirs: &Dirs) -> Result<Self> {
+    pub(crate) fn open(dirs: &Dirs) -> Result<Self> {
         dirs.create()?;
         for directory in [dirs.containers(), dirs.networks(), dirs.volumes()] {
             fs::create_dir_all(&directory, 0o700)
@@ -35,23 +35,42 @@ impl Store {
     }
 
     /// The directories of this daemon.
-    pub fn dirs(&self) -> &Dirs {
+    pub(crate) fn dirs(&self) -> &Dirs {
         &self.dirs
     }
 
     /// Writes what a container is, synced.
-    pub fn save_container(&self, record: &ContainerRecord) -> Result<()> {
+    pub(crate) fn save_container(&self, record: &ContainerRecord) -> Result<()> {
         let path = self.container_file(&record.id);
         fs::write_json(&path, record, Durability::Synced)
     }
 
+    /// Writes the names of the volumes that a creation makes, before it makes them.
+    pub(crate) fn save_intent(&self, id: &Id, volumes: &[String]) -> Result<()> {
+        let path = self.intent_file(id);
+        fs::write_json(&path, &volumes, Durability::Process)
+    }
+
+    /// The names of the volumes that a creation made or was about to make.
+    pub(crate) fn load_intent(&self, id: &Id) -> Result<Vec<String>> {
+        match fs::read_json(&self.intent_file(id), MAX_RECORD) {
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Invalid) => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
     /// Writes where a container is in its life.
-    pub fn save_state(&self, id: &Id, state: &StateRecord, durability: Durability) -> Result<()> {
+    pub(crate) fn save_state(
+        &self,
+        id: &Id,
+        state: &StateRecord,
+        durability: Durability,
+    ) -> Result<()> {
         fs::write_json(&self.state_file(id), state, durability)
     }
 
     /// What a container is.
-    pub fn load_container(&self, id: &Id) -> Result<ContainerRecord> {
+    pub(crate) fn load_container(&self, id: &Id) -> Result<ContainerRecord> {
         let record: ContainerRecord = fs::read_json(&self.container_file(id), MAX_RECORD)?;
         check_format(record.format).context(|| format!("container {}", id.short()))?;
         Ok(record)
@@ -59,7 +78,7 @@ impl Store {
 
     /// Where a container is in its life; `None` when nothing was written, or the machine's power went
     /// before it reached the disk.
-    pub fn load_state(&self, id: &Id) -> Result<Option<StateRecord>> {
+    pub(crate) fn load_state(&self, id: &Id) -> Result<Option<StateRecord>> {
         let record: StateRecord = match fs::read_json(&self.state_file(id), MAX_RECORD) {
             Ok(record) => record,
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Invalid) => {
@@ -72,48 +91,48 @@ impl Store {
     }
 
     /// The ids of all directories of containers, whole or not, and paths that are none.
-    pub fn containers(&self) -> Result<(Vec<Id>, Vec<PathBuf>)> {
+    pub(crate) fn containers(&self) -> Result<(Vec<Id>, Vec<PathBuf>)> {
         Ok(ids(fs::list(&self.dirs.containers())?))
     }
 
     /// The ids below the run root.
-    pub fn run_containers(&self) -> Result<(Vec<Id>, Vec<PathBuf>)> {
+    pub(crate) fn run_containers(&self) -> Result<(Vec<Id>, Vec<PathBuf>)> {
         Ok(ids(fs::list(&self.dirs.run().join("containers"))?))
     }
 
     /// Whether a container's directory was acknowledged.
-    pub fn is_whole(&self, id: &Id) -> bool {
+    pub(crate) fn is_whole(&self, id: &Id) -> bool {
         self.container_file(id).exists()
     }
 
     /// The log of a container.
-    pub fn log(&self, id: &Id) -> PathBuf {
+    pub(crate) fn log(&self, id: &Id) -> PathBuf {
         self.log_dir(id).join("log")
     }
 
     /// The directory that only holds the log of a container and its rotated files.
-    pub fn log_dir(&self, id: &Id) -> PathBuf {
+    pub(crate) fn log_dir(&self, id: &Id) -> PathBuf {
         self.dirs.container(id).join("logs")
     }
 
     /// A file of a container that is mounted into it.
-    pub fn generated(&self, id: &Id, name: &str) -> PathBuf {
+    pub(crate) fn generated(&self, id: &Id, name: &str) -> PathBuf {
         self.dirs.container(id).join(name)
     }
 
     /// Writes a network, synced.
-    pub fn save_network(&self, record: &NetworkRecord) -> Result<()> {
+    pub(crate) fn save_network(&self, record: &NetworkRecord) -> Result<()> {
         let path = self.network_file(&record.network.id);
         fs::write_json(&path, record, Durability::Synced)
     }
 
     /// Forgets a network.
-    pub fn remove_network(&self, id: &Id) -> Result<()> {
+    pub(crate) fn remove_network(&self, id: &Id) -> Result<()> {
         fs::remove_file(&self.network_file(id))
     }
 
     /// All networks.
-    pub fn networks(&self) -> Result<Vec<NetworkRecord>> {
+    pub(crate) fn networks(&self) -> Result<Vec<NetworkRecord>> {
         load_all(
             fs::list(&self.dirs.networks())?,
             |record: &NetworkRecord| record.format,
@@ -121,23 +140,23 @@ impl Store {
     }
 
     /// Writes a volume, synced.
-    pub fn save_volume(&self, record: &VolumeRecord) -> Result<()> {
+    pub(crate) fn save_volume(&self, record: &VolumeRecord) -> Result<()> {
         let path = self.volume_file(&record.volume.name);
         fs::write_json(&path, record, Durability::Synced)
     }
 
     /// The directory of a volume with its record and its data; `name` is a checked name.
-    pub fn volume_dir(&self, name: &str) -> PathBuf {
+    pub(crate) fn volume_dir(&self, name: &str) -> PathBuf {
         self.dirs.volumes().join(name)
     }
 
     /// The data of a volume.
-    pub fn volume_data(&self, name: &str) -> PathBuf {
+    pub(crate) fn volume_data(&self, name: &str) -> PathBuf {
         self.volume_dir(name).join("_data")
     }
 
     /// All volumes, and directories that have no record.
-    pub fn volumes(&self) -> Result<(Vec<VolumeRecord>, Vec<PathBuf>)> {
+    pub(crate) fn volumes(&self) -> Result<(Vec<VolumeRecord>, Vec<PathBuf>)> {
         let (whole, rest): (Vec<PathBuf>, Vec<PathBuf>) = fs::list(&self.dirs.volumes())?
             .into_iter()
             .partition(|path| path.join("volume.json").exists());
@@ -156,6 +175,10 @@ impl Store {
 
     fn container_file(&self, id: &Id) -> PathBuf {
         self.dirs.container(id).join("container.json")
+    }
+
+    fn intent_file(&self, id: &Id) -> PathBuf {
+        self.dirs.container(id).join("volumes.json")
     }
 
     fn state_file(&self, id: &Id) -> PathBuf {

@@ -12,7 +12,7 @@ use crate::lifecycle::{Event, Phase};
 use crate::probe;
 
 /// Follows a run to its end, in the background.
-pub fn supervise(core: &Arc<Core>, cell: &Arc<Cell>, run: Arc<Run>) {
+pub(crate) fn supervise(core: &Arc<Core>, cell: &Arc<Cell>, run: Arc<Run>) {
     let (core_, cell_) = (core.clone(), cell.clone());
     core.spawn("container", async move {
         let probes = probe::probe(&core_, &cell_, &run);
@@ -26,7 +26,7 @@ pub fn supervise(core: &Arc<Core>, cell: &Arc<Cell>, run: Arc<Run>) {
 }
 
 /// Deals with the end of a program. `error` says what is odd about it.
-pub async fn ended(core: &Arc<Core>, cell: &Arc<Cell>, exit: Exit, error: Option<String>) {
+pub(crate) async fn ended(core: &Arc<Core>, cell: &Arc<Cell>, exit: Exit, error: Option<String>) {
     let event = Event::Ended {
         code: exit.code,
         oom_killed: exit.oom_killed,
@@ -37,7 +37,10 @@ pub async fn ended(core: &Arc<Core>, cell: &Arc<Cell>, exit: Exit, error: Option
     let actions = match cell.step(event, core.now()) {
         Ok(actions) => actions,
         Err(error) => {
-            tracing::error!("{}", error.within(format!("container {}", cell.id().short())));
+            tracing::error!(
+                "{}",
+                error.within(format!("container {}", cell.id().short()))
+            );
             return;
         }
     };

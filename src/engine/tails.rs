@@ -12,8 +12,11 @@ use std::time::Duration;
 
 use orc_base::Result;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
+
+use crate::pipes::watched;
 
 /// How long a reader waits at most before it looks again when nobody tells it.
 const BLIND: Duration = Duration::from_millis(20);
@@ -22,7 +25,7 @@ const WATCHED: Duration = Duration::from_secs(5);
 
 /// Watches over the directories of logs.
 #[derive(Clone)]
-pub struct Tails(Option<Arc<Watcher>>);
+pub(crate) struct Tails(Option<Arc<Watcher>>);
 
 struct Watcher {
     inotify: AsyncFd<OwnedFd>,
@@ -37,15 +40,15 @@ struct Watched {
 }
 
 /// A reader's interest in one directory.
-pub struct Tail(Option<Arc<Watched>>);
+pub(crate) struct Tail(Option<Arc<Watched>>);
 
 impl Tails {
     /// Must be called in a tokio runtime; hand [`Tails::run`] to a task.
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let open = || -> Result<Arc<Watcher>> {
             let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
             Ok(Arc::new(Watcher {
-                inotify: AsyncFd::new(inotify)?,
+                inotify: watched(inotify, Interest::READABLE)?,
                 watches: Mutex::new(HashMap::new()),
             }))
         };
@@ -59,7 +62,7 @@ impl Tails {
     }
 
     /// Passes on what the kernel tells, for ever.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let Some(watcher) = self.0 else { return };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         while let Ok(mut ready) = watcher.inotify.readable().await {
@@ -79,7 +82,7 @@ impl Tails {
     }
 
     /// Begins to look at `directory`.
-    pub fn watch(&self, directory: &Path) -> Tail {
+    pub(crate) fn watch(&self, directory: &Path) -> Tail {
         Tail(
             self.0
                 .as_ref()
@@ -143,7 +146,7 @@ impl Drop for Watched {
 impl Tail {
     /// Waits until the directory changed after `look` found nothing. `look` is called once the
     /// change would be noticed, so that none is lost between.
-    pub async fn grown<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    pub(crate) async fn grown<T>(&self, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         let Some(watched) = &self.0 else {
             tokio::time::sleep(BLIND).await;
             return look();

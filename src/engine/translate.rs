@@ -31,7 +31,7 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 
 /// What is only known when a container starts.
 #[derive(Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Its layers.
     pub rootfs: Rootfs,
     /// Its cgroup below each hierarchy.
@@ -54,13 +54,13 @@ pub struct Facts {
 
 /// What this machine lets be set.
 #[derive(Debug, Clone, Default)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// The hard limits of the daemon by name, when it cannot go beyond them (no `CAP_SYS_RESOURCE`).
     pub hard_limits: BTreeMap<String, u64>,
 }
 
 /// The order for the runtime to run a container.
-pub fn container(record: &ContainerRecord, facts: Facts) -> Result<ContainerSpec> {
+pub(crate) fn container(record: &ContainerRecord, facts: Facts) -> Result<ContainerSpec> {
     let spec = &record.spec;
     let (masked_paths, readonly_paths) = match spec.privileged {
         true => (Vec::new(), Vec::new()),
@@ -127,7 +127,7 @@ fn environment(own: &[String], hostname: &str, terminal: bool) -> Result<Vec<Str
 }
 
 /// The order to run one more process in a container.
-pub fn exec(
+pub(crate) fn exec(
     record: &ContainerRecord,
     wanted: &ExecSpec,
     hostname: &str,
@@ -186,7 +186,7 @@ fn rlimits(wanted: &[Ulimit], machine: &Machine) -> Vec<Rlimit> {
 }
 
 /// What is said to someone who asks for a limit that this machine does not let be set.
-pub fn rlimit_warnings(wanted: &[Ulimit], machine: &Machine) -> Vec<String> {
+pub(crate) fn rlimit_warnings(wanted: &[Ulimit], machine: &Machine) -> Vec<String> {
     wanted
         .iter()
         .filter_map(|limit| {
@@ -249,7 +249,7 @@ fn log_spec(record: &ContainerRecord, path: PathBuf) -> Result<LogSpec> {
 }
 
 /// A generated file that is mounted into the container.
-pub fn generated(source: PathBuf, target: &str, readonly: bool) -> Mount {
+pub(crate) fn generated(source: PathBuf, target: &str, readonly: bool) -> Mount {
     Mount::Bind {
         source,
         target: target.into(),

@@ -18,7 +18,7 @@ use crate::effective::mount_target;
 const MIN_MEMORY: u64 = 6 << 20;
 
 /// Checks a spec; the answer is what is not done, one sentence each.
-pub fn validate(spec: &ContainerSpec) -> Result<Vec<String>> {
+pub(crate) fn validate(spec: &ContainerSpec) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     lifetime(spec)?;
     network(spec, &mut warnings)?;
@@ -227,7 +227,7 @@ const ULIMITS: [&str; 16] = [
 ];
 
 /// The capabilities of a container's program.
-pub fn capabilities(spec: &ContainerSpec) -> Result<Set> {
+pub(crate) fn capabilities(spec: &ContainerSpec) -> Result<Set> {
     let base = match spec.privileged {
         true => Set::ALL,
         false => Set::DEFAULT,
@@ -309,7 +309,7 @@ fn log(spec: &ContainerSpec) -> Result<()> {
 }
 
 /// The size at which a log file is rotated, and how many there are.
-pub fn log_size(spec: &ContainerSpec) -> Result<(u64, u32)> {
+pub(crate) fn log_size(spec: &ContainerSpec) -> Result<(u64, u32)> {
     let (mut bytes, mut files) = (10 << 20, 3);
     for (key, value) in &spec.log.options {
         match key.as_str() {
@@ -379,7 +379,7 @@ fn absolute(source: &Path) -> Result<()> {
 }
 
 /// Docker's words for mount propagation; the recursive ones are what is meant by both.
-pub fn propagation_of(word: Option<&str>) -> Result<Propagation> {
+pub(crate) fn propagation_of(word: Option<&str>) -> Result<Propagation> {
     match word.unwrap_or_default() {
         "" | "rprivate" | "private" => Ok(Propagation::Private),
         "rslave" | "slave" => Ok(Propagation::Slave),
@@ -393,7 +393,7 @@ pub fn propagation_of(word: Option<&str>) -> Result<Propagation> {
 
 /// Options of a tmpfs.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct TmpfsOptions {
+pub(crate) struct TmpfsOptions {
     /// `size=`.
     pub size_bytes: Option<u64>,
     /// `mode=`.
@@ -409,7 +409,7 @@ pub struct TmpfsOptions {
 }
 
 /// Reads the options of a tmpfs mount; each may hold several, with commas between.
-pub fn tmpfs_options(options: &[String]) -> Result<TmpfsOptions> {
+pub(crate) fn tmpfs_options(options: &[String]) -> Result<TmpfsOptions> {
     let mut read = TmpfsOptions::default();
     let refuse = |option: &str| {
         Error::unsupported(format!(

@@ -27,7 +27,7 @@ const FILLING: &str = "filling";
 const FILLED: &str = "filled";
 
 /// The volumes of one engine.
-pub struct Volumes {
+pub(crate) struct Volumes {
     store: Store,
     records: Mutex<BTreeMap<String, VolumeRecord>>,
     /// Held while a volume is filled: two containers with one empty volume fill it once.
@@ -36,7 +36,7 @@ pub struct Volumes {
 
 impl Volumes {
     /// Loads all volumes and finishes or removes what a crash left half done.
-    pub fn open(store: &Store) -> Result<Self> {
+    pub(crate) fn open(store: &Store) -> Result<Self> {
         let (records, rest) = store.volumes()?;
         for path in rest {
             fs::remove_dir_all(&path)?;
@@ -56,18 +56,24 @@ impl Volumes {
         })
     }
 
-    /// Makes a volume, or returns the one that has the name. The second answer is whether it is new.
-    pub fn create(&self, spec: &VolumeSpec, now: Time) -> Result<(Volume, bool)> {
+    /// Makes a volume, or returns the one that has the name. `anonymous` says that nobody chose the
+    /// name. The second answer is whether it is new.
+    pub(crate) fn create(
+        &self,
+        spec: &VolumeSpec,
+        anonymous: bool,
+        now: Time,
+    ) -> Result<(Volume, bool)> {
         if !matches!(spec.driver.as_str(), "" | "local") {
             return Err(Error::unsupported(format!(
                 "volume driver `{}` is not there: use local",
                 shown(&spec.driver)
             )));
         }
-        let anonymous = spec.name.is_empty();
-        let name = match anonymous {
-            true => Id::random().to_string(),
-            false => spec.name.parse::<Name>()?.to_string(),
+        let anonymous = anonymous || spec.name.is_empty();
+        let name = match spec.name.as_str() {
+            "" => Id::random().to_string(),
+            name => name.parse::<Name>()?.to_string(),
         };
         let data = match device(&spec.options)? {
             Some(device) => device,
@@ -112,7 +118,7 @@ impl Volumes {
     }
 
     /// One volume.
-    pub fn get(&self, name: &str) -> Result<Volume> {
+    pub(crate) fn get(&self, name: &str) -> Result<Volume> {
         self.lock()
             .get(name)
             .map(|record| record.volume.clone())
@@ -120,7 +126,7 @@ impl Volumes {
     }
 
     /// All volumes, in order of name.
-    pub fn list(&self) -> Vec<Volume> {
+    pub(crate) fn list(&self) -> Vec<Volume> {
         self.lock()
             .values()
             .map(|record| record.volume.clone())
@@ -128,7 +134,11 @@ impl Volumes {
     }
 
     /// Removes a volume with its data. `Conflict` when `user` names a container that mounts it.
-    pub fn remove(&self, name: &str, user: impl FnOnce(&str) -> Option<String>) -> Result<()> {
+    pub(crate) fn remove(
+        &self,
+        name: &str,
+        user: impl FnOnce(&str) -> Option<String>,
+    ) -> Result<()> {
         let mut records = self.lock();
         if !records.contains_key(name) {
             return Err(missing(name));
@@ -157,7 +167,11 @@ impl Volumes {
 
     /// Where the data of a volume are, and a directory in it when `subpath` names one. A subpath is
     /// resolved inside the volume; the descriptor must live until it is mounted.
-    pub fn source(&self, name: &str, subpath: Option<&str>) -> Result<(PathBuf, Option<OwnedFd>)> {
+    pub(crate) fn source(
+        &self,
+        name: &str,
+        subpath: Option<&str>,
+    ) -> Result<(PathBuf, Option<OwnedFd>)> {
         let volume = self.get(name)?;
         let data = PathBuf::from(&volume.mountpoint);
         if !data.is_dir() {
@@ -179,7 +193,7 @@ impl Volumes {
     }
 
     /// Fills an empty volume with the directory `target` of an image, when the image has one.
-    pub fn fill(&self, name: &str, image: &Root, target: &str) -> Result<()> {
+    pub(crate) fn fill(&self, name: &str, image: &Root, target: &str) -> Result<()> {
         let volume = self.get(name)?;
         let directory = self.store.volume_dir(name);
         let data = directory.join("_data");
@@ -316,10 +330,17 @@ mod tests {
     #[test]
     fn a_volume_outlives_the_daemon_and_goes_whole() {
         let (dir, volumes) = volumes();
-        let (made, new) = volumes.create(&named("data"), Time::EPOCH).unwrap();
+        let (made, new) = volumes.create(&named("data"), false, Time::EPOCH).unwrap();
         assert!(new && !made.anonymous);
-        assert!(!volumes.create(&named("data"), Time::EPOCH).unwrap().1);
-        let (anonymous, _) = volumes.create(&VolumeSpec::default(), Time::EPOCH).unwrap();
+        assert!(
+            !volumes
+                .create(&named("data"), false, Time::EPOCH)
+                .unwrap()
+                .1
+        );
+        let (anonymous, _) = volumes
+            .create(&VolumeSpec::default(), false, Time::EPOCH)
+            .unwrap();
         assert!(anonymous.anonymous);
         // What a crash leaves of a removal or a creation.
         std::fs::create_dir(dir.path().join("data/volumes/half")).unwrap();
@@ -346,7 +367,7 @@ mod tests {
         std::os::unix::fs::symlink("../../..", image.join("out")).unwrap();
         std::os::unix::fs::chown(image.join("srv"), Some(33), Some(33)).unwrap();
         let image = Root::open(&image).unwrap();
-        let (volume, _) = volumes.create(&named("v"), Time::EPOCH).unwrap();
+        let (volume, _) = volumes.create(&named("v"), false, Time::EPOCH).unwrap();
         let file = Path::new(&volume.mountpoint).join("file");
 
         volumes.fill("v", &image, "/nothing/here").unwrap();
@@ -361,7 +382,7 @@ mod tests {
         assert_eq!(std::fs::read(&file).unwrap(), b"mine");
 
         // Nothing outside the image is ever a source.
-        let (volume, _) = volumes.create(&named("w"), Time::EPOCH).unwrap();
+        let (volume, _) = volumes.create(&named("w"), false, Time::EPOCH).unwrap();
         volumes.fill("w", &image, "/out").unwrap();
         let names: Vec<_> = fs::list(Path::new(&volume.mountpoint))
             .unwrap()
@@ -374,7 +395,7 @@ mod tests {
     #[test]
     fn a_copy_that_was_cut_off_is_finished_or_forgotten() {
         let (dir, volumes) = volumes();
-        volumes.create(&named("v"), Time::EPOCH).unwrap();
+        volumes.create(&named("v"), false, Time::EPOCH).unwrap();
         let directory = dir.path().join("data/volumes/v");
         std::fs::create_dir(directory.join(FILLING)).unwrap();
         std::fs::create_dir(directory.join(FILLED)).unwrap();
@@ -403,12 +424,14 @@ mod tests {
             (&[("size", "10g")], Kind::Unsupported),
             (&[("o", "bind"), ("device", "relative")], Kind::Invalid),
         ] {
-            let error = volumes.create(&with(options), Time::EPOCH).unwrap_err();
+            let error = volumes
+                .create(&with(options), false, Time::EPOCH)
+                .unwrap_err();
             assert_eq!(error.kind(), kind, "{error}");
         }
         let device = dir.path().display().to_string();
         let bind = with(&[("type", "none"), ("o", "bind"), ("device", &device)]);
-        let (volume, _) = volumes.create(&bind, Time::EPOCH).unwrap();
+        let (volume, _) = volumes.create(&bind, false, Time::EPOCH).unwrap();
         assert_eq!(volume.mountpoint, device);
         assert_eq!(volumes.source("v", None).unwrap().0, dir.path());
         volumes.remove("v", |_| None).unwrap();
@@ -418,7 +441,7 @@ mod tests {
     #[test]
     fn a_subpath_stays_inside_its_volume() {
         let (_dir, volumes) = volumes();
-        let (volume, _) = volumes.create(&named("v"), Time::EPOCH).unwrap();
+        let (volume, _) = volumes.create(&named("v"), false, Time::EPOCH).unwrap();
         let data = Path::new(&volume.mountpoint);
         std::fs::create_dir(data.join("sub")).unwrap();
         std::os::unix::fs::symlink("/", data.join("out")).unwrap();

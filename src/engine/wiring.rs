@@ -16,7 +16,7 @@ use crate::networks::DEFAULT;
 use crate::records::{ContainerRecord, NetworkRecord, Place};
 
 /// The networks that a container joins: those of its spec, or the default one.
-pub fn places(
+pub(crate) fn places(
     spec: &ContainerSpec,
     find: impl Fn(&str) -> Result<NetworkRecord>,
 ) -> Result<Vec<Place>> {
@@ -46,7 +46,7 @@ pub fn places(
 }
 
 /// One network that a container joins.
-pub fn place(
+pub(crate) fn place(
     endpoint: &EndpointSpec,
     find: impl Fn(&str) -> Result<NetworkRecord>,
 ) -> Result<Place> {
@@ -67,7 +67,7 @@ pub fn place(
 }
 
 /// The places in order of who gives the default route.
-pub fn by_priority(places: &[Place]) -> Vec<&Place> {
+pub(crate) fn by_priority(places: &[Place]) -> Vec<&Place> {
     let mut sorted: Vec<&Place> = places.iter().collect();
     sorted.sort_by_key(|place| std::cmp::Reverse(place.spec.gateway_priority));
     sorted
@@ -75,7 +75,11 @@ pub fn by_priority(places: &[Place]) -> Vec<&Place> {
 
 /// A place in the words of the network layer. `network` is what it is called today: a network that
 /// was removed and made again has a new id.
-pub fn endpoint(place: &Place, network: orc_base::Id, hostname: &str) -> Result<model::EndpointSpec> {
+pub(crate) fn endpoint(
+    place: &Place,
+    network: orc_base::Id,
+    hostname: &str,
+) -> Result<model::EndpointSpec> {
     let mut wish = model::EndpointSpec::new(network);
     wish.interface = place.spec.interface.clone();
     wish.address = place.spec.ipv4;
@@ -94,7 +98,7 @@ fn extra_names(place: &Place, hostname: &str) -> Vec<String> {
 }
 
 /// The ports that the machine is to answer on.
-pub fn ports(spec: &ContainerSpec, effective: &Effective) -> Result<Vec<PortSpec>> {
+pub(crate) fn ports(spec: &ContainerSpec, effective: &Effective) -> Result<Vec<PortSpec>> {
     if spec.network_mode != NetworkMode::Networks {
         return Ok(Vec::new());
     }
@@ -108,10 +112,15 @@ pub fn ports(spec: &ContainerSpec, effective: &Effective) -> Result<Vec<PortSpec
             host_ip: None,
             host_ports: None,
         });
-    spec.ports.iter().cloned().chain(exposed).map(port).collect()
+    spec.ports
+        .iter()
+        .cloned()
+        .chain(exposed)
+        .map(|binding| port(&binding))
+        .collect()
 }
 
-fn port(binding: PortBinding) -> Result<PortSpec> {
+fn port(binding: &PortBinding) -> Result<PortSpec> {
     let range = binding.host_ports.filter(|(first, _)| *first > 0);
     Ok(PortSpec {
         host_ip: binding.host_ip,
@@ -127,7 +136,7 @@ fn port(binding: PortBinding) -> Result<PortSpec> {
 }
 
 /// The container's places as people see them, with addresses while it runs.
-pub fn endpoints(record: &ContainerRecord, sandbox: Option<&Sandbox>) -> Vec<Endpoint> {
+pub(crate) fn endpoints(record: &ContainerRecord, sandbox: Option<&Sandbox>) -> Vec<Endpoint> {
     record
         .places
         .iter()
@@ -158,7 +167,7 @@ fn dns_names(record: &ContainerRecord, place: &Place) -> Vec<String> {
 }
 
 /// What is reachable from outside now.
-pub fn published(sandbox: Option<&Sandbox>) -> Vec<PublishedPort> {
+pub(crate) fn published(sandbox: Option<&Sandbox>) -> Vec<PublishedPort> {
     let ports = sandbox.map_or(&[][..], |sandbox| &sandbox.ports);
     ports
         .iter()

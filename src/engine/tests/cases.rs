@@ -1,0 +1,581 @@
+//! What an engine does with real containers, one case after the other.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use orc_base::Kind;
+use orc_host::Host;
+use orc_host::container::{ContainerSpec, HealthStatus, Mount, RestartPolicy, State};
+use orc_host::image::Healthcheck;
+
+use crate::bed::{Bed, all, exec, log, remove, remove_all, run as start, run_to_end, shell};
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How long one case may take.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+macro_rules! cases {
+    ($($name:ident)*) => {
+        const CASES: &[(&str, fn(Arc<Bed>) -> Work)] =
+            &[$((stringify!($name), |bed| Box::pin($name(bed)))),*];
+    };
+}
+
+cases! {
+    it_keeps_the_contract
+    a_container_is_told_who_it_is
+    failures_leave_nothing
+    volumes_are_filled_from_the_image
+    mounts_appear_where_they_should
+    containers_outlive_the_engine
+    what_ended_without_an_engine_is_known
+    a_crash_in_between_is_put_right
+    names_are_answered_on_a_network
+    a_terminal_is_attached
+    images_leave_as_they_came
+    starts_are_quick
+}
+
+/// Runs the cases whose names contain a wanted word, and tells how many failed.
+pub(crate) fn run(wanted: &[String]) -> usize {
+    let mut failed = 0;
+    for (name, case) in CASES {
+        if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
+            continue;
+        }
+        let began = Instant::now();
+        let ended = std::thread::spawn(move || one(*case)).join();
+        let verdict = if ended.is_ok() { "ok" } else { "FAILED" };
+        println!("case {name} ... {verdict} ({:.2?})", began.elapsed());
+        failed += usize::from(ended.is_err());
+    }
+    failed
+}
+
+fn one(case: fn(Arc<Bed>) -> Work) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let bed = Arc::new(Bed::new());
+    let ended = runtime.block_on(async {
+        let case = tokio::spawn(case(bed.clone()));
+        let ended = tokio::time::timeout(PATIENCE, case).await;
+        // Another engine cleans up, also after a failure.
+        let engine = bed.open().await;
+        remove_all(&engine).await;
+        drop(engine);
+        ended
+    });
+    drop(runtime);
+    let left = bed.leftovers();
+    drop(bed);
+    match ended {
+        Ok(Ok(())) => assert!(left.is_empty(), "left: {left:?}"),
+        Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+        Err(_) => panic!("no end after {PATIENCE:?}"),
+    }
+}
+
+async fn it_keeps_the_contract(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    orc_host::contract::run_all(engine, crate::bed::IMAGE).await;
+}
+
+async fn a_container_is_told_who_it_is(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    let spec = ContainerSpec {
+        hostname: Some("web".into()),
+        env: vec!["A=1".into()],
+        working_dir: Some("/tmp".into()),
+        user: Some("7:8".into()),
+        extra_hosts: vec![("db".into(), "10.9.9.9".into())],
+        ..shell(
+            "hostname; echo $A $HOSTNAME; cat /etc/hosts /etc/resolv.conf; id -u; id -g; echo $PWD; cat /proc/self/limits | grep 'open files' || true; echo oops >&2",
+        )
+    };
+    let (code, text) = run_to_end(&engine, &spec).await;
+    assert_eq!(code, 0, "{text}");
+    for line in [
+        "web\n",
+        "1 web\n",
+        "10.9.9.9\tdb\n",
+        "nameserver 1",
+        "\n7\n8\n/tmp\n",
+        "! oops\n",
+    ] {
+        assert!(text.contains(line), "{line:?} in {text}");
+    }
+}
+
+async fn failures_leave_nothing(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    let program = |program: &str| ContainerSpec {
+        command: Some(vec![program.into()]),
+        ..shell("")
+    };
+    for (path, kind, code, word) in [
+        (
+            "/bin/nope",
+            Kind::NotFound,
+            127,
+            "no such file or directory",
+        ),
+        ("/etc/notexec", Kind::Denied, 126, "permission denied"),
+    ] {
+        engine
+            .create_container(Some("c"), &program(path))
+            .await
+            .expect("create");
+        let error = engine.start_container("c").await.expect_err("no start");
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(
+            error.to_string().contains(word) && error.to_string().contains(path),
+            "{error}"
+        );
+        let State::Created { exit: Some(exit) } =
+            engine.inspect_container("c").await.expect("c").state
+        else {
+            panic!("not created")
+        };
+        assert_eq!(exit.code, code);
+        remove(&engine, "c").await;
+    }
+    let missing = ContainerSpec {
+        mounts: vec![Mount::Bind {
+            source: bed.path("nope"),
+            target: "/x".into(),
+            read_only: false,
+            propagation: None,
+            create_source: false,
+        }],
+        ..shell("true")
+    };
+    let error = engine
+        .create_container(Some("c"), &missing)
+        .await
+        .expect_err("no source");
+    assert!(error.to_string().contains("nope"), "{error}");
+    let unknown = ContainerSpec {
+        image: "nobody/nothing:1".into(),
+        ..shell("true")
+    };
+    let error = engine
+        .create_container(Some("c"), &unknown)
+        .await
+        .expect_err("no image");
+    assert_eq!(error.kind(), Kind::NotFound);
+    let busy = ContainerSpec {
+        ports: vec![port(18_181)],
+        ..shell("sleep 1000")
+    };
+    start(&engine, "one", &busy).await;
+    engine
+        .create_container(Some("two"), &busy)
+        .await
+        .expect("create");
+    let error = engine
+        .start_container("two")
+        .await
+        .expect_err("the port is taken");
+    assert_eq!(error.kind(), Kind::Conflict, "{error}");
+    assert!(error.to_string().contains("one"), "{error}");
+    remove(&engine, "one").await;
+    engine
+        .start_container("two")
+        .await
+        .expect("the port is free again");
+    remove(&engine, "two").await;
+    drop(engine);
+    assert!(bed.leftovers().is_empty(), "{:?}", bed.leftovers());
+}
+
+fn port(host: u16) -> orc_host::network::PortBinding {
+    orc_host::network::PortBinding {
+        port: "80".parse().expect("a port"),
+        host_ip: None,
+        host_ports: Some((host, host)),
+    }
+}
+
+fn volume(name: &str, target: &str) -> Mount {
+    Mount::Volume {
+        name: name.into(),
+        target: target.into(),
+        read_only: false,
+        no_copy: false,
+        subpath: None,
+    }
+}
+
+async fn volumes_are_filled_from_the_image(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    let spec = ContainerSpec {
+        mounts: vec![volume("data", "/srv")],
+        ..shell("cat /srv/file; stat -c %u:%g /srv; echo mine > /srv/file")
+    };
+    let (code, text) = run_to_end(&engine, &spec).await;
+    assert_eq!((code, text.as_str()), (0, "from the image\n33:34\n"));
+    let (_, text) = run_to_end(&engine, &spec).await;
+    assert!(text.starts_with("mine\n"), "{text}");
+    engine
+        .remove_volume("data", false)
+        .await
+        .expect("nobody uses it");
+}
+
+async fn mounts_appear_where_they_should(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    let source = bed.path("source");
+    std::fs::create_dir(&source).expect("a directory");
+    std::fs::write(source.join("file"), "outside\n").expect("a file");
+    let bind = |source: std::path::PathBuf, target: &str, read_only| Mount::Bind {
+        source,
+        target: target.into(),
+        read_only,
+        propagation: None,
+        create_source: false,
+    };
+    let spec = ContainerSpec {
+        mounts: vec![
+            bind(source.clone(), "/a/b", false),
+            bind(source.join("file"), "/one", true),
+            Mount::Tmpfs {
+                target: "/a".into(),
+                size_bytes: Some(1 << 20),
+                mode: None,
+                options: Vec::new(),
+            },
+        ],
+        read_only: true,
+        ..shell(
+            "cat /a/b/file /one; echo x > /a/b/new; echo x > /a/t; echo x > /one; echo x > /root-file",
+        )
+    };
+    let (_, text) = run_to_end(&engine, &spec).await;
+    assert!(text.starts_with("outside\noutside\n"), "{text}");
+    assert_eq!(text.matches("Read-only file system").count(), 2, "{text}");
+    assert_eq!(
+        std::fs::read_to_string(source.join("new")).expect("written"),
+        "x\n"
+    );
+}
+
+async fn containers_outlive_the_engine(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    let spec = ContainerSpec {
+        ports: vec![port(18_182)],
+        healthcheck: Some(Healthcheck {
+            test: vec!["CMD".into(), "true".into()],
+            interval: Some(Duration::from_millis(50)),
+            ..Healthcheck::default()
+        }),
+        ..shell("i=0; while true; do i=$((i+1)); echo line $i; sleep 0.01; done")
+    };
+    start(&engine, "writer", &spec).await;
+    let web = ContainerSpec {
+        ports: vec![port(18_183)],
+        ..shell("while true; do echo hello | nc -l -p 80; done")
+    };
+    start(&engine, "web", &web).await;
+    until(&engine, "writer", |container| {
+        container
+            .health
+            .as_ref()
+            .is_some_and(|health| health.status == HealthStatus::Healthy)
+    })
+    .await;
+    let before = engine.inspect_container("writer").await.expect("writer");
+    drop(engine);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    let began = Instant::now();
+    let engine = bed.open().await;
+    println!("  reopened in {:?}", began.elapsed());
+    let after = engine.inspect_container("writer").await.expect("writer");
+    assert_eq!(after.state, before.state);
+    assert_eq!(after.endpoints, before.endpoints);
+    assert_eq!(after.published, before.published);
+    let health = after.health.expect("its health is kept");
+    assert_eq!(health.status, HealthStatus::Healthy);
+    until(&engine, "writer", |container| {
+        container.health.as_ref().is_some_and(|health| {
+            health
+                .log
+                .last()
+                .is_some_and(|probe| probe.start > before.created.plus(began.elapsed()))
+        })
+    })
+    .await;
+    let answer = connect("127.0.0.1:18183").await;
+    assert_eq!(answer, "hello\n");
+    let (code, text) = exec(&engine, "writer", "echo $HOSTNAME").await;
+    assert_eq!((code, text.trim()), (Some(0), &before.id[..12]));
+    engine.stop_container("writer", None).await.expect("stop");
+    let text = log(&engine, "writer").await;
+    let numbers: Vec<u64> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("line ")?.parse().ok())
+        .collect();
+    let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
+    assert_eq!(numbers, expected, "no line is lost or doubled");
+    remove_all(&engine).await;
+}
+
+async fn connect(address: &str) -> String {
+    use tokio::io::AsyncReadExt;
+    for _ in 0..100 {
+        if let Ok(mut stream) = tokio::net::TcpStream::connect(address).await {
+            let mut text = String::new();
+            if stream.read_to_string(&mut text).await.is_ok() && !text.is_empty() {
+                return text;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{address} does not answer");
+}
+
+async fn until(
+    engine: &orc_engine::Engine,
+    name: &str,
+    look: impl Fn(&orc_host::container::Container) -> bool,
+) {
+    loop {
+        if look(&engine.inspect_container(name).await.expect("a container")) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn what_ended_without_an_engine_is_known(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    start(&engine, "ends", &shell("sleep 0.3; exit 9")).await;
+    let again = ContainerSpec {
+        restart: RestartPolicy::Always,
+        ..shell("sleep 0.3; exit 1")
+    };
+    start(&engine, "again", &again).await;
+    let itself = ContainerSpec {
+        auto_remove: true,
+        ..shell("sleep 0.3")
+    };
+    start(&engine, "itself", &itself).await;
+    drop(engine);
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let engine = bed.open().await;
+    let State::Exited { exit } = engine.inspect_container("ends").await.expect("ends").state else {
+        panic!("it ended");
+    };
+    assert_eq!(exit.code, 9);
+    until(&engine, "again", |container| {
+        container.restart_count > 0 && container.state.is_running()
+    })
+    .await;
+    for _ in 0..500 {
+        if engine.inspect_container("itself").await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    engine
+        .inspect_container("itself")
+        .await
+        .expect_err("it removed itself");
+    remove_all(&engine).await;
+}
+
+async fn a_crash_in_between_is_put_right(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    start(&engine, "kept", &shell("sleep 1000")).await;
+    let kept = engine.inspect_container("kept").await.expect("kept");
+    let spec = ContainerSpec {
+        anonymous_volumes: ["/data".to_owned()].into(),
+        ..shell("sleep 1000")
+    };
+    start(&engine, "half", &spec).await;
+    let half = engine.inspect_container("half").await.expect("half");
+    drop(engine);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // As if its record had never been acknowledged: a program runs that nobody owns.
+    let directory = bed.path("data/containers").join(&half.id);
+    std::fs::remove_file(directory.join("container.json")).expect("a record");
+    std::fs::create_dir_all(bed.path("run/containers").join("0".repeat(64))).expect("a stray");
+
+    let engine = bed.open().await;
+    engine
+        .inspect_container("half")
+        .await
+        .expect_err("it was never there");
+    assert!(!std::path::Path::new(&format!("/proc/{}", half.state.pid().expect("a pid"))).exists());
+    assert!(engine.list_volumes().await.expect("volumes").is_empty());
+    let same = engine.inspect_container("kept").await.expect("kept");
+    assert_eq!(same.state, kept.state);
+    remove(&engine, "kept").await;
+    assert!(bed.leftovers().is_empty(), "{:?}", bed.leftovers());
+}
+
+async fn names_are_answered_on_a_network(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    let network = orc_host::network::NetworkSpec {
+        name: "front".into(),
+        ..Default::default()
+    };
+    engine.create_network(&network).await.expect("a network");
+    let on = |alias: &str, spec: ContainerSpec| ContainerSpec {
+        networks: vec![orc_host::network::EndpointSpec {
+            network: "front".into(),
+            aliases: vec![alias.into()],
+            ..Default::default()
+        }],
+        ..spec
+    };
+    start(
+        &engine,
+        "server",
+        &on(
+            "web",
+            shell("while true; do echo hello | nc -l -p 80; done"),
+        ),
+    )
+    .await;
+    start(&engine, "client", &on("", shell("sleep 1000"))).await;
+    let line = "for i in 1 2 3 4 5 6 7 8 9; do nc web 80 && exit 0; sleep 0.1; done; exit 1";
+    let (code, text) = exec(&engine, "client", line).await;
+    assert_eq!((code, text.trim_end()), (Some(0), "hello"));
+    let (code, text) = exec(&engine, "client", "nslookup server").await;
+    assert_eq!(code, Some(0), "{text}");
+    remove_all(&engine).await;
+    engine
+        .remove_network("front")
+        .await
+        .expect("nobody is on it");
+}
+
+async fn a_terminal_is_attached(bed: Arc<Bed>) {
+    use tokio::io::AsyncWriteExt;
+    let engine = bed.open_with_image().await;
+    let spec = ContainerSpec {
+        tty: true,
+        open_stdin: true,
+        stdin_once: true,
+        ..shell("read line; stty size; echo got $line; exit 3")
+    };
+    engine
+        .create_container(Some("tty"), &spec)
+        .await
+        .expect("create");
+    let mut attached = engine.attach_container("tty").await.expect("attach");
+    engine.start_container("tty").await.expect("start");
+    let size = orc_host::stream::TerminalSize {
+        rows: 30,
+        columns: 100,
+    };
+    engine.resize_container("tty", size).await.expect("resize");
+    let mut input = attached.input.take().expect("an input");
+    input.write_all(b"hello\n").await.expect("it reads");
+    let text = all(attached).await;
+    assert!(
+        text.contains("30 100\r\n") && text.contains("got hello\r\n"),
+        "{text:?}"
+    );
+    let exit = engine
+        .wait_container("tty", Default::default())
+        .await
+        .expect("wait");
+    assert_eq!(exit.code, 3);
+}
+
+async fn images_leave_as_they_came(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    let id = engine
+        .inspect_image(crate::bed::IMAGE)
+        .await
+        .expect("the image")
+        .id;
+    start(&engine, "user", &shell("sleep 1000")).await;
+    let error = engine
+        .remove_image(crate::bed::IMAGE, false)
+        .await
+        .expect_err("in use");
+    assert_eq!(error.kind(), Kind::Conflict, "{error}");
+    assert!(
+        error.to_string().contains("user") || error.to_string().contains(&"container"[..]),
+        "{error}"
+    );
+    let saved = engine
+        .save_images(&[crate::bed::IMAGE.into()])
+        .await
+        .expect("save");
+    remove(&engine, "user").await;
+    use futures_util::StreamExt;
+    let saved: Vec<_> = saved.collect().await;
+    engine
+        .remove_image(crate::bed::IMAGE, false)
+        .await
+        .expect("free");
+    engine.inspect_image(&id).await.expect_err("gone");
+    let mut lines = engine
+        .load_images(Box::pin(futures_util::stream::iter(saved)))
+        .await
+        .expect("load");
+    let mut last = None;
+    while let Some(line) = lines.next().await {
+        last = Some(line.expect("a line"));
+    }
+    assert_eq!(last.and_then(|line| line.image), Some(id));
+    let (code, _) = run_to_end(&engine, &shell("true")).await;
+    assert_eq!(code, 0);
+}
+
+/// Prints what a start costs; asserts nothing about time, for the machine may be busy.
+async fn starts_are_quick(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    let spec = ContainerSpec {
+        command: Some(vec!["true".into()]),
+        ..shell("")
+    };
+    let mut steps = [const { Vec::new() }; 5];
+    for _ in 0..30 {
+        let began = Instant::now();
+        engine
+            .create_container(Some("quick"), &spec)
+            .await
+            .expect("create");
+        let created = began.elapsed();
+        engine.start_container("quick").await.expect("start");
+        let started = began.elapsed();
+        engine
+            .wait_container("quick", Default::default())
+            .await
+            .expect("wait");
+        let ended = began.elapsed();
+        remove(&engine, "quick").await;
+        let removed = began.elapsed();
+        for (step, took) in steps.iter_mut().zip([
+            created,
+            started - created,
+            ended - started,
+            removed - ended,
+            removed,
+        ]) {
+            step.push(took);
+        }
+    }
+    for (name, mut step) in ["create", "start", "wait", "remove", "all"]
+        .iter()
+        .zip(steps)
+    {
+        step.sort();
+        println!(
+            "  {name}: median {:?}, best {:?}",
+            step[step.len() / 2],
+            step[0]
+        );
+    }
+}
