@@ -7,7 +7,7 @@
 use std::net::Ipv4Addr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use orc_base::{Context, Error, Id, Result};
+use orc_base::{Error, Id, Result};
 use tokio::sync::oneshot;
 
 use crate::address::{Mac, shown};
@@ -163,6 +163,9 @@ impl Bridge {
         bridge: &Link,
         endpoint: &Endpoint,
     ) -> Result<bool> {
+        if self.reaper.is_doomed(veth.index) {
+            return Ok(false);
+        }
         if !netns::inside(place.namespace, || is_inside(endpoint)).unwrap_or(false) {
             return Ok(false);
         }
@@ -177,17 +180,20 @@ impl Bridge {
         Ok(true)
     }
 
-    fn delete_now(&mut self, link: &Link) -> Result<()> {
-        self.routes
-            .delete(&[link.index])
-            .context(|| format!("delete interface {}", link.name))
+    /// Deletes a link and waits for it, in turn with those that are to go anyway.
+    fn delete_now(&self, link: &Link) {
+        self.reaper.delete(link.index);
+        let _ = self.reaper.settled().blocking_recv();
     }
 }
 
 impl Driver for Bridge {
     fn create_network(&mut self, network: &Network) -> Result<()> {
         let derived = bridge_name(&network.id);
-        let found = self.own_link(&network.bridge, &network.id, &derived)?;
+        let mut found = self.own_link(&network.bridge, &network.id, &derived)?;
+        if let Some(link) = found.take_if(|link| self.reaper.is_doomed(link.index)) {
+            self.delete_now(&link);
+        }
         if found.is_none() {
             self.create_bridge(network)?;
         }
@@ -220,7 +226,7 @@ impl Driver for Bridge {
                 return Ok(());
             }
             // Half made, or the last run's that the reaper has not come to yet.
-            self.delete_now(&veth)?;
+            self.delete_now(&veth);
         }
         let result = self.create_veth(place, &bridge, network, endpoint);
         if result.is_err() {

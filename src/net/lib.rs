@@ -9,7 +9,8 @@
 //! driver   the seam            bridge    its implementer, with reaper
 //! rules    model → ruleset     nft       ruleset → kernel
 //! dns      names               port      host ports, with port_owner
-//! route    links, addresses    netns     namespaces                   netlink  under both and nft
+//! route    links, addresses    conntrack UDP conversations
+//! netns    namespaces          netlink   under route, nft and conntrack
 //! ```
 
 pub mod address;
@@ -17,6 +18,7 @@ pub mod model;
 pub mod resolv;
 
 mod bridge;
+mod conntrack;
 mod dns;
 mod driver;
 mod ipam;

@@ -336,6 +336,21 @@ mod tests {
     }
 
     #[test]
+    fn records_survive_as_json() {
+        let text = r#"{"container":"ID","name":"web","namespace":"/run/ns/x","endpoints":[{"network":"ID",
+            "interface":"eth0","veth":"orc-0","address":"10.0.0.2","prefix":24,"gateway":"10.0.0.1",
+            "resolver":"10.0.0.1","mac":"02:42:0a:00:00:02","names":["db"]}],
+            "ports":[{"host_ip":"0.0.0.0","host_port":80,"container_port":8080,"protocol":"tcp"}],
+            "dns":[]}"#;
+        let text = text.replace("ID", &"a".repeat(64));
+        let sandbox: Sandbox = serde_json::from_str(&text).unwrap();
+        assert!(!sandbox.forwards);
+        let again = serde_json::to_string(&sandbox).unwrap();
+        assert_eq!(serde_json::from_str::<Sandbox>(&again).unwrap(), sandbox);
+        assert!(serde_json::from_str::<Sandbox>(&text.replace("02:42", "03:42")).is_err());
+    }
+
+    #[test]
     fn ranges_refuse_port_zero_and_order() {
         assert!(PortRange::new(0, 5).is_err());
         assert!(PortRange::new(6, 5).is_err());

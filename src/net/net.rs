@@ -166,7 +166,7 @@ impl Net {
     /// Puts a container on its networks, publishes its ports and makes its names known: all of it
     /// or nothing.
     pub async fn attach(&self, request: AttachRequest) -> Result<Sandbox> {
-        self.worker.run(move |runner| runner.attach(request)).await
+        self.worker.run(move |runner| runner.attach(&request)).await
     }
 
     /// Takes a container off its networks; fine when it is on none. Its interfaces vanish soon

@@ -332,10 +332,17 @@ impl Socket {
         }
     }
 
-    /// The payloads of all messages that answer `request`: its fixed part and `kind` of answer.
+    /// The payloads of all messages that answer a request for all of `kind`.
     pub(crate) fn dump(&mut self, kind: u16, fixed: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.dump_with(&Message::new(kind, 0).fixed(fixed))
+    }
+
+    /// The same for a request with attributes.
+    pub(crate) fn dump_with(&mut self, request: &Message) -> Result<Vec<Vec<u8>>> {
+        let mut request = request.clone();
+        request.add_flags(DUMP);
         for _ in 0..DUMP_TRIES {
-            if let Some(items) = self.dump_once(kind, fixed)? {
+            if let Some(items) = self.dump_once(request.clone())? {
                 return Ok(items);
             }
         }
@@ -344,12 +351,10 @@ impl Socket {
         ))
     }
 
-    fn dump_once(&mut self, kind: u16, fixed: &[u8]) -> Result<Option<Vec<Vec<u8>>>> {
+    fn dump_once(&mut self, request: Message) -> Result<Option<Vec<Vec<u8>>>> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut bytes = Vec::new();
-        Message::new(kind, DUMP)
-            .fixed(fixed)
-            .finish(self.sequence, &mut bytes);
+        request.finish(self.sequence, &mut bytes);
         self.send(&bytes)?;
         let mut items = Vec::new();
         let mut interrupted = false;

@@ -51,7 +51,7 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 pub(crate) fn open(path: &Path) -> Result<OwnedFd> {
     let open = || -> Result<OwnedFd> {
         let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        if i64::from(rustix::fs::fstatfs(&fd)?.f_type) != NSFS_MAGIC {
+        if rustix::fs::fstatfs(&fd)?.f_type != NSFS_MAGIC {
             return Err(Error::not_found("no namespace is pinned there"));
         }
         Ok(fd)
@@ -121,6 +121,18 @@ pub(crate) fn current() -> Result<OwnedFd> {
 pub(crate) fn same(a: impl AsFd, b: impl AsFd) -> Result<bool> {
     let (a, b) = (rustix::fs::fstat(a)?, rustix::fs::fstat(b)?);
     Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
+/// Runs a test in a namespace of its own, where no other program has a port.
+#[cfg(test)]
+pub(crate) fn alone(test: impl FnOnce() + Send) {
+    on_a_thread(|| {
+        unshare()?;
+        prepare()?;
+        test();
+        Ok(())
+    })
+    .unwrap();
 }
 
 #[cfg(test)]

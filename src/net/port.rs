@@ -171,6 +171,7 @@ mod tests {
 
     use super::*;
     use crate::model::PortRange;
+    use crate::netns::alone;
 
     fn spec(host_ip: &str, host_port: Option<u16>, protocol: Protocol) -> PortSpec {
         PortSpec {
@@ -183,99 +184,111 @@ mod tests {
 
     #[test]
     fn a_held_port_cannot_be_bound() {
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
-            let held = reserve_all(&[spec("127.0.0.1", None, protocol)], &[]).unwrap();
-            let port = held[0].port;
-            assert!(port.host_port >= 1024, "{port}");
-            let address = (port.host_ip, port.host_port);
-            let taken = match protocol {
-                Protocol::Tcp => std::net::TcpListener::bind(address).is_err(),
-                Protocol::Udp => std::net::UdpSocket::bind(address).is_err(),
-            };
-            assert!(taken, "{port}");
-            drop(held);
-            drop(reserve_again(port).unwrap());
-        }
+        alone(|| {
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                let held = reserve_all(&[spec("127.0.0.1", None, protocol)], &[]).unwrap();
+                let port = held[0].port;
+                assert!(port.host_port >= 1024, "{port}");
+                let address = (port.host_ip, port.host_port);
+                let taken = match protocol {
+                    Protocol::Tcp => std::net::TcpListener::bind(address).is_err(),
+                    Protocol::Udp => std::net::UdpSocket::bind(address).is_err(),
+                };
+                assert!(taken, "{port}");
+                drop(held);
+                drop(reserve_again(port).unwrap());
+            }
+        });
     }
 
     #[test]
     fn names_the_process_that_has_it() {
-        // A listener for both families, as most servers have.
-        let listener = std::net::TcpListener::bind("[::]:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        for host_ip in ["0.0.0.0", "127.0.0.1"] {
-            let wanted = spec(host_ip, Some(port), Protocol::Tcp);
-            let error = reserve_all(&[wanted], &[]).unwrap_err();
-            assert_eq!(error.kind(), Kind::Conflict);
-            let pid = format!("(pid {})", std::process::id());
-            assert!(error.to_string().contains(&pid), "{error}");
-        }
+        alone(|| {
+            // A listener for both families, as most servers have.
+            let listener = std::net::TcpListener::bind("[::]:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            for host_ip in ["0.0.0.0", "127.0.0.1"] {
+                let wanted = spec(host_ip, Some(port), Protocol::Tcp);
+                let error = reserve_all(&[wanted], &[]).unwrap_err();
+                assert_eq!(error.kind(), Kind::Conflict);
+                let pid = format!("(pid {})", std::process::id());
+                assert!(error.to_string().contains(&pid), "{error}");
+            }
+        });
     }
 
     #[test]
     fn names_the_container_that_has_it() {
-        let name: Name = "web-1".parse().unwrap();
-        let held = reserve_all(&[spec("127.0.0.1", None, Protocol::Tcp)], &[]).unwrap();
-        let port = held[0].port;
-        let wanted = spec("0.0.0.0", Some(port.host_port), Protocol::Tcp);
-        let error = reserve_all(&[wanted.clone()], &[(&name, port)]).unwrap_err();
-        assert_eq!(error.kind(), Kind::Conflict);
-        let expected = format!(
-            "port {}/tcp on 0.0.0.0 is already published by container `web-1`",
-            port.host_port
-        );
-        assert_eq!(error.to_string(), expected);
-        // The other protocol is another port.
-        reserve_all(
-            &[PortSpec {
-                protocol: Protocol::Udp,
-                ..wanted
-            }],
-            &[(&name, port)],
-        )
-        .unwrap();
+        alone(|| {
+            let name: Name = "web-1".parse().unwrap();
+            let held = reserve_all(&[spec("127.0.0.1", None, Protocol::Tcp)], &[]).unwrap();
+            let port = held[0].port;
+            let wanted = spec("0.0.0.0", Some(port.host_port), Protocol::Tcp);
+            let error = reserve_all(std::slice::from_ref(&wanted), &[(&name, port)]).unwrap_err();
+            assert_eq!(error.kind(), Kind::Conflict);
+            let expected = format!(
+                "port {}/tcp on 0.0.0.0 is already published by container `web-1`",
+                port.host_port
+            );
+            assert_eq!(error.to_string(), expected);
+            // The other protocol is another port.
+            reserve_all(
+                &[PortSpec {
+                    protocol: Protocol::Udp,
+                    ..wanted
+                }],
+                &[(&name, port)],
+            )
+            .unwrap();
+        });
     }
 
     #[test]
     fn a_range_gives_its_first_free_port_and_all_or_none_are_held() {
-        let held = reserve_all(&[spec("127.0.0.1", None, Protocol::Tcp)], &[]).unwrap();
-        let first = held[0].port.host_port;
-        let mut wanted = spec("127.0.0.1", None, Protocol::Tcp);
-        wanted.host_port = Some(PortRange::new(first, first.saturating_add(50)).unwrap());
-        let next = reserve_all(&[wanted], &[]).unwrap();
-        assert!(next[0].port.host_port > first);
-        drop(held);
+        alone(|| {
+            let held = reserve_all(&[spec("127.0.0.1", None, Protocol::Tcp)], &[]).unwrap();
+            let first = held[0].port.host_port;
+            let mut wanted = spec("127.0.0.1", None, Protocol::Tcp);
+            wanted.host_port = Some(PortRange::new(first, first.saturating_add(50)).unwrap());
+            let next = reserve_all(&[wanted], &[]).unwrap();
+            assert!(next[0].port.host_port > first);
+            drop(held);
 
-        let free = spec("127.0.0.1", Some(first), Protocol::Tcp);
-        let error = reserve_all(&[free.clone(), free.clone()], &[]).unwrap_err();
-        assert!(error.to_string().contains("published twice"), "{error}");
-        reserve_all(&[free], &[]).unwrap();
+            let free = spec("127.0.0.1", Some(first), Protocol::Tcp);
+            let error = reserve_all(&[free.clone(), free.clone()], &[]).unwrap_err();
+            assert!(error.to_string().contains("published twice"), "{error}");
+            reserve_all(&[free], &[]).unwrap();
+        });
     }
 
     #[test]
     fn addresses_that_cannot_be_are_refused() {
-        let kind = |spec| reserve_all(&[spec], &[]).unwrap_err().kind();
-        assert_eq!(
-            kind(spec("203.0.113.9", None, Protocol::Tcp)),
-            Kind::Invalid
-        );
-        assert_eq!(kind(spec("::1", None, Protocol::Tcp)), Kind::Unsupported);
-        let mut zero = spec("127.0.0.1", None, Protocol::Tcp);
-        zero.container_port = 0;
-        assert_eq!(kind(zero), Kind::Invalid);
+        alone(|| {
+            let kind = |spec| reserve_all(&[spec], &[]).unwrap_err().kind();
+            assert_eq!(
+                kind(spec("203.0.113.9", None, Protocol::Tcp)),
+                Kind::Invalid
+            );
+            assert_eq!(kind(spec("::1", None, Protocol::Tcp)), Kind::Unsupported);
+            let mut zero = spec("127.0.0.1", None, Protocol::Tcp);
+            zero.container_port = 0;
+            assert_eq!(kind(zero), Kind::Invalid);
+        });
     }
 
     #[test]
     fn ended_connections_do_not_keep_a_port() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let client = std::net::TcpStream::connect(address).unwrap();
-        let (server, _) = listener.accept().unwrap();
-        // Whoever closes first lingers.
-        drop(server);
-        drop(client);
-        drop(listener);
-        let wanted = spec("127.0.0.1", Some(address.port()), Protocol::Tcp);
-        reserve_all(&[wanted], &[]).unwrap();
+        alone(|| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let client = std::net::TcpStream::connect(address).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            // Whoever closes first lingers.
+            drop(server);
+            drop(client);
+            drop(listener);
+            let wanted = spec("127.0.0.1", Some(address.port()), Protocol::Tcp);
+            reserve_all(&[wanted], &[]).unwrap();
+        });
     }
 }

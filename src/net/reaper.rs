@@ -5,7 +5,9 @@
 //! Links are told by number, which is not used again: one that was made anew under the same name is
 //! safe.
 
+use std::collections::HashSet;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orc_base::{Context, Result};
 use tokio::sync::oneshot;
@@ -14,7 +16,13 @@ use crate::route::Routes;
 
 /// The end that links are given to.
 #[derive(Debug)]
-pub(crate) struct Reaper(Sender<Job>);
+pub(crate) struct Reaper {
+    jobs: Sender<Job>,
+    doomed: Doomed,
+}
+
+/// The numbers of links that are given and still there.
+type Doomed = Arc<Mutex<HashSet<u32>>>;
 
 #[derive(Debug)]
 enum Job {
@@ -26,29 +34,41 @@ impl Reaper {
     /// Starts the thread, in the network namespace of the caller; it ends with the returned value.
     pub(crate) fn start() -> Result<Self> {
         let routes = Routes::open()?;
-        let (sender, jobs) = mpsc::channel();
+        let (jobs, todo) = mpsc::channel();
+        let doomed = Doomed::default();
+        let theirs = Arc::clone(&doomed);
         std::thread::Builder::new()
             .name("orc-net-reaper".into())
-            .spawn(move || run(routes, &jobs))
+            .spawn(move || run(routes, &todo, &theirs))
             .context(|| "start a thread")?;
-        Ok(Self(sender))
+        Ok(Self { jobs, doomed })
     }
 
     /// Deletes the link of that number soon.
     pub(crate) fn delete(&self, link: u32) {
+        lock(&self.doomed).insert(link);
         // The thread only ends when this is dropped.
-        let _ = self.0.send(Job::Delete(link));
+        let _ = self.jobs.send(Job::Delete(link));
+    }
+
+    /// Whether the link of that number is about to go: it must not be used again.
+    pub(crate) fn is_doomed(&self, link: u32) -> bool {
+        lock(&self.doomed).contains(&link)
     }
 
     /// Fires when all links given before are gone.
     pub(crate) fn settled(&self) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
-        let _ = self.0.send(Job::Settle(sender));
+        let _ = self.jobs.send(Job::Settle(sender));
         receiver
     }
 }
 
-fn run(mut routes: Routes, jobs: &Receiver<Job>) {
+fn lock(doomed: &Doomed) -> MutexGuard<'_, HashSet<u32>> {
+    doomed.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(mut routes: Routes, jobs: &Receiver<Job>, doomed: &Doomed) {
     while let Ok(first) = jobs.recv() {
         let (mut links, mut waiting) = (Vec::new(), Vec::new());
         for job in std::iter::once(first).chain(jobs.try_iter()) {
@@ -60,6 +80,7 @@ fn run(mut routes: Routes, jobs: &Receiver<Job>) {
         if let Err(error) = routes.delete(&links) {
             tracing::warn!(%error, "interfaces of containers that are gone stay behind");
         }
+        lock(doomed).retain(|link| !links.contains(link));
         for done in waiting {
             let _ = done.send(());
         }

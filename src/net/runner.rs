@@ -17,12 +17,13 @@ use orc_base::{Context, Error, Id, Kind, Result};
 use tokio::sync::oneshot;
 
 use crate::address::Subnet;
+use crate::conntrack::Connections;
 use crate::dns::server::{Names, Server};
 use crate::dns::zone::Zone;
 use crate::driver::{Driver, Place};
 use crate::ipam::{Taken, TakenBy};
 use crate::model::{
-    AttachRequest, Endpoint, EndpointSpec, Network, NetworkSpec, PublishedPort, Sandbox,
+    AttachRequest, Endpoint, EndpointSpec, Network, NetworkSpec, Protocol, PublishedPort, Sandbox,
 };
 use crate::netns;
 use crate::nft::Nft;
@@ -103,12 +104,6 @@ impl Runner {
     }
 
     pub(crate) fn create_network(&mut self, spec: NetworkSpec) -> Result<Network> {
-        let name = spec.name.clone();
-        self.try_create_network(spec)
-            .context(|| format!("create network `{name}`"))
-    }
-
-    fn try_create_network(&mut self, spec: NetworkSpec) -> Result<Network> {
         let taken = self.taken()?;
         let (pools, prefix) = (&self.settings.pools, self.settings.pool_prefix);
         let network = self.registry().plan_network(spec, pools, prefix, &taken)?;
@@ -199,20 +194,13 @@ impl Runner {
             // Without the bridge its rules match nothing: what failed is told, and done later.
             let published = self.publish();
             let removed = self.driver.remove_network(&network);
-            Error::all([published, removed].into_iter().filter_map(Result::err))
-                .context(|| format!("remove network `{}`", network.name))?;
+            Error::all([published, removed].into_iter().filter_map(Result::err))?;
         }
         Ok(self.driver.settled())
     }
 
-    pub(crate) fn attach(&mut self, request: AttachRequest) -> Result<Sandbox> {
-        let name = request.name.clone();
-        self.try_attach(request)
-            .context(|| format!("connect container `{name}`"))
-    }
-
-    fn try_attach(&mut self, request: AttachRequest) -> Result<Sandbox> {
-        let mut sandbox = self.registry().plan_sandbox(&request)?;
+    pub(crate) fn attach(&mut self, request: &AttachRequest) -> Result<Sandbox> {
+        let mut sandbox = self.registry().plan_sandbox(request)?;
         let reservations = port::reserve_all(&request.ports, &self.registry().ports())?;
         sandbox.ports = reservations.iter().map(|held| held.port).collect();
         if sandbox.primary().is_none() && !sandbox.ports.is_empty() {
@@ -228,6 +216,7 @@ impl Runner {
             log_undo(self.detach(&sandbox.container));
             return Err(error);
         }
+        self.forget_conversations(&sandbox);
         Ok(sandbox)
     }
 
@@ -263,33 +252,31 @@ impl Runner {
             return Ok(());
         };
         let mut outcomes = vec![self.publish()];
+        self.forget_conversations(&sandbox);
         for endpoint in &sandbox.endpoints {
             outcomes.push(self.driver.detach(container, endpoint));
         }
         self.ports.remove(container);
         Error::all(outcomes.into_iter().filter_map(Result::err))
-            .context(|| format!("disconnect container `{}`", sandbox.name))
     }
 
     pub(crate) fn connect(&mut self, container: &Id, spec: &EndpointSpec) -> Result<Endpoint> {
         let before = self.registry().sandbox(container)?.clone();
-        self.try_connect(&before, spec)
-            .context(|| format!("connect container `{}`", before.name))
-    }
-
-    fn try_connect(&mut self, before: &Sandbox, spec: &EndpointSpec) -> Result<Endpoint> {
         let endpoint = self
             .registry()
-            .plan_endpoint(before, spec, &HashSet::new())?;
+            .plan_endpoint(&before, spec, &HashSet::new())?;
         let mut after = before.clone();
         after.endpoints.push(endpoint.clone());
         self.create_interface(&after, &endpoint)?;
         self.record(after);
         if let Err(error) = self.publish() {
-            self.record(before.clone());
-            log_undo(self.driver.detach(&before.container, &endpoint));
+            self.record(before);
+            log_undo(self.driver.detach(container, &endpoint));
             log_undo(self.publish());
             return Err(error);
+        }
+        if let Some(sandbox) = self.registry().sandboxes.get(container).cloned() {
+            self.forget_conversations(&sandbox);
         }
         Ok(endpoint)
     }
@@ -311,6 +298,7 @@ impl Runner {
         after.endpoints.retain(|other| other.network != *network);
         self.record(after.clone());
         let published = self.publish();
+        self.forget_conversations(&before);
         let routed = match (before.primary() == Some(endpoint), after.primary()) {
             // The old default route goes with its interface.
             (true, Some(primary)) => netns::open(&after.namespace)
@@ -322,9 +310,31 @@ impl Runner {
             [published, routed, detached]
                 .into_iter()
                 .filter_map(Result::err),
-        )
-        .context(|| format!("disconnect container `{}`", before.name))?;
+        )?;
         Ok(self.driver.settled())
+    }
+
+    /// Lets UDP clients of a container's ports meet the rules of now. Without it they only do once
+    /// they have been silent for a while, so a failure is no more than told.
+    fn forget_conversations(&self, sandbox: &Sandbox) {
+        let udp = || {
+            sandbox
+                .ports
+                .iter()
+                .filter(|port| port.protocol == Protocol::Udp)
+        };
+        let forget = || -> Result<()> {
+            let mut connections = Connections::open()?;
+            if let Some(primary) = sandbox.primary() {
+                connections.forget_led_to(primary.address)?;
+            }
+            udp().try_for_each(|port| connections.forget_not_led(port.host_port))
+        };
+        if udp().next().is_some()
+            && let Err(error) = forget()
+        {
+            tracing::debug!(%error, container = %sandbox.name, "old UDP conversations go on");
+        }
     }
 
     /// Takes over what an earlier daemon left: keeps what is right, makes what is missing, removes

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use orc_base::Kind;
 
-use super::lab::{MACHINE, NEIGHBOUR, inside_of, is_silent, on_a_machine, tcp, udp};
+use super::lab::{MACHINE, NEIGHBOUR, ask, inside_of, is_silent, on_a_machine, tcp, udp, until};
 use crate::model::{PortRange, PortSpec, Protocol};
 
 const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -168,7 +168,7 @@ fn conflicts_name_the_owner_and_leave_nothing() {
         assert_eq!(error.kind(), Kind::Conflict);
         assert_eq!(
             error.to_string(),
-            "connect container `web-2`: port 5000/tcp on 127.0.0.1 is already published by container `web-1`"
+            "port 5000/tcp on 127.0.0.1 is already published by container `web-1`"
         );
         assert_eq!(lab.net.sandboxes().len(), 1);
 
@@ -214,5 +214,41 @@ fn port_53_of_the_host_can_be_a_containers() {
         lab.serve(&dns.namespace, "dns", 80);
         assert!(udp(&lab.machine(), LOOPBACK, 53).starts_with("dns"));
         assert!(tcp(&lab.machine(), LOOPBACK, 53).starts_with("dns"));
+    });
+}
+
+#[test]
+fn udp_clients_that_keep_talking_find_the_next_container() {
+    on_a_machine(|lab| {
+        let neighbour = lab.neighbour();
+        let front = lab.network("front");
+        // From outside and from the host itself, each with one socket for all its life.
+        let clients: Vec<UdpSocket> = [(&neighbour, MACHINE), (&lab.machine(), LOOPBACK)]
+            .map(|(place, server)| {
+                inside_of(place, || {
+                    let socket = UdpSocket::bind("0.0.0.0:0")?;
+                    socket.set_read_timeout(Some(std::time::Duration::from_millis(200)))?;
+                    socket.connect((server, 5000))?;
+                    Ok(socket)
+                })
+                .unwrap()
+            })
+            .into();
+        let answer = |client: &UdpSocket| ask(client).unwrap_or_default();
+        // They begin before there is anybody to answer.
+        assert!(clients.iter().all(|client| answer(client).is_empty()));
+        for name in ["first", "second"] {
+            // The first one's address stays taken, so the second one has another.
+            let web = lab.published(name, &[&front], both(None, 5000));
+            lab.container(&format!("beside-{name}"), &[&front]);
+            lab.serve(&web.namespace, name, 80);
+            for client in &clients {
+                until("the client is led to the container", || {
+                    answer(client).starts_with(name)
+                });
+            }
+            lab.run(lab.net.detach(&web.container)).unwrap();
+            lab.container(&format!("instead-of-{name}"), &[&front]);
+        }
     });
 }

@@ -1,0 +1,159 @@
+//! Makes the kernel forget UDP conversations that follow old rules.
+//!
+//! Rules look at the first packet only. A UDP client that keeps sending from one socket stays led
+//! to a container that is gone, or to nobody when it began before the port was published, for as
+//! long as it sends. So entries are deleted when a port changes hands, and the next packet is a
+//! first one. Needs Linux 5.8 (filtered dumps); the numbers are those of
+//! `linux/netfilter/nfnetlink_conntrack.h`.
+
+use std::net::Ipv4Addr;
+
+use orc_base::Result;
+use rustix::io::Errno;
+use rustix::net::netlink::NETFILTER;
+
+use crate::model::Protocol;
+use crate::netlink::{self, Message, Request, Socket};
+
+/// `NFNL_SUBSYS_CTNETLINK`, the upper half of a message's type.
+const SUBSYSTEM: u16 = 1 << 8;
+const GET: u16 = SUBSYSTEM | 1;
+const DELETE: u16 = SUBSYSTEM | 2;
+
+/// Attributes of entries, `CTA_*`.
+const TUPLE_ORIGINAL: u16 = 1;
+const TUPLE_REPLY: u16 = 2;
+const FILTER: u16 = 25;
+/// Attributes of a filter.
+const FILTER_ORIGINAL: u16 = 1;
+const FILTER_REPLY: u16 = 2;
+/// What a filter looks at, `CTA_FILTER_F_*`.
+const BY_SOURCE: u32 = 1;
+const BY_PROTOCOL: u32 = 1 << 3;
+const BY_DESTINATION_PORT: u32 = 1 << 5;
+/// Attributes of a tuple and its parts.
+const TUPLE_IP: u16 = 1;
+const TUPLE_PROTO: u16 = 2;
+const IP_SOURCE: u16 = 1;
+const IP_DESTINATION: u16 = 2;
+const PROTO_NUMBER: u16 = 1;
+const PROTO_DESTINATION_PORT: u16 = 3;
+
+/// `nfgenmsg` of IPv4.
+const IPV4: [u8; 4] = [2, 0, 0, 0];
+
+/// The connections of the namespace it was opened in.
+#[derive(Debug)]
+pub(crate) struct Connections(Socket);
+
+impl Connections {
+    pub(crate) fn open() -> Result<Self> {
+        Socket::open(Some(NETFILTER), 0).map(Self)
+    }
+
+    /// Forgets the conversations that were led to a container at `address`.
+    pub(crate) fn forget_led_to(&mut self, address: Ipv4Addr) -> Result<()> {
+        self.forget(
+            |message| {
+                message
+                    .nest(FILTER, |filter| {
+                        filter.put_u32(FILTER_REPLY, BY_SOURCE | BY_PROTOCOL);
+                    })
+                    .nest(TUPLE_REPLY, |tuple| {
+                        tuple
+                            .nest(TUPLE_IP, |ip| {
+                                ip.put(IP_SOURCE, &address.octets());
+                            })
+                            .nest(TUPLE_PROTO, put_udp);
+                    });
+            },
+            |entry| entry.answers_from(address),
+        )
+    }
+
+    /// Forgets the conversations with `port` of this host that are led nowhere.
+    pub(crate) fn forget_not_led(&mut self, port: u16) -> Result<()> {
+        self.forget(
+            |message| {
+                message
+                    .nest(FILTER, |filter| {
+                        filter.put_u32(FILTER_ORIGINAL, BY_PROTOCOL | BY_DESTINATION_PORT);
+                    })
+                    .nest(TUPLE_ORIGINAL, |tuple| {
+                        tuple.nest(TUPLE_PROTO, |proto| {
+                            put_udp(proto);
+                            proto.put(PROTO_DESTINATION_PORT, &port.to_be_bytes());
+                        });
+                    });
+            },
+            |entry| entry.is_unchanged(),
+        )
+    }
+
+    /// Deletes the entries that the kernel's filter finds and that are `wanted`.
+    fn forget(
+        &mut self,
+        filter: impl Fn(&mut Message),
+        wanted: impl Fn(&Entry<'_>) -> bool,
+    ) -> Result<()> {
+        let mut dump = Message::new(GET, 0).fixed(&IPV4);
+        filter(&mut dump);
+        let found = self.0.dump_with(&dump)?;
+        let deletions = found
+            .iter()
+            .filter_map(|bytes| Entry::parse(bytes))
+            .filter(wanted)
+            .map(|entry| {
+                let mut message = Message::new(DELETE, 0).fixed(&IPV4);
+                message.nest(TUPLE_ORIGINAL, |tuple| tuple.raw(entry.original));
+                Request::new("forget a connection", message)
+            })
+            .collect();
+        for outcome in self.0.apply_each(deletions)? {
+            match outcome {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn put_udp(proto: &mut Message) {
+    proto.put(PROTO_NUMBER, &[Protocol::Udp.number()]);
+}
+
+/// A connection: the attributes of both its tuples.
+struct Entry<'a> {
+    original: &'a [u8],
+    reply: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let attributes = bytes.get(4..)?;
+        let entry = Self {
+            original: netlink::attribute(attributes, TUPLE_ORIGINAL)?,
+            reply: netlink::attribute(attributes, TUPLE_REPLY)?,
+        };
+        // A kernel that knows no filter lists everything.
+        let proto = netlink::attribute(entry.original, TUPLE_PROTO)?;
+        let udp = [Protocol::Udp.number()];
+        (netlink::attribute(proto, PROTO_NUMBER)? == udp).then_some(entry)
+    }
+
+    fn answers_from(&self, address: Ipv4Addr) -> bool {
+        self.address(self.reply, IP_SOURCE) == Some(&address.octets())
+            && self.address(self.original, IP_DESTINATION) != Some(&address.octets())
+    }
+
+    /// Neither end's address was rewritten.
+    fn is_unchanged(&self) -> bool {
+        self.address(self.original, IP_SOURCE) == self.address(self.reply, IP_DESTINATION)
+            && self.address(self.original, IP_DESTINATION) == self.address(self.reply, IP_SOURCE)
+    }
+
+    fn address(&self, tuple: &'a [u8], which: u16) -> Option<&'a [u8]> {
+        netlink::attribute(netlink::attribute(tuple, TUPLE_IP)?, which)
+    }
+}
