@@ -44,7 +44,7 @@ pub(crate) async fn retry(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
 /// Starts a container in the caller's turn. `why` is `Start` or `Retry`.
 pub(crate) async fn launch(core: &Arc<Core>, cell: &Arc<Cell>, why: Event) -> Result<()> {
     let name = cell.record().name.clone();
-    if why == Event::Start || matches!(cell.phase(), crate::lifecycle::Phase::Restarting { .. }) {
+    if !cell.phase().is_running() {
         cell.until_settled().await;
     }
     cell.step(why, core.now())

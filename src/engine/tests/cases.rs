@@ -444,7 +444,7 @@ async fn names_are_answered_on_a_network(bed: Arc<Bed>) {
         ),
     )
     .await;
-    start(&engine, "client", &on("", shell("sleep 1000"))).await;
+    start(&engine, "client", &on("client-1", shell("sleep 1000"))).await;
     let line = "for i in 1 2 3 4 5 6 7 8 9; do nc web 80 && exit 0; sleep 0.1; done; exit 1";
     let (code, text) = exec(&engine, "client", line).await;
     assert_eq!((code, text.trim_end()), (Some(0), "hello"));
