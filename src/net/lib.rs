@@ -7,7 +7,7 @@
 //! net      the face            runner    carries plans out, on one thread (worker)
 //! model    wishes and records  registry  plans, with ipam
 //! driver   the seam            bridge    its implementer, with reaper
-//! rules    model → ruleset     nft       ruleset → kernel
+//! rules    model → ruleset     nft       ruleset → kernel, with watch
 //! dns      names               port      host ports, with port_owner
 //! route    links, addresses    conntrack UDP conversations
 //! netns    namespaces          netlink   under route, nft and conntrack
@@ -34,6 +34,7 @@ mod route;
 mod rules;
 mod ruleset;
 mod runner;
+mod watch;
 mod worker;
 
 #[cfg(test)]

@@ -20,9 +20,9 @@ use crate::dns::server::Names;
 use crate::ipam;
 use crate::model::{AttachRequest, Endpoint, EndpointSpec, Network, NetworkSpec, Sandbox};
 use crate::netns;
-use crate::nft::{Heard, Watch};
 use crate::registry::Registry;
 use crate::runner::{Runner, Settings};
+use crate::watch::{Heard, Watch};
 use crate::worker::Worker;
 
 /// After rules were restored, so long nothing is: two programs that undo each other's work must not

@@ -4,33 +4,29 @@
 //! all of the new, and a refused ruleset leaves the old. Byte for byte what the `nft` program would
 //! send; the attribute numbers are those of `linux/netfilter/nf_tables.h`.
 
-use orc_base::{Context, Error, Kind, Result};
+use orc_base::{Error, Kind, Result};
 use rustix::io::Errno;
 use rustix::net::netlink::NETFILTER;
 
 use crate::address::Subnet;
-use crate::netlink::{self, ACK, CREATE, Message, Request, Socket};
+use crate::netlink::{ACK, CREATE, Message, Request, Socket};
 use crate::ruleset::{
     Chain, Elements, Family, Field, Frame, HookKind, MapTo, Ruleset, Set, Statement, Table, Type,
     Value, Verdict,
 };
 
 /// `NFNL_SUBSYS_NFTABLES`, the upper half of a message's type.
-const SUBSYSTEM: u16 = 10 << 8;
+pub(crate) const SUBSYSTEM: u16 = 10 << 8;
 const NEW_TABLE: u16 = SUBSYSTEM;
 const DELETE_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
 const NEW_SET: u16 = SUBSYSTEM | 9;
 const NEW_ELEMENTS: u16 = SUBSYSTEM | 12;
-const NEW_GENERATION: u16 = SUBSYSTEM | 15;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 /// Rules are added at the end, `NLM_F_APPEND`.
 const APPEND: u16 = 0x800;
-
-/// `1 << (NFNLGRP_NFTABLES - 1)`: who changes what.
-const GROUP_NFTABLES: u32 = 1 << 6;
 
 /// The first of the sixteen 4-byte registers, `NFT_REG32_00`.
 const REGISTER: u32 = 8;
@@ -54,7 +50,7 @@ impl Nft {
         Socket::open(Some(NETFILTER), 0).map(Self)
     }
 
-    /// Its number in the messages that [`Watch`] hears.
+    /// Its number in the messages that [`crate::watch`] hears.
     pub(crate) fn port(&self) -> u32 {
         self.0.port()
     }
@@ -535,74 +531,4 @@ fn connection(list: &mut Message, key: u32, bits: u32) {
     });
     and(list, &bits.to_ne_bytes());
     compare(list, NOT_EQUAL, &[0; 4]);
-}
-
-/// Hears of every change to the rules of its namespace.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    /// Netlink sockets carry datagrams, and tokio's type for these asks no more of a descriptor
-    /// than to wait and to receive.
-    socket: tokio::net::UdpSocket,
-    buffer: Vec<u8>,
-}
-
-/// What [`Watch`] heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// Nothing that concerns us.
-    Nothing,
-    /// Somebody else changed one of our tables.
-    Touched,
-    /// There was more than could be heard.
-    Overrun,
-}
-
-impl Watch {
-    /// Must be called within a runtime.
-    pub(crate) fn open() -> Result<Self> {
-        let socket = Socket::open(Some(NETFILTER), GROUP_NFTABLES)?;
-        socket.reserve(4 << 20);
-        let socket = std::net::UdpSocket::from(socket.into_fd());
-        let open = || -> std::io::Result<_> {
-            socket.set_nonblocking(true)?;
-            tokio::net::UdpSocket::from_std(socket)
-        };
-        Ok(Self {
-            socket: open().context(|| "listen for changes of firewall rules")?,
-            buffer: vec![0; netlink::RECEIVE],
-        })
-    }
-
-    /// Waits for changes and reads all that there is. What the socket `own` did is ours.
-    pub(crate) async fn hear(&mut self, table: &str, own: u32) -> Result<Heard> {
-        self.socket.readable().await?;
-        let mut heard = Heard::Nothing;
-        loop {
-            match self.socket.try_recv(&mut self.buffer) {
-                Ok(length) => {
-                    let touched = netlink::messages(&self.buffer[..length])
-                        .any(|message| message.port != own && concerns(&message, table));
-                    if touched && heard == Heard::Nothing {
-                        heard = Heard::Touched;
-                    }
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(heard),
-                Err(error) => match Errno::from_io_error(&error) {
-                    Some(Errno::NOBUFS) => heard = Heard::Overrun,
-                    _ => return Err(error.into()),
-                },
-            }
-        }
-    }
-}
-
-/// All messages about tables, chains, sets and rules have the table's name as attribute 1.
-fn concerns(message: &netlink::Received<'_>, table: &str) -> bool {
-    message.kind & 0xff00 == SUBSYSTEM
-        && message.kind != NEW_GENERATION
-        && message
-            .payload
-            .get(4..)
-            .and_then(|attributes| netlink::attribute(attributes, 1))
-            .is_some_and(|name| netlink::text(name) == table)
 }
