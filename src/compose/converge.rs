@@ -11,6 +11,7 @@ use orc_host::container::RemoveOptions;
 use orc_host::image::Progress;
 
 use crate::plan::{Action, Operation, Plan};
+use crate::undo;
 use crate::wait::{Changes, wait};
 
 /// How many steps are under way at once.
@@ -61,7 +62,8 @@ impl Observer for Quiet {
 }
 
 /// Carries out `plan`. After a failure nothing new is begun, waits are given up, the rest of what is
-/// under way is finished, and the first error is returned.
+/// under way is finished, what was made and is not used is taken back (`undo.rs`), and the first
+/// error is returned.
 pub async fn converge(plan: &Plan, host: &dyn Host, observer: &dyn Observer) -> Result<()> {
     let changes = Changes::new();
     let work = walk(plan, host, observer, &changes);
@@ -98,6 +100,7 @@ async fn walk(
         .collect();
     let mut under_way = FuturesUnordered::new();
     let mut first_error: Option<Error> = None;
+    let mut succeeded = vec![false; operations.len()];
     let (give_up, given_up) = tokio::sync::watch::channel(false);
     loop {
         while first_error.is_none() && under_way.len() < MAX_PARALLEL {
@@ -114,6 +117,7 @@ async fn walk(
         };
         match done {
             Ok(()) => {
+                succeeded[id] = true;
                 for dependent in &dependents[id] {
                     missing[*dependent] -= 1;
                     if missing[*dependent] == 0 {
@@ -127,10 +131,20 @@ async fn walk(
             }
         }
     }
-    match first_error {
-        Some(error) => Err(error),
-        None => Ok(()),
+    let Some(error) = first_error else {
+        return Ok(());
+    };
+    for operation in undo::undone(plan, &succeeded) {
+        if undo::take_back(host, operation).await {
+            let step = Step {
+                operation,
+                host,
+                observer,
+            };
+            step.tell("Removed", Phase::Done);
+        }
     }
+    Err(error)
 }
 
 fn is_wait(operation: &Operation) -> bool {

@@ -94,6 +94,11 @@ pub(crate) fn write(path: &Path, content: &str, mode: u32) -> Result<()> {
     work().context(|| format!("write {}", path.display()))
 }
 
+/// Removes one such file.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    orc_base::fs::remove_file(path).context(|| format!("remove {}", path.display()))
+}
+
 /// Removes a directory of such files.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     orc_base::fs::remove_dir_all(path).context(|| format!("remove {}", path.display()))

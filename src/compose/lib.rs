@@ -36,6 +36,7 @@ mod support;
 #[cfg(test)]
 mod tests;
 mod typed;
+mod undo;
 mod validate;
 mod values;
 mod wait;

@@ -9,6 +9,7 @@ use crate::assemble::{Model, assemble};
 use crate::discover::{self, Wanted};
 use crate::environment;
 use crate::files::{Disk, Files};
+use crate::lower;
 use crate::model::{Finding, Project, Severity, Subject};
 use crate::node::{Map, Node, Span, Trail};
 use crate::normalize::normalize;
@@ -123,6 +124,7 @@ pub fn load_from(options: &LoadOptions, files: &dyn Files) -> Result<Loaded> {
     project.findings = findings;
     project.environment = variables;
     project.interpolated = !options.no_interpolate;
+    lower::complete_digests(&mut project);
     Ok(Loaded {
         project,
         warnings: reader.warnings.into_iter().collect(),

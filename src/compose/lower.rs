@@ -17,6 +17,7 @@ use orc_host::image::Healthcheck;
 use orc_host::network::{AddressPool, EndpointSpec, NetworkSpec};
 use orc_host::volume::VolumeSpec;
 
+use crate::digest;
 use crate::labels;
 use crate::lower::grants::GrantedFile;
 use crate::model::Project;
@@ -116,6 +117,14 @@ fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result
         ..ContainerSpec::default()
     };
     Ok(Lowered { spec, files })
+}
+
+/// `<project>-<service>-<number>`, or the fixed name.
+pub(crate) fn container_name(project: &Project, service: &Service, number: u64) -> String {
+    match &service.container_name {
+        Some(fixed) => fixed.clone(),
+        None => format!("{}-{}-{number}", project.name, service.name),
+    }
 }
 
 /// A network of the project, by its key in the file.
@@ -226,7 +235,7 @@ fn container_labels(
         (labels::SERVICE.into(), service.name.clone()),
         (labels::CONTAINER_NUMBER.into(), at.number.to_string()),
         (labels::ONE_OFF.into(), "False".into()),
-        (labels::CONFIG_HASH.into(), hash(project, service)),
+        (labels::CONFIG_HASH.into(), service.hash.clone()),
         (
             labels::WORKING_DIR.into(),
             project.working_dir.display().to_string(),
@@ -241,15 +250,30 @@ fn container_labels(
     all
 }
 
-/// Digest of all that a container of the service is made from: the service itself, the names that
-/// links of other services give it, and the content of its files that stands in no file.
-pub(crate) fn hash(project: &Project, service: &Service) -> String {
-    let aliases = link_aliases(project, service);
-    let contents = grants::digests(project, service);
-    if aliases.is_empty() && contents.is_empty() {
-        return service.hash.clone();
+/// Completes the digests of a project's services with what stands elsewhere: the names that links of
+/// other services give them, and the files they are given.
+pub(crate) fn complete_digests(project: &mut Project) {
+    let completed: Vec<(String, String)> = project
+        .services
+        .values()
+        .chain(project.disabled.values())
+        .filter_map(|service| {
+            let aliases = link_aliases(project, service);
+            let contents = grants::digests(project, service);
+            let alone = aliases.is_empty() && contents.is_empty();
+            let all = || digest::of(&format!("{} {aliases:?} {contents:?}", service.hash));
+            (!alone).then(|| (service.name.clone(), all()))
+        })
+        .collect();
+    for (name, hash) in completed {
+        let service = match project.services.contains_key(&name) {
+            true => project.services.get_mut(&name),
+            false => project.disabled.get_mut(&name),
+        };
+        if let Some(service) = service {
+            service.hash = hash;
+        }
     }
-    crate::digest::of(&format!("{} {aliases:?} {contents:?}", service.hash))
 }
 
 /// A link's alias becomes a name of the linked service on the networks that both are on.

@@ -177,6 +177,14 @@ impl Service {
         }
     }
 
+    /// The services whose namespaces it uses.
+    pub fn shares_with(&self) -> impl Iterator<Item = &str> {
+        [&self.network_mode, &self.ipc, &self.pid, &self.uts]
+            .into_iter()
+            .flatten()
+            .filter_map(|mode| mode.strip_prefix("service:"))
+    }
+
     /// What the program is given to end.
     pub fn stop_timeout(&self) -> Duration {
         self.stop_grace_period

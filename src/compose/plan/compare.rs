@@ -16,8 +16,7 @@ pub(crate) fn divergence(
     observed: &Observed,
     container: &Container,
 ) -> Option<&'static str> {
-    let hash = lower::hash(project, service);
-    if label(container, labels::CONFIG_HASH) != Some(hash.as_str()) {
+    if label(container, labels::CONFIG_HASH) != Some(service.hash.as_str()) {
         return Some("configuration changed");
     }
     let image = observed.image(&service.image_name(&project.name));

@@ -82,12 +82,14 @@ fn has_changed(network: &Network, observed: &Observed) -> bool {
     hash.is_some_and(|hash| *hash != network.hash)
 }
 
-/// Adds the steps for all that `services` use.
+/// Adds the steps for all that `services` use, after the images are there: a wrong image then leaves
+/// nothing behind.
 pub(super) fn provide(
     plan: &mut Plan,
     project: &Project,
     observed: &Observed,
     services: &[&Service],
+    pulls: &[usize],
 ) -> Result<Resources> {
     let mut resources = Resources::default();
     for (key, network) in &project.networks {
@@ -111,7 +113,7 @@ pub(super) fn provide(
         }
         let spec = lower::network(project, key, network)?;
         let (cause, after) = match there {
-            None => ("network is missing", Vec::new()),
+            None => ("network is missing", pulls.to_vec()),
             Some(existing) => {
                 let owner = existing.spec.labels.get(labels::PROJECT);
                 if owner != Some(&project.name) {
@@ -123,8 +125,14 @@ pub(super) fn provide(
                 if !has_changed(network, observed) {
                     continue;
                 }
-                let removed =
-                    remove_network(plan, project, observed, &network.name, &mut resources)?;
+                let removed = remove_network(
+                    plan,
+                    project,
+                    observed,
+                    &network.name,
+                    &mut resources,
+                    pulls,
+                )?;
                 ("network changed", vec![removed])
             }
         };
@@ -147,7 +155,7 @@ pub(super) fn provide(
             }
             None => {
                 let action = Action::CreateVolume(lower::volume(project, key, volume));
-                let step = plan.add(None, action, "volume is missing", Vec::new());
+                let step = plan.add(None, action, "volume is missing", pulls.to_vec());
                 resources.volumes.insert(key.clone(), step);
             }
             Some(_) if volume.external => {}
@@ -180,6 +188,7 @@ fn remove_network(
     observed: &Observed,
     name: &str,
     resources: &mut Resources,
+    pulls: &[usize],
 ) -> Result<usize> {
     let ours = |id: &str| {
         observed
@@ -216,7 +225,7 @@ fn remove_network(
                 timeout: None,
                 volumes: false,
             };
-            let step = remove_container(plan, container, &removal, &[]);
+            let step = remove_container(plan, container, &removal, pulls);
             resources.removed.insert(container.name.clone(), step);
         }
     }

@@ -48,15 +48,9 @@ pub(crate) fn before_one_off(
     scope.remove(&service.name);
     let mut planner = Planner::new(project, observed, options, scope)?;
     refuse::findings(project, &own, &mut planner.plan)?;
+    planner.fetch()?;
+    planner.image(service)?;
     planner.provide(Some(service))?;
-    images::provide(
-        &mut planner.plan,
-        &mut planner.pulls,
-        project,
-        observed,
-        service,
-        options,
-    )?;
     planner.services()?;
     if !options.no_deps {
         planner.dependencies_of(service);
@@ -80,6 +74,8 @@ struct Planner<'a> {
     first_container: BTreeMap<String, String>,
     /// All containers of each service that has been gone through.
     containers: BTreeMap<String, Vec<String>>,
+    /// The steps that make containers of each service.
+    creates: BTreeMap<String, Vec<usize>>,
     /// The steps that start containers of each service.
     starts: BTreeMap<String, Vec<usize>>,
     /// Services of which a container that existed was replaced or restarted.
@@ -136,6 +132,7 @@ impl<'a> Planner<'a> {
             files: BTreeMap::new(),
             first_container: BTreeMap::new(),
             containers: BTreeMap::new(),
+            creates: BTreeMap::new(),
             starts: BTreeMap::new(),
             renewed: BTreeSet::new(),
             waits: BTreeMap::new(),
@@ -145,6 +142,7 @@ impl<'a> Planner<'a> {
     }
 
     fn all(mut self) -> Result<Plan> {
+        self.fetch()?;
         self.provide(None)?;
         self.services()?;
         self.orphans();
@@ -152,6 +150,38 @@ impl<'a> Planner<'a> {
             self.wait_for_all();
         }
         Ok(self.plan)
+    }
+
+    /// Images of services that need another container, before anything is made.
+    fn fetch(&mut self) -> Result<()> {
+        for name in self.order.clone() {
+            let Some(service) = self.project.service(&name) else {
+                continue;
+            };
+            let wanted = self.replicas.get(&name).copied().unwrap_or(0);
+            let existing = self.observed.of_service(&name);
+            let missing = (existing.len() as u64) < wanted;
+            let replaced = wanted > 0
+                && existing
+                    .iter()
+                    .any(|container| self.cause(service, container).is_some());
+            if missing || replaced {
+                self.image(service)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The step that fetches a service's image, if there has to be one.
+    fn image(&mut self, service: &Service) -> Result<Option<usize>> {
+        images::provide(
+            &mut self.plan,
+            &mut self.pulls,
+            self.project,
+            self.observed,
+            service,
+            self.options,
+        )
     }
 
     /// Networks and volumes of the services in scope that have replicas, and of one more.
@@ -163,8 +193,14 @@ impl<'a> Planner<'a> {
             .filter_map(|name| self.project.service(name))
             .chain(extra)
             .collect();
-        self.resources =
-            resources::provide(&mut self.plan, self.project, self.observed, &services)?;
+        let pulls: Vec<usize> = self.pulls.values().copied().collect();
+        self.resources = resources::provide(
+            &mut self.plan,
+            self.project,
+            self.observed,
+            &services,
+            &pulls,
+        )?;
         Ok(())
     }
 
@@ -211,14 +247,7 @@ impl<'a> Planner<'a> {
             .iter()
             .any(|fate| matches!(fate, Fate::Replace(..) | Fate::Create(_)));
         let pull = match makes {
-            true => images::provide(
-                &mut self.plan,
-                &mut self.pulls,
-                self.project,
-                self.observed,
-                service,
-                self.options,
-            )?,
+            true => self.image(service)?,
             false => None,
         };
         let mut names = Vec::new();
@@ -306,16 +335,9 @@ impl<'a> Planner<'a> {
 
     /// Whether a service whose namespaces this one uses has been made anew.
     fn shares_renewed(&self, service: &Service) -> bool {
-        [
-            &service.network_mode,
-            &service.ipc,
-            &service.pid,
-            &service.uts,
-        ]
-        .into_iter()
-        .flatten()
-        .filter_map(|mode| mode.strip_prefix("service:"))
-        .any(|other| self.renewed.contains(other))
+        service
+            .shares_with()
+            .any(|other| self.renewed.contains(other))
     }
 
     /// Whether a one-shot that others wait for has ended well and need not run again.
@@ -358,7 +380,7 @@ impl<'a> Planner<'a> {
     }
 
     fn create(&mut self, service: &'a Service, number: u64, pull: Option<usize>) -> Result<String> {
-        let name = container_name(self.project, service, number);
+        let name = lower::container_name(self.project, service, number);
         let mut after = self.resources.of(service);
         after.extend(pull);
         let made = self.make(service, number, &name, None, after, "does not exist")?;
@@ -378,7 +400,7 @@ impl<'a> Planner<'a> {
             u64::MAX => 1,
             number => number,
         };
-        let name = container_name(self.project, service, number);
+        let name = lower::container_name(self.project, service, number);
         let mut after = self.resources.of(service);
         after.extend(pull);
         let removed = match self.resources.removed.get(&old.name) {
@@ -438,24 +460,18 @@ impl<'a> Planner<'a> {
             }
         }
         // The container that a namespace is shared with exists first.
-        for mode in [
-            &service.network_mode,
-            &service.ipc,
-            &service.pid,
-            &service.uts,
-        ]
-        .into_iter()
-        .flatten()
-        {
-            if let Some(other) = mode.strip_prefix("service:") {
-                after.extend(self.starts.get(other).into_iter().flatten());
-            }
+        for other in service.shares_with() {
+            after.extend(self.creates.get(other).into_iter().flatten());
+            after.extend(self.starts.get(other).into_iter().flatten());
         }
         let action = Action::CreateContainer {
             name: name.to_owned(),
             spec: Box::new(spec),
         };
-        Ok(self.plan.add(Some(&service.name), action, cause, after))
+        let step = self.plan.add(Some(&service.name), action, cause, after);
+        let steps = self.creates.entry(service.name.clone()).or_default();
+        steps.push(step);
+        Ok(step)
     }
 
     fn write(&mut self, service: &str, path: std::path::PathBuf, content: String) -> usize {
@@ -575,13 +591,5 @@ impl<'a> Planner<'a> {
         } else {
             warn_of(&orphans, self.project, &mut self.plan);
         }
-    }
-}
-
-/// `<project>-<service>-<number>`, or the fixed name.
-pub(super) fn container_name(project: &Project, service: &Service, number: u64) -> String {
-    match &service.container_name {
-        Some(fixed) => fixed.clone(),
-        None => format!("{}-{}-{number}", project.name, service.name),
     }
 }

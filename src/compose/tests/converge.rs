@@ -8,7 +8,7 @@ use orc_host::Host;
 use orc_host::container::HealthStatus;
 use orc_host::image::ImageConfig;
 
-use super::support::{machine, plan_of, project, reach, up};
+use super::support::{brought_up, look, machine, plan_of, project, reach, up};
 use crate::converge::{Observer, OperationEvent, Phase, converge};
 use crate::plan::{Goal, Up};
 
@@ -236,7 +236,7 @@ async fn an_unknown_image_leaves_no_container() {
     let project = project("services: {a: {image: nope}, b: {image: busybox, depends_on: [a]}}");
     let error = reach(&host, &project, &up()).await.unwrap_err();
     assert!(error.to_string().starts_with("pull nope: "), "{error}");
-    assert!(!host.calls().iter().any(|call| call.starts_with("start")));
+    assert_eq!(host.calls(), ["pull nope:latest"]);
 }
 
 #[tokio::test]
@@ -291,4 +291,18 @@ secrets: {s: {environment: TOKEN}}
     });
     reach(&host, &project, &down).await.unwrap();
     assert!(!directory.exists());
+}
+
+#[tokio::test]
+async fn what_runs_and_what_replaced_something_stays_after_a_failure() {
+    let host = machine();
+    let text = "services: {a: {image: busybox, command: sleep 1, volumes: [/v]}, b: {image: busybox, command: sleep 1}}";
+    brought_up(&host, text).await;
+    let broken = project(&text.replacen("sleep 1", "/bin/nope", 1));
+    reach(&host, &broken, &up()).await.unwrap_err();
+    let left = look(&host, &broken).await;
+    assert_eq!(left.containers.len(), 2);
+    assert!(left.networks.contains_key("demo_default"));
+    assert!(left.volumes.values().any(|volume| volume.anonymous));
+    reach(&host, &project(text), &up()).await.unwrap();
 }

@@ -272,3 +272,14 @@ fn the_digest_sees_what_makes_a_container_and_nothing_else() {
         base
     );
 }
+
+#[test]
+fn the_digest_sees_files_that_are_given_and_links() {
+    let hash = |text: &str| project(text).services["a"].hash.clone();
+    let with = |rest: &str| hash(&format!("services: {{a: {{image: x, configs: [c]}}{rest}"));
+    let base = with("}\nconfigs: {c: {content: one}}\n");
+    assert_ne!(with("}\nconfigs: {c: {content: two}}\n"), base);
+    assert_ne!(with("}\nconfigs: {c: {file: ./one}}\n"), base);
+    let linked = with(", b: {image: x, links: ['a:friend']}}\nconfigs: {c: {content: one}}\n");
+    assert_ne!(linked, base);
+}

@@ -378,6 +378,19 @@ services:
   app: {image: busybox, command: sleep 1}
   side: {image: busybox, command: sleep 1, network_mode: 'service:app'}
 ";
+    let create = Goal::Up(Up {
+        start: false,
+        ..Up::default()
+    });
+    let plan = plan_of(&host, &project(text), &create).await.unwrap();
+    assert_plan(
+        &plan,
+        "
+        0 create network demo_default  (network is missing)
+        1 create demo-app-1  (does not exist)  after 0
+        2 create demo-side-1  (does not exist)  after 1
+        ",
+    );
     brought_up(&host, text).await;
     let side = host.inspect_container("demo-side-1").await.unwrap();
     assert_eq!(

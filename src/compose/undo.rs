@@ -1,0 +1,90 @@
+//! What a failed plan made and nobody uses is taken away again, so that nothing half-made is left.
+//!
+//! A container that was started stays, for people to look at; so does one that took the place of
+//! another, because it holds that one's volumes. Networks and volumes go when nothing is on them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use orc_base::Kind;
+use orc_host::Host;
+use orc_host::container::{Mount, RemoveOptions};
+
+use crate::plan::{Action, Operation, Plan};
+
+/// The steps to take back, in order. `done` says which steps of the plan succeeded.
+pub(crate) fn undone<'p>(plan: &'p Plan, done: &[bool]) -> Vec<&'p Operation> {
+    let succeeded = || {
+        plan.operations()
+            .iter()
+            .filter(|operation| done[operation.id])
+    };
+    let started: BTreeSet<&str> = succeeded()
+        .filter_map(|operation| match &operation.action {
+            Action::StartContainer { name } | Action::RestartContainer { name, .. } => {
+                Some(name.as_str())
+            }
+            _ => None,
+        })
+        .collect();
+    let replaced: BTreeSet<&str> = plan
+        .operations()
+        .iter()
+        .filter_map(|operation| match &operation.action {
+            Action::RemoveContainer { name, .. } | Action::RemoveNetwork { name } => {
+                Some(name.as_str())
+            }
+            _ => None,
+        })
+        .collect();
+    let goes = |name: &str| !started.contains(name) && !replaced.contains(name);
+    let kept_files: BTreeSet<PathBuf> = succeeded()
+        .filter_map(|operation| match &operation.action {
+            Action::CreateContainer { name, spec } if !goes(name) => Some(&spec.mounts),
+            _ => None,
+        })
+        .flatten()
+        .filter_map(|mount| match mount {
+            Mount::Bind { source, .. } => Some(source.clone()),
+            _ => None,
+        })
+        .collect();
+    let mut steps: Vec<&Operation> = succeeded()
+        .filter(|operation| match &operation.action {
+            Action::CreateContainer { name, .. } => goes(name),
+            Action::CreateNetwork(spec) => !replaced.contains(spec.name.as_str()),
+            Action::CreateVolume(_) => true,
+            Action::WriteFile { path, .. } => !kept_files.contains(path),
+            _ => false,
+        })
+        .collect();
+    // What was made last depends on what was made first.
+    steps.reverse();
+    steps
+}
+
+/// Takes one step back. False when somebody uses what it made, which then stays.
+pub(crate) async fn take_back(host: &dyn Host, operation: &Operation) -> bool {
+    let done = match &operation.action {
+        Action::CreateContainer { name, .. } => {
+            let options = RemoveOptions {
+                force: false,
+                volumes: true,
+            };
+            host.remove_container(name, options).await
+        }
+        Action::CreateNetwork(spec) => host.remove_network(&spec.name).await,
+        Action::CreateVolume(spec) => host.remove_volume(&spec.name, false).await,
+        Action::WriteFile { path, .. } => crate::files::remove_file(path),
+        _ => Ok(()),
+    };
+    match done {
+        Ok(()) => true,
+        Err(error) => {
+            if !matches!(error.kind(), Kind::Conflict | Kind::NotFound) {
+                tracing::warn!(%error, step = %operation.action, "could not be taken back");
+            }
+            false
+        }
+    }
+}
