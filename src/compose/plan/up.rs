@@ -220,7 +220,7 @@ impl<'a> Planner<'a> {
                 Some(container) => container.name.clone(),
                 None if self.replicas.contains_key(&service.name) => {
                     let first = existing.first().map_or(1, |container| number(container));
-                    container_name(
+                    lower::container_name(
                         self.project,
                         service,
                         if first == u64::MAX { 1 } else { first },
