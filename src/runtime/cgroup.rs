@@ -57,14 +57,13 @@ impl Cgroup {
         })
     }
 
-    /// Makes the group in the second version's tree, if there is one, and opens it for
-    /// `CLONE_INTO_CGROUP`.
-    pub(crate) fn create_unified(&self) -> Result<Option<OwnedFd>> {
-        let Some(tree) = self.layout.unified() else {
-            return Ok(None);
-        };
-        self.create_in(tree)?;
-        self.open_unified()
+    /// Makes the group in one tree, the second version's if there is one. Who succeeds owns the group
+    /// and may remove it; a [`Kind::Conflict`] is someone else's.
+    pub(crate) fn claim(&self) -> Result<()> {
+        match self.claimed() {
+            Some(tree) => self.create_in(tree),
+            None => Ok(()),
+        }
     }
 
     /// Opens the group in the second version's tree, if there is one.
@@ -79,7 +78,7 @@ impl Cgroup {
             .context(|| format!("open control group {}", path.display()))
     }
 
-    /// Makes the group in all trees of the first version and writes the limits everywhere. Returns
+    /// Makes the group in all other trees and writes the limits everywhere. Returns
     /// warnings about limits that the machine cannot keep and that no one has asked for in so many
     /// words.
     pub(crate) fn create_rest(
@@ -87,7 +86,11 @@ impl Cgroup {
         resources: &Resources,
         devices: Option<&[DeviceRule]>,
     ) -> Result<Vec<String>> {
-        for tree in self.layout.v1() {
+        for tree in self
+            .layout
+            .v1()
+            .filter(|tree| Some(*tree) != self.claimed())
+        {
             self.create_in(tree)?;
         }
         let mut warnings = Vec::new();
@@ -216,6 +219,10 @@ impl Cgroup {
             (name, tree.mount.join(&self.path))
         });
         v1.chain(v2).collect()
+    }
+
+    fn claimed(&self) -> Option<&Tree> {
+        self.layout.unified().or(self.layout.v1().next())
     }
 
     fn set_frozen(&self, frozen: bool) -> Result<()> {

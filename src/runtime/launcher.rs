@@ -69,6 +69,11 @@ impl Launcher {
         .context(|| "ask the launcher to start a process")
     }
 
+    /// Whether it has ended.
+    pub(crate) fn is_dead(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     fn send(&self, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         let socket = self.socket.as_ref().ok_or(Errno::PIPE)?;
         let started = Instant::now();

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use orc_base::{Context, Error, Kind, Result};
@@ -122,15 +122,31 @@ impl Runtime {
         Cgroup::new(&self.layout, path)
     }
 
+    /// An order that reached a launcher which died before it forked is given to the next one: with
+    /// all ends of the control socket closed, nobody is at work on it.
     async fn submit(&self, order: OrderRef<'_>, further: &[BorrowedFd<'_>]) -> Result<Started> {
-        let (ours, theirs) = wire::pair()?;
         let order = wire::pack(&order)?;
-        let mut fds = vec![order.as_fd(), theirs.as_fd()];
+        for _ in 0..2 {
+            if let Some(started) = self.try_submit(order.as_fd(), further).await? {
+                return Ok(started);
+            }
+            if !self.launcher().is_dead() {
+                break;
+            }
+        }
+        Err(gone("start"))
+    }
+
+    /// None when the monitor said nothing at all.
+    async fn try_submit(
+        &self,
+        order: BorrowedFd<'_>,
+        further: &[BorrowedFd<'_>],
+    ) -> Result<Option<Started>> {
+        let (ours, theirs) = wire::pair()?;
+        let mut fds = vec![order, theirs.as_fd()];
         fds.extend_from_slice(further);
-        self.launcher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .submit(&fds, self.config.exe.as_deref())?;
+        self.launcher().submit(&fds, self.config.exe.as_deref())?;
         drop(theirs);
         let control = Control::new(ours)?;
         let report = tokio::time::timeout(START_TIMEOUT, control.receive()).await;
@@ -140,29 +156,32 @@ impl Runtime {
                 START_TIMEOUT.as_secs()
             ))
         })?;
-        match report? {
-            Some((
-                Report::Running {
-                    pid,
-                    stdio,
-                    warnings,
-                },
-                fds,
-            )) => {
+        let Some((report, fds)) = report? else {
+            return Ok(None);
+        };
+        match report {
+            Report::Running {
+                pid,
+                stdio,
+                warnings,
+            } => {
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
-                Ok(Started {
+                Ok(Some(Started {
                     control,
                     pid,
                     stdio,
                     fds,
-                })
+                }))
             }
-            Some((Report::Failed(trouble), _)) => Err(trouble.into()),
-            Some((Report::Exited(_), _)) => Err(Error::internal("a monitor spoke out of turn")),
-            None => Err(gone("start")),
+            Report::Failed(trouble) => Err(trouble.into()),
+            Report::Exited(_) => Err(Error::internal("a monitor spoke out of turn")),
         }
+    }
+
+    fn launcher(&self) -> MutexGuard<'_, Launcher> {
+        self.launcher.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

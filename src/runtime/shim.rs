@@ -83,11 +83,8 @@ impl Start<'_> {
     fn container(&self, spec: &ContainerSpec, children: OwnedFd) -> Result<Watch> {
         let state = StateDir::new(&spec.state_dir);
         let cgroup = Cgroup::new(&self.common.layout, &spec.cgroup)?;
-        state.clear()?;
-        let run = Run {
-            cgroup: spec.cgroup.clone(),
-        };
-        state.save_run(&run)?;
+        // Before anything is changed: it may be that the container runs already.
+        cgroup.claim()?;
         let started = self.first_process(spec, &cgroup, &state, children);
         started.map_err(|error| {
             // The start's own error is what matters.
@@ -104,11 +101,15 @@ impl Start<'_> {
         state: &StateDir,
         children: OwnedFd,
     ) -> Result<Watch> {
+        state.clear()?;
+        state.save_run(&Run {
+            cgroup: spec.cgroup.clone(),
+        })?;
         let log = spec.log.as_ref().map(LogWriter::open).transpose()?;
         let (program, mut sides) =
             stdio::open(spec.stdio.terminal, spec.stdio.stdin, log.is_some())?;
         let listener = state.listen()?;
-        let unified = cgroup.create_unified()?;
+        let unified = cgroup.open_unified()?;
         namespaces::join_for_children(&spec.namespaces)?;
         let rules = devices::rules(&spec.devices, &spec.device_rules);
         let rules = (!spec.privileged).then_some(rules.as_slice());

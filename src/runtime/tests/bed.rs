@@ -204,6 +204,29 @@ impl Bed {
         }
     }
 
+    /// The one launcher among this process's children: tests run one after the other.
+    pub(crate) fn launcher_pid(&self) -> i32 {
+        let mut pids = Vec::new();
+        for task in std::fs::read_dir("/proc/self/task")
+            .expect("tasks")
+            .flatten()
+        {
+            let text = std::fs::read_to_string(task.path().join("children"));
+            pids.extend(
+                text.unwrap_or_default()
+                    .split_whitespace()
+                    .map(str::to_owned),
+            );
+        }
+        let is_launcher = |pid: &&String| {
+            let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+            comm.is_ok_and(|comm| comm.trim() == "orc-launcher")
+        };
+        let launchers: Vec<&String> = pids.iter().filter(is_launcher).collect();
+        assert_eq!(launchers.len(), 1, "{launchers:?}");
+        launchers[0].parse().expect("a pid")
+    }
+
     /// The container's group, by a layout of the test's own.
     pub(crate) fn cgroup(&self, spec: &ContainerSpec) -> Cgroup {
         self.runtime.cgroup(&spec.cgroup).expect("a group")
@@ -287,4 +310,16 @@ fn make_lower(lower: &Path) {
     .expect("passwd");
     std::fs::write(etc.join("group"), "root:x:0:\nwww:x:33:\naudio:x:29:web\n").expect("group");
     std::fs::create_dir_all(lower.join("tmp")).expect("a directory");
+}
+
+/// All that a pipe or a terminal gives until its end.
+pub(crate) async fn read_to_end(fd: std::os::fd::OwnedFd) -> String {
+    use std::io::Read;
+    let read = move || {
+        let mut bytes = Vec::new();
+        // A terminal whose last user has closed it says EIO after its last byte.
+        let _ = std::fs::File::from(fd).read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    tokio::task::spawn_blocking(read).await.expect("a reader")
 }

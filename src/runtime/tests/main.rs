@@ -1,8 +1,8 @@
 //! Real containers on a real kernel: the runtime from the outside.
 //!
 //! Needs root and the static busybox of Debian. This binary is its own launcher, which is why it has
-//! a `main` instead of the usual harness: `… launcher` runs the launcher, anything else runs the
-//! tests whose name contains the first argument.
+//! a `main` instead of the usual harness: called as `orc launcher` it is one, else it runs the tests
+//! whose name contains the first argument.
 
 mod bed;
 mod confinement;
@@ -41,9 +41,11 @@ macro_rules! tests {
 }
 
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
-    let filter = args.next().unwrap_or_default();
-    if filter == "launcher" {
+    let mut args = std::env::args();
+    // As the runtime calls it: `orc launcher`.
+    let called_as = args.next();
+    let filter = args.find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    if called_as.as_deref() == Some("orc") && filter == "launcher" {
         return ExitCode::from(orc_runtime::run_launcher() as u8);
     }
     if std::env::args().any(|arg| arg == "--list") {
