@@ -324,7 +324,7 @@ fn checked(path: &str) -> Result<PathBuf> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"_.-:@".contains(&byte))
     };
-    if parts.len() < 2 || parts.len() > MAX_DEPTH || !parts.iter().all(|part| plain(part)) {
+    if parts.len() < 2 || parts.len() > MAX_DEPTH || !parts.iter().all(plain) {
         return Err(fail());
     }
     Ok(relative.into())

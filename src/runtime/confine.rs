@@ -60,7 +60,7 @@ pub(crate) fn limit(limits: &[Rlimit]) -> Result<Vec<Error>> {
             maximum: limit.hard,
         };
         let context = || format!("set ulimit {}", limit.name);
-        match setrlimit(resource, wanted.clone()) {
+        match setrlimit(resource, wanted) {
             Ok(()) => {}
             Err(Errno::PERM) => {
                 let most = getrlimit(resource).maximum;

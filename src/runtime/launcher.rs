@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use orc_base::{Context, Error, Result};
+use orc_base::{Context, Result};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
@@ -113,6 +113,6 @@ fn readonly_program(exe: Option<&Path>) -> Result<OwnedFd> {
     };
     mount().map_err(|error| {
         let hint = "make a read-only mount of this program (root and Linux 5.12 are needed)";
-        Error::from(error).within(hint)
+        error.within(hint)
     })
 }

@@ -86,11 +86,10 @@ impl Start<'_> {
         // Before anything is changed: it may be that the container runs already.
         cgroup.claim()?;
         let started = self.first_process(spec, &cgroup, &state, children);
-        started.map_err(|error| {
+        started.inspect_err(|_| {
             // The start's own error is what matters.
             let _ = cgroup.remove();
             let _ = state.clear();
-            error
         })
     }
 
@@ -150,10 +149,9 @@ impl Start<'_> {
             stdio::set_nonblocking(fd)?;
         }
         let watch = Watch::container(pid, pidfd, children, sides, log, listener, state, cgroup);
-        watch.greet(self.control, &warnings).map_err(|error| {
-            watch.abandon();
-            error
-        })?;
+        watch
+            .greet(self.control, &warnings)
+            .inspect_err(|_| watch.abandon())?;
         Ok(watch)
     }
 
@@ -192,10 +190,7 @@ impl Start<'_> {
         let (stdio, fds) = sides.handed();
         watch
             .report_running(self.control, stdio, &fds, &born.warnings)
-            .map_err(|error| {
-                watch.abandon();
-                error
-            })?;
+            .inspect_err(|_| watch.abandon())?;
         Ok(watch)
     }
 }

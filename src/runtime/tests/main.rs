@@ -4,6 +4,8 @@
 //! a `main` instead of the usual harness: called as `orc launcher` it is one, else it runs the tests
 //! whose name contains the first argument.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod bed;
 mod confinement;
 mod exec;
