@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
-use orc_base::{Context, Error, Kind, Result};
+use orc_base::{Error, Kind, Result};
 use orc_host::Host;
 use orc_host::container::RemoveOptions;
 use orc_host::image::Progress;
@@ -202,17 +202,18 @@ impl<'a> Step<'a> {
             Action::PullImage { image, platform } => self.pull(image, platform.as_deref()).await,
             Action::CreateNetwork(spec) => {
                 let made = host.create_network(spec).await.map(drop);
-                made.context(|| format!("create network {}", spec.name))
+                made.map_err(naming("create network", &spec.name))
             }
             Action::RemoveNetwork { name } => {
-                gone(host.remove_network(name).await).context(|| format!("remove network {name}"))
+                gone(host.remove_network(name).await).map_err(naming("remove network", name))
             }
             Action::CreateVolume(spec) => {
                 let made = host.create_volume(spec).await.map(drop);
-                made.context(|| format!("create volume {}", spec.name))
+                made.map_err(naming("create volume", &spec.name))
             }
-            Action::RemoveVolume { name } => gone(host.remove_volume(name, false).await)
-                .context(|| format!("remove volume {name}")),
+            Action::RemoveVolume { name } => {
+                gone(host.remove_volume(name, false).await).map_err(naming("remove volume", name))
+            }
             Action::WriteFile {
                 path,
                 content,
@@ -221,38 +222,37 @@ impl<'a> Step<'a> {
             Action::RemoveFiles { path } => crate::files::remove(path),
             Action::CreateContainer { name, spec } => {
                 let made = host.create_container(Some(name), spec).await;
-                let made = made.context(|| format!("create {name}"))?;
+                let made = made.map_err(naming("create", name))?;
                 for warning in made.warnings {
                     self.tell("Warning", Phase::Warning(warning));
                 }
                 Ok(())
             }
             Action::StartContainer { name } => {
-                settled(host.start_container(name).await).context(|| format!("start {name}"))
+                settled(host.start_container(name).await).map_err(naming("start", name))
             }
             Action::StopContainer { name, timeout } => {
                 gone(settled(host.stop_container(name, *timeout).await))
-                    .context(|| format!("stop {name}"))
+                    .map_err(naming("stop", name))
             }
             Action::RestartContainer { name, timeout } => host
                 .restart_container(name, *timeout)
                 .await
-                .context(|| format!("restart {name}")),
+                .map_err(naming("restart", name)),
             Action::KillContainer { name, signal } => host
                 .kill_container(name, signal.as_deref())
                 .await
-                .context(|| format!("kill {name}")),
+                .map_err(naming("kill", name)),
             Action::RemoveContainer { name, volumes } => {
                 let options = RemoveOptions {
                     force: false,
                     volumes: *volumes,
                 };
-                gone(host.remove_container(name, options).await)
-                    .context(|| format!("remove {name}"))
+                gone(host.remove_container(name, options).await).map_err(naming("remove", name))
             }
             Action::RemoveImage { image } => {
                 let removed = host.remove_image(image, false).await.map(drop);
-                gone(removed).context(|| format!("remove image {image}"))
+                gone(removed).map_err(naming("remove image", image))
             }
             Action::Wait {
                 service,
@@ -288,8 +288,15 @@ impl<'a> Step<'a> {
             }
             Ok(())
         };
-        work.await
-            .map_err(|error: Error| error.within(format!("pull {image}")))
+        work.await.map_err(naming("pull", image))
+    }
+}
+
+/// Adds what was done to which thing, unless the cause names the thing already.
+fn naming<'a>(verb: &'a str, name: &'a str) -> impl FnOnce(Error) -> Error + 'a {
+    move |error| match error.to_string().contains(name) {
+        true => error,
+        false => error.within(format!("{verb} {name}")),
     }
 }
 

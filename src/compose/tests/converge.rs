@@ -235,7 +235,12 @@ async fn an_unknown_image_leaves_no_container() {
     let host = machine();
     let project = project("services: {a: {image: nope}, b: {image: busybox, depends_on: [a]}}");
     let error = reach(&host, &project, &up()).await.unwrap_err();
-    assert!(error.to_string().starts_with("pull nope: "), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("pull nope:latest: manifest unknown"),
+        "{error}"
+    );
     assert_eq!(host.calls(), ["pull nope:latest"]);
 }
 
