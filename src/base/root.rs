@@ -19,6 +19,8 @@ use crate::error::{Context, Error, Result};
 const RACE_TRIES: usize = 128;
 /// The most components a path may have: bounds the walk of [`Root::create_dir_all`].
 const MAX_DEPTH: usize = 4096;
+/// The most links on the way to a file, as the kernel's own limit (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 
 /// A directory that no path leaves.
 #[derive(Debug)]
@@ -100,6 +102,49 @@ impl Root {
         Ok(Path::new("/").join(inside))
     }
 
+    /// Whether a link on the way to `path` leads up past the root. Such a path is safe here, because
+    /// the root is where it ends; but nobody writes it by accident. Absolute links lead to the root.
+    pub fn climbs_out(&self, path: impl AsRef<Path>) -> Result<bool> {
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        match rustix::fs::openat2(&self.fd, path.as_ref(), flags, Mode::empty(), beneath) {
+            Err(Errno::XDEV) => self.walks_out(path.as_ref()),
+            _ => Ok(false),
+        }
+    }
+
+    /// [`Root::climbs_out`] link by link: the kernel does not say why it refused.
+    fn walks_out(&self, path: &Path) -> Result<bool> {
+        let mut pending: Vec<PathBuf> = components(path).collect();
+        let mut at = PathBuf::new();
+        let mut links = 0;
+        while let Some(component) = pending.pop() {
+            if component == Path::new("..") {
+                if !at.pop() {
+                    return Ok(true);
+                }
+                continue;
+            }
+            at.push(component);
+            let Ok((parent, name)) = self.parent_of(&at) else {
+                return Ok(false);
+            };
+            if let Ok(target) = rustix::fs::readlinkat(&parent, name, Vec::new()) {
+                let target = PathBuf::from(OsStr::from_bytes(target.to_bytes()));
+                at.pop();
+                if target.has_root() {
+                    at.clear();
+                }
+                pending.extend(components(&target));
+                links += 1;
+            }
+            if links > MAX_LINKS || pending.len() > MAX_DEPTH {
+                return Err(Errno::LOOP).context(|| path.display().to_string());
+            }
+        }
+        Ok(false)
+    }
+
     /// Removes the file, link or directory tree at `path`; fine when it is gone already. Nothing
     /// outside the root is touched, and no link is followed on the way down.
     pub fn remove_all(&self, path: impl AsRef<Path>) -> Result<()> {
@@ -140,6 +185,15 @@ fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Resu
         }
     }
     Err(Errno::AGAIN)
+}
+
+/// The names and `..` of a path, last one first.
+fn components(path: &Path) -> impl Iterator<Item = PathBuf> {
+    use std::path::Component;
+    path.components()
+        .rev()
+        .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir))
+        .map(|part| part.as_os_str().into())
 }
 
 fn split(path: &Path) -> Result<(&Path, &OsStr)> {
@@ -230,6 +284,32 @@ mod tests {
         root.create_dir_all("lib/x", 0o755).unwrap();
         assert!(inside.join("usr/lib/x").is_dir());
         assert_eq!(root.canonical("lib/x").unwrap(), Path::new("/usr/lib/x"));
+    }
+
+    #[test]
+    fn tells_links_that_climb_out_from_those_that_stay() {
+        let (dir, root) = trap();
+        let inside = dir.path().join("root");
+        std::fs::create_dir_all(inside.join("usr/lib")).unwrap();
+        symlink("/usr/lib", inside.join("lib")).unwrap();
+        symlink("../usr", inside.join("usr/again")).unwrap();
+        symlink("../..", inside.join("up")).unwrap();
+        symlink("up", inside.join("usr/lib/hop")).unwrap();
+        symlink("../../up/x", inside.join("usr/lib/far")).unwrap();
+        symlink("loop", inside.join("loop")).unwrap();
+        for stays in [
+            "usr/lib/new",
+            "lib/new",
+            "usr/again/lib/new",
+            "nope/new",
+            "usr/lib/hop/new",
+        ] {
+            assert!(!root.climbs_out(stays).unwrap(), "{stays}");
+        }
+        for climbs in ["up", "up/tmp/new", "usr/lib/far/new"] {
+            assert!(root.climbs_out(climbs).unwrap(), "{climbs}");
+        }
+        assert!(!root.climbs_out("loop/new").unwrap_or(false));
     }
 
     #[test]

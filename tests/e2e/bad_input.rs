@@ -42,7 +42,7 @@ fn files_that_are_wrong() {
     let cases: &[(&str, &[&str])] = &[
         (
             "services:\n  a:\n    image: [unclosed\n",
-            &["compose.yaml:", "4"],
+            &["compose.yaml:3:12", "unclosed"],
         ),
         (
             "services:\n  a:\n    imag: example/busybox:1\n",

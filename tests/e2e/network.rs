@@ -176,27 +176,19 @@ fn the_client_address_is_kept() {
 
 #[test]
 fn udp_ports_are_published() {
-    let lab = Lab::with_busybox("udp");
-    lab.orc(
-        [
-            "run",
-            "-d",
-            "--name",
-            "echo",
-            "--init",
-            "-p",
-            "9999:9999/udp",
-            "example/busybox:1",
-        ]
-        .into_iter()
-        .chain(["nc", "-u", "-ll", "-p", "9999", "-e", "cat"]),
-    )
-    .ok();
+    let lab = Lab::new("udp");
+    lab.import("python", "example/python:bookworm");
+    let echo = "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('', 9999))
+while True:
+    s.sendto(*s.recvfrom(100))";
+    let run = "run -d --name echo -p 9999:9999/udp example/python:bookworm python3 -c";
+    lab.orc(run.split(' ').chain([echo])).ok();
+    let ask = "exec 3<>/dev/udp/127.0.0.1/9999; echo ping >&3; timeout 1 head -n 1 <&3";
     let answer = until("an echo", || {
-        let ran = lab.sh(
-            lab.path(),
-            "echo ping | busybox timeout 2 busybox nc -u -w 1 127.0.0.1 9999",
-        );
+        let ran = lab.host(["bash", "-c", ask]);
         (!ran.stdout.is_empty()).then_some(ran.stdout)
     });
     assert_eq!(answer, "ping\n");
@@ -330,9 +322,9 @@ fn networks_are_apart() {
             "--network",
             network,
             "example/busybox:1",
-            "wget",
-            "-T",
+            "timeout",
             "2",
+            "wget",
             "-qO-",
             &url,
         ])

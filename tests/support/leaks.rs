@@ -42,6 +42,7 @@ impl Snapshot {
                 "cgroups",
                 lab.cgroups()
                     .iter()
+                    .filter(|path| !path.ends_with(lab.namespace()))
                     .map(|path| path.display().to_string())
                     .collect(),
             ),

@@ -137,7 +137,13 @@ fn check_length(answer: &Answer, blob: &Descriptor, start: u64) -> Result<(), Fa
                 blob.digest
             ))))
         }
-        // Fewer: what comes may be a part, and the download goes on from there.
+        // Fewer, and not because a connection broke: the registry has only a part of it.
+        Some(length) if length < expected => Err(Failure::last(Error::invalid(format!(
+            "blob {} has {} bytes on the registry, but {} were announced: it is truncated there",
+            blob.digest,
+            start + length,
+            blob.size
+        )))),
         _ => Ok(()),
     }
 }

@@ -166,6 +166,11 @@ impl Tree {
     }
 
     fn make_directory(&self, path: &Path) -> Result<OwnedFd> {
+        if self.root.climbs_out(path)? {
+            return Err(Error::invalid(
+                "is written through a link that leads out of the layer",
+            ));
+        }
         let make = || self.root.create_dir_all(path, IMPLIED_MODE);
         make().or_else(|error| match self.unhide(path)? {
             true => make(),

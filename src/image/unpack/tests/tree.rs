@@ -245,15 +245,29 @@ fn links_on_the_way_stay_inside() {
         tape()
             .directory("usr/lib")
             .link(b'2', "lib", "/usr/lib")
-            .link(b'2', "up", "../../../../usr")
+            .link(b'2', "usr/again", "../usr")
             .file("lib/a", b"")
-            .file("up/b", b"")
+            .file("usr/again/b", b"")
             .file("lib/.wh.c", b""),
     )
     .unwrap();
     assert!(dir.path().join("usr/lib/a").is_file());
     assert!(dir.path().join("usr/b").is_file());
     assert!(is_whiteout(&dir.path().join("usr/lib/c")));
+}
+
+#[test]
+fn nothing_is_written_through_a_link_that_climbs_out() {
+    let dir = dir();
+    let tape = tape()
+        .directory("usr")
+        .link(b'2', "up", "../../../../usr")
+        .file("up/b", b"");
+    let error = unpack(dir.path(), tape).unwrap_err().to_string();
+    assert!(
+        error.contains("`up/b`") && error.contains("leads out of the layer"),
+        "{error}"
+    );
 }
 
 #[test]
