@@ -1,0 +1,129 @@
+//! The verbs of `orc compose`.
+
+use clap::{Args, Subcommand};
+
+use crate::cli::compose::{config, down, exec, list, logs, look, run, up, verbs};
+use crate::cli::failure::Outcome;
+use crate::cli::project::ProjectFlags;
+use crate::cli::session::Session;
+
+/// Run projects of several services from a Compose file
+#[derive(Debug, Args)]
+pub(crate) struct Compose {
+    #[command(flatten)]
+    project: ProjectFlags,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Create and start the project
+    Up(Box<up::Up>),
+    /// Stop and remove the project
+    Down(down::Down),
+    /// List the project's containers
+    Ps(list::Ps),
+    /// Show what the project's containers wrote
+    Logs(logs::Logs),
+    /// Run a command in a running container of a service
+    Exec(exec::Exec),
+    /// Run a command in a new container of a service
+    Run(Box<run::Run>),
+    /// Take part in a running container of a service
+    Attach(exec::Attach),
+    /// Make the containers of the project and start none
+    Create(up::Create),
+    /// Start the project's containers
+    Start(verbs::Start),
+    /// Stop the project's containers
+    Stop(verbs::Stop),
+    /// Restart the project's containers
+    Restart(verbs::Restart),
+    /// Send a signal to the project's containers
+    Kill(verbs::Kill),
+    /// Remove the project's stopped containers
+    Rm(verbs::Rm),
+    /// Fetch the images of the project
+    Pull(verbs::Pull),
+    /// Print the project as it is understood, or one of its lists
+    #[command(visible_alias = "convert")]
+    Config(Box<config::Config>),
+    /// List projects
+    Ls(list::Ls),
+    /// List the images of the project's containers
+    Images(list::Images),
+    /// Show where a port of a service is reachable
+    Port(look::PortOf),
+    /// Show the processes of the project's containers
+    Top(look::Top),
+    /// Show what happens to the project's containers, as it happens
+    Events(look::Events),
+    /// Wait until the first container of services ends
+    Wait(look::Wait),
+    /// Show the version of orc
+    Version(look::Version),
+}
+
+impl Compose {
+    /// Leads to the verb.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        let project = self.project;
+        match self.verb {
+            Verb::Up(verb) => verb.run(session, project).await,
+            Verb::Down(verb) => verb.run(session, project).await,
+            Verb::Ps(verb) => verb.run(session, &project).await,
+            Verb::Logs(verb) => verb.run(session, &project).await,
+            Verb::Exec(verb) => verb.run(session, &project).await,
+            Verb::Run(verb) => verb.run(session, project).await,
+            Verb::Attach(verb) => verb.run(session, &project).await,
+            Verb::Create(verb) => verb.run(session, project).await,
+            Verb::Start(verb) => verb.run(session, project).await,
+            Verb::Stop(verb) => verb.run(session, project).await,
+            Verb::Restart(verb) => verb.run(session, project).await,
+            Verb::Kill(verb) => verb.run(session, project).await,
+            Verb::Rm(verb) => verb.run(session, project).await,
+            Verb::Pull(verb) => verb.run(session, project).await,
+            Verb::Config(verb) => verb.run(&project),
+            Verb::Ls(verb) => verb.run(session).await,
+            Verb::Images(verb) => verb.run(session, &project).await,
+            Verb::Port(verb) => verb.run(session, &project).await,
+            Verb::Top(verb) => verb.run(session, &project).await,
+            Verb::Events(verb) => verb.run(session, &project).await,
+            Verb::Wait(verb) => verb.run(session, &project).await,
+            Verb::Version(verb) => verb.run(),
+        }
+    }
+}
+
+/// `orc up`: the same as `orc compose up`, with the flags of both behind it.
+#[derive(Debug, Args)]
+pub(crate) struct ShortUp {
+    #[command(flatten)]
+    project: ProjectFlags,
+    #[command(flatten)]
+    up: up::Up,
+}
+
+impl ShortUp {
+    /// See `up.rs`.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        self.up.run(session, self.project).await
+    }
+}
+
+/// `orc down`: the same as `orc compose down`, with the flags of both behind it.
+#[derive(Debug, Args)]
+pub(crate) struct ShortDown {
+    #[command(flatten)]
+    project: ProjectFlags,
+    #[command(flatten)]
+    down: down::Down,
+}
+
+impl ShortDown {
+    /// See `down.rs`.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        self.down.run(session, self.project).await
+    }
+}

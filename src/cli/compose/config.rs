@@ -1,0 +1,166 @@
+//! `config`: the project as it is understood, or one of its lists.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use orc_base::{Context, Result};
+use orc_compose::load::{self, LoadOptions};
+use orc_compose::model::Project;
+use orc_compose::render::{self, render};
+
+use crate::cli::failure::{OK, Outcome};
+use crate::cli::project::ProjectFlags;
+use crate::ui::out;
+
+/// The languages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Language {
+    /// For people
+    #[default]
+    Yaml,
+    /// For programs
+    Json,
+}
+
+/// Print the project as it is understood, or one of its lists
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    /// The language
+    #[arg(long, value_enum, default_value_t)]
+    format: Language,
+    /// Only check
+    #[arg(short, long)]
+    quiet: bool,
+    /// Write to a file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Only the names of services
+    #[arg(long = "services")]
+    only_services: bool,
+    /// Only the names of networks
+    #[arg(long)]
+    networks: bool,
+    /// Only the names of volumes
+    #[arg(long)]
+    volumes: bool,
+    /// Only the names of images
+    #[arg(long)]
+    images: bool,
+    /// Only the names of profiles
+    #[arg(long)]
+    profiles: bool,
+    /// Only the variables the files are read with
+    #[arg(long)]
+    environment: bool,
+    /// Only the digests of services: one or *
+    #[arg(long, value_name = "SERVICE")]
+    hash: Option<String>,
+    /// Also what no service uses
+    #[arg(long, hide = true)]
+    all_resources: bool,
+    /// Leave variables as they are
+    #[arg(long)]
+    no_interpolate: bool,
+    /// Do not fill in defaults
+    #[arg(long)]
+    no_normalize: bool,
+    /// Do not check references
+    #[arg(long)]
+    no_consistency: bool,
+    /// Leave paths as they are
+    #[arg(long)]
+    no_path_resolution: bool,
+    /// Leave `env_file` as it is
+    #[arg(long)]
+    no_env_resolution: bool,
+    /// Only these services and what they need
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+impl Config {
+    /// Asks no daemon.
+    pub(crate) fn run(self, flags: &ProjectFlags) -> Outcome {
+        let options = LoadOptions {
+            no_interpolate: self.no_interpolate,
+            no_normalize: self.no_normalize,
+            no_consistency: self.no_consistency,
+            no_path_resolution: self.no_path_resolution,
+            no_env_resolution: self.no_env_resolution,
+            ..flags.options(&self.services)?
+        };
+        let loaded = load::load(&options)?;
+        loaded
+            .warnings
+            .iter()
+            .for_each(|warning| out::warning(warning));
+        let text = self.text(&loaded.project)?;
+        match (&self.output, self.quiet) {
+            (_, true) => {}
+            (Some(path), false) => {
+                std::fs::write(path, text).context(|| format!("write {}", path.display()))?
+            }
+            (None, false) => out::bytes(text.as_bytes()),
+        }
+        Ok(OK)
+    }
+
+    fn text(&self, project: &Project) -> Result<String> {
+        if let Some(service) = &self.hash {
+            return hashes(project, service);
+        }
+        Ok(match () {
+            () if self.only_services => lines(project.services.keys().cloned()),
+            () if self.networks => lines(project.networks.keys().cloned()),
+            () if self.volumes => lines(project.volumes.keys().cloned()),
+            () if self.images => lines(
+                project
+                    .services
+                    .values()
+                    .map(|service| service.image_name(&project.name)),
+            ),
+            () if self.profiles => {
+                let services = project.services.values().chain(project.disabled.values());
+                lines(services.flat_map(|service| service.profiles.clone()))
+            }
+            () if self.environment => lines(
+                project
+                    .environment
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}")),
+            ),
+            () => {
+                let language = match self.format {
+                    Language::Yaml => render::Format::Yaml,
+                    Language::Json => render::Format::Json,
+                };
+                render(project, language, &self.services, self.all_resources)?
+            }
+        })
+    }
+}
+
+/// Sorted, each once, a line feed after each.
+fn lines(names: impl Iterator<Item = String>) -> String {
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names.dedup();
+    names.into_iter().map(|name| name + "\n").collect()
+}
+
+fn hashes(project: &Project, which: &str) -> Result<String> {
+    if which == "*" {
+        return Ok(lines(
+            project
+                .services
+                .iter()
+                .map(|(name, service)| format!("{name} {}", service.hash)),
+        ));
+    }
+    let one = |name: &str| match project.service(name) {
+        Some(service) => Ok(format!("{name} {}", service.hash)),
+        None => Err(project.no_such_service(name)),
+    };
+    let found: Vec<String> = which.split(',').map(one).collect::<Result<_>>()?;
+    Ok(lines(found.into_iter()))
+}

@@ -1,0 +1,15 @@
+//! `orc compose …`, and `orc up` and `orc down`: one file a family of verbs.
+
+pub(crate) mod carry_out;
+pub(crate) mod command;
+pub(crate) mod config;
+pub(crate) mod down;
+pub(crate) mod exec;
+pub(crate) mod follow;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod look;
+pub(crate) mod names;
+pub(crate) mod run;
+pub(crate) mod up;
+pub(crate) mod verbs;

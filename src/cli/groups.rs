@@ -1,0 +1,127 @@
+//! `orc container …` and `orc image …`: the same verbs under the names that Docker gave them later.
+
+use clap::Subcommand;
+
+use crate::cli::failure::Outcome;
+use crate::cli::session::Session;
+use crate::cli::{exec, images, inspect, lifecycle, logs, look, ps, run, start, transfer};
+
+/// Containers
+#[derive(Debug, Subcommand)]
+pub(crate) enum Containers {
+    /// Take part in a running container
+    Attach(start::AttachTo),
+    /// Create a container and do not start it
+    Create(Box<run::Create>),
+    /// Run a command in a running container
+    Exec(exec::Exec),
+    /// Show all that is known of containers
+    Inspect(inspect::Of),
+    /// Send a signal to running containers
+    Kill(lifecycle::Kill),
+    /// Show what a container wrote
+    Logs(logs::Logs),
+    /// List containers
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(ps::Ps),
+    /// Freeze all processes of containers
+    Pause(lifecycle::Pause),
+    /// Show where a container's ports are reachable
+    Port(look::PortOf),
+    /// Remove all stopped containers
+    Prune(lifecycle::Prune),
+    /// Give a container another name
+    Rename(lifecycle::Rename),
+    /// Stop containers and start them again
+    Restart(lifecycle::Restart),
+    /// Remove containers
+    #[command(visible_alias = "remove")]
+    Rm(lifecycle::Rm),
+    /// Run a command in a new container
+    Run(Box<run::Run>),
+    /// Start stopped containers
+    Start(start::Start),
+    /// Stop running containers
+    Stop(lifecycle::Stop),
+    /// Show the processes of a container
+    Top(look::Top),
+    /// Let frozen containers go on
+    Unpause(lifecycle::Unpause),
+    /// Wait until containers end, and print their exit codes
+    Wait(lifecycle::Wait),
+}
+
+impl Containers {
+    /// Leads to the verb.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        match self {
+            Self::Attach(verb) => verb.run(session).await,
+            Self::Create(verb) => verb.run(session).await,
+            Self::Exec(verb) => verb.run(session).await,
+            Self::Inspect(verb) => verb.run(session, inspect::Kind::Container).await,
+            Self::Kill(verb) => verb.run(session).await,
+            Self::Logs(verb) => verb.run(session).await,
+            Self::Ls(verb) => verb.run(session).await,
+            Self::Pause(verb) => verb.run(session).await,
+            Self::Port(verb) => verb.run(session).await,
+            Self::Prune(verb) => verb.run(session).await,
+            Self::Rename(verb) => verb.run(session).await,
+            Self::Restart(verb) => verb.run(session).await,
+            Self::Rm(verb) => verb.run(session).await,
+            Self::Run(verb) => verb.run(session).await,
+            Self::Start(verb) => verb.run(session).await,
+            Self::Stop(verb) => verb.run(session).await,
+            Self::Top(verb) => verb.run(session).await,
+            Self::Unpause(verb) => verb.run(session).await,
+            Self::Wait(verb) => verb.run(session).await,
+        }
+    }
+}
+
+/// Images
+#[derive(Debug, Subcommand)]
+pub(crate) enum Images {
+    /// Show how an image was made
+    History(images::History),
+    /// Make an image of a root file system's tar archive
+    Import(transfer::Import),
+    /// Show all that is known of images
+    Inspect(inspect::Of),
+    /// Take images from a tar archive that `save` wrote
+    Load(transfer::Load),
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(images::List),
+    /// Remove images without a name
+    Prune(images::Prune),
+    /// Fetch an image from its registry
+    Pull(transfer::Pull),
+    /// Send an image to its registry
+    Push(transfer::Push),
+    /// Remove images
+    #[command(visible_alias = "remove")]
+    Rm(images::Remove),
+    /// Write images to a tar archive
+    Save(transfer::Save),
+    /// Give an image one more name
+    Tag(images::Tag),
+}
+
+impl Images {
+    /// Leads to the verb.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        match self {
+            Self::History(verb) => verb.run(session).await,
+            Self::Import(verb) => verb.run(session).await,
+            Self::Inspect(verb) => verb.run(session, inspect::Kind::Image).await,
+            Self::Load(verb) => verb.run(session).await,
+            Self::Ls(verb) => verb.run(session).await,
+            Self::Prune(verb) => verb.run(session).await,
+            Self::Pull(verb) => verb.run(session).await,
+            Self::Push(verb) => verb.run(session).await,
+            Self::Rm(verb) => verb.run(session).await,
+            Self::Save(verb) => verb.run(session).await,
+            Self::Tag(verb) => verb.run(session).await,
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! `network …`.
+
+use std::net::IpAddr;
+
+use clap::{Args, Subcommand};
+use orc_base::{Error, Kind, Result};
+use orc_host::Host;
+use orc_host::container::ContainerFilter;
+use orc_host::network::{AddressPool, EndpointSpec, Network, NetworkSpec};
+
+use crate::cli::describe;
+use crate::cli::each::each;
+use crate::cli::failure::{OK, Outcome};
+use crate::cli::inspect;
+use crate::cli::parse::{env, filter, network};
+use crate::cli::prompt;
+use crate::cli::session::Session;
+use crate::ui::format::Format;
+use crate::ui::out;
+
+/// Networks of containers
+#[derive(Debug, Subcommand)]
+pub(crate) enum Networks {
+    /// List networks
+    #[command(visible_alias = "list")]
+    Ls(List),
+    /// Make a network
+    Create(Box<Create>),
+    /// Remove networks
+    #[command(visible_alias = "remove")]
+    Rm(Remove),
+    /// Show all that is known of networks
+    Inspect(inspect::Of),
+    /// Join a container to a network
+    Connect(Connect),
+    /// Take a container off a network
+    Disconnect(Disconnect),
+    /// Remove all networks that no container uses
+    Prune(Prune),
+}
+
+impl Networks {
+    /// Leads to the verb.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        match self {
+            Self::Ls(verb) => verb.run(session).await,
+            Self::Create(verb) => verb.run(session).await,
+            Self::Rm(verb) => verb.run(session).await,
+            Self::Inspect(verb) => verb.run(session, inspect::Kind::Network).await,
+            Self::Connect(verb) => verb.run(session).await,
+            Self::Disconnect(verb) => verb.run(session).await,
+            Self::Prune(verb) => verb.run(session).await,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only some: name=…, id=…, driver=…, label=…, dangling=true
+    #[arg(short, long, value_name = "FILTER")]
+    filter: Vec<String>,
+    /// table, json, or a template such as '{{.Name}}'
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// The same as --format json
+    #[arg(long)]
+    json: bool,
+    /// Whole ids
+    #[arg(long)]
+    no_trunc: bool,
+    /// Only ids
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl List {
+    async fn run(self, session: &Session) -> Outcome {
+        let wanted = filter::named(&self.filter, &["name", "id", "driver", "dangling"])?;
+        let format = Format::parse(self.format.as_deref(), self.json)?;
+        let networks = session.host().await?.list_networks().await?;
+        let shown = networks.iter().filter(|network| {
+            wanted.labels_match(&network.spec.labels)
+                && wanted.field_matches("name", |name| network.spec.name.contains(name))
+                && wanted.field_matches("id", |id| network.id.starts_with(id))
+                && wanted.field_matches("driver", |driver| network.spec.driver == driver)
+                && wanted.dangling.is_none_or(|dangling| {
+                    dangling == (network.endpoints.is_empty() && !is_predefined(network))
+                })
+        });
+        if self.quiet {
+            for network in shown {
+                out::line(if self.no_trunc {
+                    &network.id
+                } else {
+                    describe::short_id(&network.id)
+                });
+            }
+            return Ok(OK);
+        }
+        let rows: Vec<_> = shown
+            .map(|network| describe::network(network, self.no_trunc))
+            .collect();
+        format.print(describe::NETWORKS, &rows)?;
+        Ok(OK)
+    }
+}
+
+/// Those that are always there.
+fn is_predefined(network: &Network) -> bool {
+    matches!(network.spec.name.as_str(), "bridge" | "host" | "none")
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// bridge
+    #[arg(short, long, default_value = "bridge")]
+    driver: String,
+    /// Its addresses, 172.20.0.0/16
+    #[arg(long, value_name = "CIDR")]
+    subnet: Option<String>,
+    /// Where addresses are taken from, within the subnet
+    #[arg(long, value_name = "CIDR")]
+    ip_range: Option<String>,
+    /// This machine's address on it
+    #[arg(long, value_name = "ADDRESS")]
+    gateway: Option<IpAddr>,
+    /// An address that something else has: NAME=ADDRESS
+    #[arg(long, value_name = "NAME=ADDRESS")]
+    aux_address: Vec<String>,
+    /// Nothing goes in or out
+    #[arg(long)]
+    internal: bool,
+    /// Containers may join by hand; they always may
+    #[arg(long)]
+    attachable: bool,
+    /// Addresses of IPv6, too
+    #[arg(long)]
+    ipv6: bool,
+    /// A label
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// An option of the driver
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    opt: Vec<String>,
+    /// Its name
+    name: String,
+}
+
+impl Create {
+    fn spec(&self) -> Result<NetworkSpec> {
+        let reserved = env::pairs("reserved address", &self.aux_address)?;
+        let reserved = reserved
+            .into_iter()
+            .map(|(name, address)| match address.parse() {
+                Ok(address) => Ok((name, address)),
+                Err(_) => Err(Error::invalid(format!(
+                    "`--aux-address {name}={address}`: `{address}` is not an address"
+                ))),
+            });
+        let pool = AddressPool {
+            subnet: self.subnet.clone(),
+            ip_range: self.ip_range.clone(),
+            gateway: self.gateway,
+            reserved: reserved.collect::<Result<_>>()?,
+        };
+        if pool.subnet.is_none() && pool != AddressPool::default() {
+            return Err(Error::invalid(
+                "`--gateway`, `--ip-range` and `--aux-address` need `--subnet`",
+            ));
+        }
+        Ok(NetworkSpec {
+            name: self.name.clone(),
+            driver: self.driver.clone(),
+            options: env::pairs("option", &self.opt)?,
+            labels: env::pairs("label", &self.label)?,
+            internal: self.internal,
+            attachable: self.attachable,
+            ipv6: self.ipv6,
+            ipam: match pool == AddressPool::default() {
+                true => Vec::new(),
+                false => vec![pool],
+            },
+        })
+    }
+
+    async fn run(self, session: &Session) -> Outcome {
+        let spec = self.spec()?;
+        out::line(&session.host().await?.create_network(&spec).await?);
+        Ok(OK)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// One that is not there is fine
+    #[arg(short, long)]
+    force: bool,
+    /// The networks
+    #[arg(required = true, value_name = "NETWORK")]
+    names: Vec<String>,
+}
+
+impl Remove {
+    async fn run(self, session: &Session) -> Outcome {
+        let (host, force) = (&session.host().await?, self.force);
+        each(&self.names, |name| async move {
+            match host.remove_network(&name).await {
+                Err(error) if force && error.kind() == Kind::NotFound => Ok(String::new()),
+                other => other.map(|()| name),
+            }
+        })
+        .await
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// One more name it is found under there
+    #[arg(long, value_name = "NAME")]
+    alias: Vec<String>,
+    /// A fixed address there
+    #[arg(long, value_name = "IPV4")]
+    ip: Option<String>,
+    /// The higher one gives the default route
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    gw_priority: i64,
+    /// The network
+    network: String,
+    /// The container
+    container: String,
+}
+
+impl Connect {
+    async fn run(self, session: &Session) -> Outcome {
+        let endpoint = EndpointSpec {
+            network: self.network,
+            aliases: self.alias,
+            ipv4: self.ip.as_deref().map(network::ipv4).transpose()?,
+            gateway_priority: self.gw_priority,
+            ..EndpointSpec::default()
+        };
+        session
+            .host()
+            .await?
+            .connect_network(&self.container, &endpoint)
+            .await?;
+        Ok(OK)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Disconnect {
+    /// Also when the container is gone
+    #[arg(short, long)]
+    force: bool,
+    /// The network
+    network: String,
+    /// The container
+    container: String,
+}
+
+impl Disconnect {
+    async fn run(self, session: &Session) -> Outcome {
+        let host = session.host().await?;
+        host.disconnect_network(&self.network, &self.container, self.force)
+            .await?;
+        Ok(OK)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// Only those with a label: label=KEY[=VALUE]
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
+impl Prune {
+    async fn run(self, session: &Session) -> Outcome {
+        if !self.force && !prompt::confirm("This will remove all networks that no container uses.")?
+        {
+            return Ok(OK);
+        }
+        let host = session.host().await?;
+        for name in prune(&*host, &self.filter).await? {
+            out::line(&name);
+        }
+        Ok(OK)
+    }
+}
+
+/// Removes the networks that no container, running or not, is to be on. Returns their names.
+pub(crate) async fn prune(host: &dyn Host, filters: &[String]) -> Result<Vec<String>> {
+    let wanted = filter::named(filters, &[])?;
+    let containers = host.list_containers(&ContainerFilter::everything()).await?;
+    let used = |network: &Network| {
+        let mut endpoints = containers.iter().flat_map(|container| &container.endpoints);
+        endpoints.any(|endpoint| {
+            endpoint.network_id == network.id || endpoint.network_name == network.spec.name
+        })
+    };
+    let mut removed = Vec::new();
+    for network in host.list_networks().await? {
+        if is_predefined(&network) || used(&network) || !wanted.labels_match(&network.spec.labels) {
+            continue;
+        }
+        match host.remove_network(&network.id).await {
+            Ok(()) => removed.push(network.spec.name),
+            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        create: Create,
+    }
+
+    fn spec(line: &str) -> std::result::Result<NetworkSpec, String> {
+        let words = std::iter::once("create").chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).map_err(|error| error.kind().to_string())?;
+        line.create.spec().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn specs() {
+        assert_eq!(spec("a").unwrap().ipam, []);
+        let spec_of = spec("--subnet 10.1.0.0/24 --gateway 10.1.0.9 --internal --label x=y --aux-address r=10.1.0.7 a").unwrap();
+        assert_eq!(spec_of.ipam[0].subnet.as_deref(), Some("10.1.0.0/24"));
+        assert_eq!(spec_of.ipam[0].reserved["r"].to_string(), "10.1.0.7");
+        assert!(spec_of.internal);
+        for bad in [
+            "",
+            "--gateway 10.0.0.1 a",
+            "--gateway x a",
+            "--aux-address r=x --subnet 10.0.0.0/8 a",
+            "--label =x a",
+        ] {
+            assert!(spec(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Which Compose project is meant, and reading it.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use clap::Args;
+use orc_base::{Context, Error, Kind, Result};
+use orc_compose::load::{self, LoadOptions};
+use orc_compose::model::Project;
+
+use crate::ui::color::Ansi;
+use crate::ui::out;
+use crate::ui::progress::Mode;
+
+/// More of a Compose file on standard input is not read.
+const MAX_STDIN_BYTES: u64 = 8 << 20;
+
+/// What stands before or after the verb of `orc compose`, `orc up` and `orc down`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ProjectFlags {
+    /// Compose file; may be repeated, later ones change earlier ones; - is standard input
+    #[arg(short, long, value_name = "FILE", help_heading = "Project")]
+    pub(crate) file: Vec<PathBuf>,
+    /// Name of the project
+    #[arg(short, long, value_name = "NAME", help_heading = "Project")]
+    pub(crate) project_name: Option<String>,
+    /// Turn on the services of a profile
+    #[arg(long, value_name = "PROFILE", help_heading = "Project")]
+    pub(crate) profile: Vec<String>,
+    /// File of variables instead of .env
+    #[arg(long, value_name = "FILE", help_heading = "Project")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Directory that relative paths start from
+    #[arg(long, value_name = "DIR", help_heading = "Project")]
+    pub(crate) project_directory: Option<PathBuf>,
+    /// How progress is shown
+    #[arg(
+        long,
+        value_enum,
+        env = "COMPOSE_PROGRESS",
+        hide_env = true,
+        default_value_t,
+        help_heading = "Project"
+    )]
+    pub(crate) progress: Mode,
+    /// When output is coloured
+    #[arg(
+        long,
+        value_enum,
+        env = "COMPOSE_ANSI",
+        hide_env = true,
+        default_value_t,
+        help_heading = "Project"
+    )]
+    pub(crate) ansi: Ansi,
+    /// Print what would be done and do nothing
+    #[arg(long, global = true, help_heading = "Project")]
+    pub(crate) dry_run: bool,
+}
+
+/// How a service of a project is meant where a container's name is expected. `-f` means other things
+/// there, so the file has its long name only.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ServiceFlags {
+    /// Compose file, when NAME is a service
+    #[arg(long, value_name = "FILE", help_heading = "Project")]
+    file: Vec<PathBuf>,
+    /// Name of the project, when NAME is a service
+    #[arg(short, long, value_name = "NAME", help_heading = "Project")]
+    project_name: Option<String>,
+}
+
+impl From<ServiceFlags> for ProjectFlags {
+    fn from(flags: ServiceFlags) -> Self {
+        Self {
+            file: flags.file,
+            project_name: flags.project_name,
+            ..Self::default()
+        }
+    }
+}
+
+impl ProjectFlags {
+    /// What the flags and this process say.
+    pub(crate) fn options(&self, services: &[String]) -> Result<LoadOptions> {
+        Ok(LoadOptions {
+            files: self.file.clone(),
+            project_directory: self.project_directory.clone(),
+            project_name: self.project_name.clone(),
+            profiles: self.profile.clone(),
+            env_files: self.env_file.clone(),
+            environment: environment(),
+            working_dir: std::env::current_dir().context(|| "find the working directory")?,
+            stdin: self.stdin()?,
+            services: services.to_vec(),
+            ..LoadOptions::default()
+        })
+    }
+
+    /// The project; warnings about its files are printed.
+    pub(crate) fn load(&self, services: &[String]) -> Result<Project> {
+        let loaded = load::load(&self.options(services)?)?;
+        for warning in &loaded.warnings {
+            out::warning(warning);
+        }
+        Ok(loaded.project)
+    }
+
+    /// The project, or only its name when its files are gone and someone says the name.
+    pub(crate) fn load_or_name(&self, services: &[String]) -> Result<Project> {
+        match self.load(services) {
+            Err(error) if error.kind() == Kind::NotFound && self.is_only_named() => {
+                let mut project = Project::default();
+                project.name = load::project_name(&self.options(services)?)?;
+                Ok(project)
+            }
+            other => other,
+        }
+    }
+
+    fn is_only_named(&self) -> bool {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let named = self.project_name.is_some() || set("COMPOSE_PROJECT_NAME");
+        named && self.file.is_empty() && !set("COMPOSE_FILE")
+    }
+
+    fn stdin(&self) -> Result<Option<String>> {
+        if !self.file.iter().any(|file| file.as_os_str() == "-") {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        let read = std::io::stdin()
+            .lock()
+            .take(MAX_STDIN_BYTES + 1)
+            .read_to_string(&mut text);
+        read.context(|| "read the Compose file from standard input")?;
+        match text.len() as u64 > MAX_STDIN_BYTES {
+            true => Err(Error::exhausted(format!(
+                "the Compose file on standard input is larger than {} MiB",
+                MAX_STDIN_BYTES >> 20
+            ))),
+            false => Ok(Some(text)),
+        }
+    }
+}
+
+/// The variables that are text; others cannot stand in a Compose file.
+fn environment() -> std::collections::BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

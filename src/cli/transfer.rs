@@ -1,0 +1,270 @@
+//! Images in and out: `pull`, `push`, `import`, `save` and `load`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use futures_util::StreamExt;
+use orc_base::{Context, Error, Result};
+use orc_host::image::ImportSource;
+use orc_host::stream::{Bytes, Stream};
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+use crate::cli::failure::{OK, Outcome};
+use crate::cli::pull::{self, credentials, follow};
+use crate::cli::session::Session;
+use crate::ui::progress::Mode;
+use crate::ui::{escape, out, terminal};
+
+/// How much of an archive is read at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+fn mode(quiet: bool) -> Mode {
+    if quiet { Mode::Quiet } else { Mode::Auto }
+}
+
+/// Fetch an image from its registry
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// Refuse an image for another platform
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+    /// No progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    image: String,
+}
+
+impl Pull {
+    /// Prints what came of it, and the whole reference.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        let host = session.host().await?;
+        let said = pull::pull(
+            &*host,
+            &self.image,
+            self.platform.as_deref(),
+            mode(self.quiet),
+        )
+        .await?;
+        if let Some(status) = said.status.filter(|_| !self.quiet) {
+            out::line(&escape::line(&status));
+        }
+        out::line(&orc_image::reference::Reference::parse(&self.image)?.to_string());
+        Ok(OK)
+    }
+}
+
+/// Send an image to its registry
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// No progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    image: String,
+}
+
+impl Push {
+    /// Prints the whole reference.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        let host = session.host().await?;
+        let what = || format!("push {}", self.image);
+        let steps = host
+            .push_image(&self.image, credentials(&self.image).await?)
+            .await
+            .context(what)?;
+        follow(
+            steps,
+            mode(self.quiet),
+            "push",
+            &format!("Image {}", self.image),
+        )
+        .await
+        .context(what)?;
+        out::line(&orc_image::reference::Reference::parse(&self.image)?.to_string());
+        Ok(OK)
+    }
+}
+
+/// Make an image of a root file system's tar archive
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// An instruction of a Dockerfile: 'CMD ["sh"]', 'ENV A=b'
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// A word about it for its history
+    #[arg(short, long)]
+    message: Option<String>,
+    /// The archive, or - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What to call the image
+    #[arg(value_name = "NAME[:TAG]")]
+    name: Option<String>,
+}
+
+impl Import {
+    /// Prints the image's id.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        let source = ImportSource {
+            tar: read(&self.file).await?,
+            reference: self.name,
+            changes: self.change,
+            message: self.message,
+        };
+        let steps = session.host().await?.import_image(source).await?;
+        match follow(steps, Mode::Quiet, "import", "Image").await?.image {
+            Some(id) => out::line(&id),
+            None => {
+                return Err(Error::internal("the daemon did not say which image it made").into());
+            }
+        }
+        Ok(OK)
+    }
+}
+
+/// Write images to a tar archive
+#[derive(Debug, Args)]
+pub(crate) struct Save {
+    /// The archive; standard output when absent
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+impl Save {
+    /// A file is there whole or not at all.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        if self.output.is_none() && terminal::stdout_is_terminal() {
+            return Err(Error::invalid(
+                "an archive is not for a terminal: use `-o FILE`, or redirect the output",
+            )
+            .into());
+        }
+        let mut pieces = session.host().await?.save_images(&self.images).await?;
+        let Some(path) = &self.output else {
+            while let Some(piece) = pieces.next().await {
+                out::bytes(&piece?);
+            }
+            return Ok(OK);
+        };
+        let partial = partial_name(path)?;
+        let written = write(&partial, pieces).await;
+        let kept = match written {
+            Ok(()) => {
+                std::fs::rename(&partial, path).context(|| format!("write {}", path.display()))
+            }
+            Err(error) => Err(error),
+        };
+        if kept.is_err() {
+            let _ = std::fs::remove_file(&partial);
+        }
+        kept?;
+        Ok(OK)
+    }
+}
+
+fn partial_name(path: &Path) -> Result<PathBuf> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| Error::invalid(format!("`{}` is not the name of a file", path.display())))?;
+    let mut partial = std::ffi::OsString::from(".");
+    partial.push(name);
+    partial.push(format!(".{}.partial", std::process::id()));
+    Ok(path.with_file_name(partial))
+}
+
+async fn write(path: &Path, mut pieces: Stream<Bytes>) -> Result<()> {
+    let what = || format!("write {}", path.display());
+    let mut file = File::create_new(path).await.context(what)?;
+    while let Some(piece) = pieces.next().await {
+        file.write_all(&piece?).await.context(what)?;
+    }
+    file.flush().await.context(what)
+}
+
+/// Take images from a tar archive that `save` wrote
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// The archive; standard input when absent
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// No progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Load {
+    /// Says which images came, on standard output.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        if self.input.is_none() && terminal::stdin_is_terminal() {
+            return Err(
+                Error::invalid("name the archive: use `-i FILE`, or redirect the input").into(),
+            );
+        }
+        let tar = read(self.input.as_deref().unwrap_or(Path::new("-"))).await?;
+        let mut steps = session.host().await?.load_images(tar).await?;
+        while let Some(step) = steps.next().await {
+            let step = step?;
+            let said = step.layer.is_none() && !step.status.is_empty();
+            if said && (!self.quiet || step.image.is_some()) {
+                out::line(&escape::line(&step.status));
+            }
+        }
+        Ok(OK)
+    }
+}
+
+/// A file, or standard input, in pieces.
+async fn read(path: &Path) -> Result<Stream<Bytes>> {
+    if path == Path::new("-") {
+        return Ok(pieces(tokio::io::stdin(), "standard input".into()));
+    }
+    let name = path.display().to_string();
+    let file = File::open(path).await.context(|| format!("read {name}"))?;
+    Ok(pieces(file, name))
+}
+
+fn pieces(reader: impl AsyncRead + Send + Unpin + 'static, name: String) -> Stream<Bytes> {
+    let next = |(mut reader, name): (_, String)| async move {
+        let mut piece = bytes::BytesMut::with_capacity(PIECE_BYTES);
+        match AsyncReadExt::read_buf(&mut reader, &mut piece).await {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some((piece.freeze(), (reader, name)))),
+            Err(error) => Err(error).context(|| format!("read {name}")),
+        }
+    };
+    Box::pin(futures_util::stream::try_unfold((reader, name), next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn reads_in_pieces_and_writes_whole_files() {
+        let directory = std::env::temp_dir().join(format!("orc-transfer-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (from, to) = (directory.join("from"), directory.join("to"));
+        let data: Vec<u8> = (0..700_000u32).map(|n| (n % 251) as u8).collect();
+        std::fs::write(&from, &data).unwrap();
+        write(&to, read(&from).await.unwrap()).await.unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), data);
+        assert!(
+            write(&to, read(&from).await.unwrap()).await.is_err(),
+            "an existing file was overwritten"
+        );
+        assert!(read(&directory.join("none")).await.is_err());
+        assert!(partial_name(Path::new("/")).is_err());
+        assert_eq!(
+            partial_name(&to).unwrap().parent(),
+            Some(directory.as_path())
+        );
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -1,0 +1,203 @@
+//! From words to a command line, or one line about what is wrong with them.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Command, Error, FromArgMatches};
+
+use crate::cli::flags::UNSUPPORTED;
+use crate::ui::error;
+
+/// Docker's exit code for wrong flags.
+const WRONG_FLAGS: u8 = 125;
+
+/// Reads `words`. An error was told, and is the exit code: 0 after `--help` and `--version`.
+pub(crate) fn parse<T: FromArgMatches>(
+    command: fn() -> Command,
+    words: Vec<OsString>,
+) -> Result<T, u8> {
+    read(command, words).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            0
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            1
+        }
+        kind => {
+            let (line, path) = explain(&error);
+            error::print(&orc_base::Error::invalid(line));
+            let compose = path
+                .iter()
+                .any(|word| matches!(word.as_str(), "compose" | "up" | "down"));
+            match kind == ErrorKind::InvalidSubcommand || compose {
+                true => 1,
+                false => WRONG_FLAGS,
+            }
+        }
+    })
+}
+
+fn read<T: FromArgMatches>(command: fn() -> Command, words: Vec<OsString>) -> Result<T, Error> {
+    let matches = match command().try_get_matches_from(words.clone()) {
+        // `--rm=false`, which Docker's flags take; help shows the plain ones.
+        Err(error) if matches!(error.kind(), ErrorKind::TooManyValues) => {
+            with_values(command()).try_get_matches_from(words)
+        }
+        other => other,
+    };
+    T::from_arg_matches(&matches?)
+}
+
+/// Lets every switch take `=true` and `=false`.
+fn with_values(command: Command) -> Command {
+    let switch = |arg: clap::Arg| match arg.get_action() {
+        ArgAction::SetTrue => arg
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .default_value("false"),
+        _ => arg,
+    };
+    command.mut_args(switch).mut_subcommands(with_values)
+}
+
+/// What is wrong in one line, and the words of the command it is about.
+fn explain(error: &Error) -> (String, Vec<String>) {
+    let text = error.render().to_string();
+    let path = usage_path(&text);
+    let see = match path.is_empty() {
+        true => "see `orc --help`".to_owned(),
+        false => format!("see `{} --help`", path.join(" ")),
+    };
+    if let Some((flag, why)) = unsupported(error) {
+        return (format!("`{flag}` is not supported: {why}"), path);
+    }
+    let mut lines = text.lines();
+    let first: Vec<&str> = lines
+        .by_ref()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let mut line = first
+        .join(" ")
+        .trim_start_matches("error: ")
+        .replace('\'', "`");
+    for tip in lines.filter_map(|line| line.trim().strip_prefix("tip: ")) {
+        // What would help in few cases only confuses in most.
+        if !tip.contains("to pass") {
+            line.push_str(&format!("; {}", tip.replace('\'', "`")));
+        }
+    }
+    (format!("{line}; {see}"), path)
+}
+
+/// The words of the line `Usage: orc compose up [OPTIONS]` that name the command.
+fn usage_path(text: &str) -> Vec<String> {
+    let usage = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Usage: "))
+        .unwrap_or_default();
+    let is_name = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+    usage
+        .split_whitespace()
+        .take_while(is_name)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn unsupported(error: &Error) -> Option<(&'static str, &'static str)> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let name = flag.split('=').next()?;
+    UNSUPPORTED
+        .iter()
+        .find(|(known, _)| *known == name)
+        .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::command::Cli;
+    use crate::cli::help;
+
+    use super::*;
+
+    fn check(line: &str, expected: &str) {
+        let words = std::iter::once("orc")
+            .chain(line.split_whitespace())
+            .map(OsString::from)
+            .collect();
+        let shown = match read::<Cli>(help::command::<Cli>, words) {
+            Ok(_) => "fine".to_owned(),
+            Err(error) => explain(&error).0,
+        };
+        assert_eq!(shown, expected, "{line}");
+    }
+
+    #[test]
+    fn wrong_words_are_told_in_one_line() {
+        check(
+            "netwrk",
+            "unrecognized subcommand `netwrk`; a similar subcommand exists: `network`; see `orc --help`",
+        );
+        check(
+            "ps --al",
+            "unexpected argument `--al` found; a similar argument exists: `--all`; see `orc ps --help`",
+        );
+        check(
+            "run --gpus all x",
+            "`--gpus` is not supported: GPUs are not built yet",
+        );
+        check(
+            "compose up --build",
+            "`--build` is not supported: building images is not there yet: set `image:`",
+        );
+        check(
+            "rm",
+            "the following required arguments were not provided: <NAME>...; see `orc rm --help`",
+        );
+        check(
+            "stop -t soon web",
+            "invalid value `soon` for `--timeout <SECONDS>`: invalid digit found in string; see `orc --help`",
+        );
+    }
+
+    #[test]
+    fn what_docker_takes_is_taken() {
+        for line in [
+            "run --rm -it busybox sh",
+            "run --rm=true -d=false busybox",
+            "run -d -p 80:80 busybox --rm -x",
+            "--data-root /x --host unix:///s ps -aq",
+            "daemon run --data-root /x",
+            "up -d --wait --scale web=3 web",
+            "up -f a.yaml -p x --dry-run",
+            "compose -f a -f b --profile x up -d",
+            "compose up --dry-run",
+            "compose exec -T web ls -la",
+            "compose run --rm web ls -la",
+            "compose logs -f --tail 5 web",
+            "compose ps --format json --status running",
+            "logs -f -n -1 --file a.yaml -p x web",
+            "exec -it web sh -c true",
+            "stop -t -1 web",
+            "events --filter type=container",
+            "image ls -q",
+            "container ls -a",
+            "volume rm -f a b",
+            "network create --subnet 10.0.0.0/8 x",
+            "inspect -f {{.Id}} x",
+            "system prune -af",
+            "compose rm -fsv web",
+        ] {
+            check(line, "fine");
+        }
+    }
+}

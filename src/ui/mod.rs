@@ -1,0 +1,17 @@
+//! What people see: tables, templates, colours, progress, errors.
+//!
+//! Data goes to standard output, everything else to standard error. Nothing here asks a machine for
+//! anything, and nothing here decides what is shown: that is the commands' business.
+
+pub(crate) mod color;
+pub(crate) mod error;
+pub(crate) mod escape;
+pub(crate) mod format;
+pub(crate) mod frame;
+pub(crate) mod out;
+pub(crate) mod prefix;
+pub(crate) mod progress;
+pub(crate) mod render;
+pub(crate) mod table;
+pub(crate) mod template;
+pub(crate) mod terminal;

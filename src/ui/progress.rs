@@ -1,0 +1,230 @@
+//! How far things are, on standard error: live lines on a terminal, plain lines or JSON elsewhere.
+//!
+//! `frame.rs` says what the live lines look like; here they are kept, and drawn at most every few
+//! hundredths of a second. Whoever waits calls [`Progress::tick`] now and then, so that clocks run.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use orc_compose::converge::{Observer, OperationEvent, Phase};
+use orc_host::image;
+use serde_json::json;
+
+use crate::ui::color::Ansi;
+use crate::ui::frame::{self, Line, Look};
+use crate::ui::{escape, out, terminal};
+
+/// How progress is shown, from `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Mode {
+    /// Live lines on a terminal, plain ones elsewhere.
+    #[default]
+    Auto,
+    /// Live lines.
+    Tty,
+    /// A line whenever something happens.
+    Plain,
+    /// A JSON object whenever something happens.
+    Json,
+    /// Nothing but warnings.
+    Quiet,
+}
+
+/// Between two drawings.
+const BETWEEN_FRAMES: Duration = Duration::from_millis(60);
+/// How often somebody who waits should call [`Progress::tick`].
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// A display of progress. Dropping it leaves the last lines on the screen.
+pub(crate) struct Progress {
+    mode: Mode,
+    look: Look,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    lines: BTreeMap<usize, Line>,
+    drawn: usize,
+    last: Option<Instant>,
+    /// The last word about each layer, so that plain output says it once.
+    layers: BTreeMap<(String, String), String>,
+}
+
+impl Progress {
+    /// A display for `what`, the verb in the header.
+    pub(crate) fn new(mode: Mode, ansi: Ansi, what: &str) -> Self {
+        let mode = match mode {
+            Mode::Auto if terminal::stderr_is_terminal() && ansi != Ansi::Never => Mode::Tty,
+            Mode::Auto => Mode::Plain,
+            mode => mode,
+        };
+        Self {
+            mode,
+            look: Look {
+                header: what.to_owned(),
+                colored: ansi.stderr(),
+            },
+            state: Mutex::default(),
+        }
+    }
+
+    /// Redraws the clocks.
+    pub(crate) fn tick(&self) {
+        if self.mode == Mode::Tty {
+            self.draw(&mut self.lock(), false);
+        }
+    }
+
+    /// One step of a transfer: `subject` is the whole, `Image busybox`.
+    pub(crate) fn transfer(&self, subject: &str, progress: &image::Progress) {
+        self.event(OperationEvent {
+            id: 0,
+            subject: subject.to_owned(),
+            text: String::new(),
+            phase: Phase::Progress(progress.clone()),
+        });
+    }
+
+    /// Draws the final state.
+    pub(crate) fn finish(&self) {
+        if self.mode == Mode::Tty {
+            let mut state = self.lock();
+            self.draw(&mut state, true);
+            state.drawn = 0;
+            state.lines.clear();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live(&self, event: OperationEvent) {
+        let mut state = self.lock();
+        if let Phase::Warning(text) = &event.phase {
+            self.erase(&mut state);
+            out::warning(text);
+        }
+        let line = state
+            .lines
+            .entry(event.id)
+            .or_insert_with(|| Line::new(&event.subject, Instant::now()));
+        line.take(event, Instant::now());
+        self.draw(&mut state, false);
+    }
+
+    fn draw(&self, state: &mut State, now: bool) {
+        let recently = state
+            .last
+            .is_some_and(|last| last.elapsed() < BETWEEN_FRAMES);
+        if state.lines.is_empty() || (recently && !now) {
+            return;
+        }
+        let (rows, columns) = terminal::stderr_size();
+        let frame = frame::frame(
+            &self.look,
+            state.lines.values(),
+            Instant::now(),
+            rows,
+            columns,
+        );
+        let mut text = up(state.drawn);
+        for line in &frame {
+            text.push_str(line);
+            text.push_str("\u{1b}[K\n");
+        }
+        text.push_str("\u{1b}[J");
+        let mut err = std::io::stderr().lock();
+        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+        state.drawn = frame.len();
+        state.last = Some(Instant::now());
+    }
+
+    fn erase(&self, state: &mut State) {
+        let mut err = std::io::stderr().lock();
+        let _ = err.write_all(format!("{}\u{1b}[J", up(state.drawn)).as_bytes());
+        state.drawn = 0;
+        state.last = None;
+    }
+
+    fn plain(&self, event: &OperationEvent) {
+        let subject = escape::line(&event.subject);
+        match &event.phase {
+            Phase::Started | Phase::Done => {
+                out::note(&format!(" {subject}  {}", escape::line(&event.text)))
+            }
+            Phase::Waiting(why) => out::note(&format!(" {subject}  {}", escape::line(why))),
+            Phase::Failed(why) => out::note(&format!(" {subject}  Error  {}", escape::line(why))),
+            Phase::Warning(text) => out::warning(text),
+            Phase::Progress(progress) => self.plain_transfer(&subject, progress),
+        }
+    }
+
+    fn plain_transfer(&self, subject: &str, progress: &image::Progress) {
+        let Some(layer) = &progress.layer else {
+            return out::note(&format!(" {subject}  {}", escape::line(&progress.status)));
+        };
+        let mut state = self.lock();
+        let key = (subject.to_owned(), layer.clone());
+        if state.layers.get(&key) != Some(&progress.status) {
+            state.layers.insert(key, progress.status.clone());
+            out::note(&format!(
+                " {}  {}",
+                escape::line(layer),
+                escape::line(&progress.status)
+            ));
+        }
+    }
+
+    fn json(&self, event: &OperationEvent) {
+        let (status, details) = match &event.phase {
+            Phase::Started => ("Working", json!({})),
+            Phase::Waiting(why) => ("Working", json!({"details": why})),
+            Phase::Done => ("Done", json!({})),
+            Phase::Failed(why) => ("Error", json!({"details": why})),
+            Phase::Warning(text) => ("Warning", json!({"details": text})),
+            Phase::Progress(progress) => ("Working", transfer_json(&event.subject, progress)),
+        };
+        let mut object = json!({"id": event.subject, "status": status, "text": event.text});
+        if let (Some(object), Some(details)) = (object.as_object_mut(), details.as_object()) {
+            object.extend(details.clone());
+        }
+        out::note(&object.to_string());
+    }
+}
+
+fn up(lines: usize) -> String {
+    match lines {
+        0 => String::new(),
+        lines => format!("\u{1b}[{lines}A"),
+    }
+}
+
+fn transfer_json(subject: &str, progress: &image::Progress) -> serde_json::Value {
+    let mut object = json!({"text": progress.status});
+    if let Some(layer) = &progress.layer {
+        object["id"] = json!(layer);
+        object["parent_id"] = json!(subject);
+    }
+    if let Some((current, total)) = progress.bytes {
+        object["current"] = json!(current);
+        object["total"] = json!(total);
+    }
+    object
+}
+
+impl Observer for Progress {
+    fn event(&self, event: OperationEvent) {
+        match (self.mode, &event.phase) {
+            (Mode::Tty, _) => self.live(event),
+            (Mode::Json, _) => self.json(&event),
+            (Mode::Quiet, Phase::Warning(text)) => out::warning(text),
+            (Mode::Quiet, _) => {}
+            (Mode::Plain | Mode::Auto, _) => self.plain(&event),
+        }
+    }
+}
