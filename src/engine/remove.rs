@@ -37,7 +37,6 @@ pub(crate) async fn remove(
     cell.step(wanted, core.now())
         .context(|| format!("cannot remove container {name}"))?;
     cell.until_settled().await;
-    cell.save(&core.store, Durability::Process)?;
     discard(core, cell)
         .await
         .context(|| format!("remove container {name}"))
@@ -51,30 +50,32 @@ pub(crate) async fn discard(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
     if core.store.dirs().run_container(&record.id).exists() {
         tear_down(core, &record.id, &core.cgroup_of(&record.id)).await?;
     }
-    core.execs.forget(&record.id);
-    let mine = record.clone();
-    let inner = core.clone();
-    blocking(move || {
-        inner.images.remove_snapshot(&mine.id)?;
-        if volumes {
-            remove_volumes(&inner, &mine)?;
-        }
-        // The record goes last, and with it the memory of the removal.
-        let directory = inner.store.dirs().container(&mine.id);
-        for path in fs::list(&directory)? {
-            if !path.ends_with("container.json") && !path.ends_with("state.json") {
-                match path.is_dir() {
-                    true => fs::remove_dir_all(&path)?,
-                    false => fs::remove_file(&path)?,
-                }
-            }
-        }
-        fs::remove_dir_all(&directory)
-    })
-    .await?;
+    if volumes && !record.anonymous.is_empty() {
+        cell.save(&core.store, Durability::Process)?;
+        let (inner, mine) = (core.clone(), record.clone());
+        blocking(move || remove_volumes(&inner, &mine)).await?;
+    }
+    // One rename and the container is no more. Files that are left are removed in the background, or
+    // by the next daemon, which finds them without a container.
+    let gone = core.store.hide_container(&record.id)?;
     core.say(cell, "destroy", &[]);
+    core.execs.forget(&record.id);
     core.containers.remove(&record.id);
     cell.remove();
+    let inner = core.clone();
+    core.spawn("remove files", async move {
+        let work = blocking(move || {
+            let removed = gone.map_or(Ok(()), |path| fs::remove_dir_all(&path));
+            Error::all(
+                [removed, inner.images.remove_snapshot(&record.id)]
+                    .into_iter()
+                    .filter_map(Result::err),
+            )
+        });
+        if let Err(error) = work.await {
+            tracing::warn!("{}", error.within("remove the files of a container"));
+        }
+    });
     Ok(())
 }
 

@@ -90,6 +90,17 @@ impl Store {
         Ok(Some(record))
     }
 
+    /// Takes a container's directory away under a name that is no container's, in one step. The new
+    /// path, for its removal; `None` when it was gone already.
+    pub(crate) fn hide_container(&self, id: &Id) -> Result<Option<PathBuf>> {
+        let gone = self.dirs.containers().join(format!(".gone-{id}"));
+        match std::fs::rename(self.dirs.container(id), &gone) {
+            Ok(()) => Ok(Some(gone)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(|| format!("remove container {}", id.short())),
+        }
+    }
+
     /// The ids of all directories of containers, whole or not, and paths that are none.
     pub(crate) fn containers(&self) -> Result<(Vec<Id>, Vec<PathBuf>)> {
         Ok(ids(fs::list(&self.dirs.containers())?))

@@ -81,8 +81,19 @@ impl Bed {
         engine
     }
 
-    /// The cgroups and mounts that containers of this machine left.
-    pub(crate) fn leftovers(&self) -> Vec<String> {
+    /// Panics unless nothing is left of containers; what is removed in the background gets a while.
+    pub(crate) async fn is_clean(&self) {
+        for _ in 0..500 {
+            if self.leftovers().is_empty() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("left: {:?}", self.leftovers());
+    }
+
+    /// The cgroups and directories that containers of this machine left.
+    fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
         for hierarchy in read_dir(Path::new("/sys/fs/cgroup")) {
             left.extend(read_dir(
