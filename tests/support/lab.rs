@@ -17,27 +17,27 @@ use crate::support::leaks::Snapshot;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A host with orc on it.
-pub struct Lab {
+pub(crate) struct Lab {
     directory: tempfile::TempDir,
     name: String,
 }
 
 /// What a command did.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// The command, for messages.
-    pub line: String,
+    pub(crate) line: String,
     /// Its exit code; 128 + the signal that killed it.
-    pub code: i32,
+    pub(crate) code: i32,
     /// Its standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Its standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Lab {
     /// A fresh host without any image. `test` becomes part of its name.
-    pub fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("orc-lab-")
             .tempdir()
@@ -55,39 +55,39 @@ impl Lab {
     }
 
     /// A host with the busybox image as `example/busybox:1`.
-    pub fn with_busybox(test: &str) -> Self {
+    pub(crate) fn with_busybox(test: &str) -> Self {
         let lab = Self::new(test);
         lab.import("busybox", "example/busybox:1");
         lab
     }
 
     /// A directory of the test's own.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// The name of its network namespace.
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         &self.name
     }
 
     /// Where the daemon keeps data.
-    pub fn data_root(&self) -> PathBuf {
+    pub(crate) fn data_root(&self) -> PathBuf {
         self.path().join("data")
     }
 
     /// Where the daemon keeps what a reboot forgets.
-    pub fn run_root(&self) -> PathBuf {
+    pub(crate) fn run_root(&self) -> PathBuf {
         self.path().join("run")
     }
 
     /// Below which cgroup the containers are.
-    pub fn cgroup_parent(&self) -> String {
+    pub(crate) fn cgroup_parent(&self) -> String {
         format!("/{}", self.name)
     }
 
     /// A command that runs on this host.
-    pub fn command<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn command<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         // Not `ip netns exec`, which gives each command a mount namespace of its own.
         let mut command = Command::new("nsenter");
         command
@@ -120,12 +120,12 @@ impl Lab {
     }
 
     /// Runs a program on this host.
-    pub fn host<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+    pub(crate) fn host<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         run(&mut self.command(args))
     }
 
     /// Runs `orc` on this host.
-    pub fn orc<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
+    pub(crate) fn orc<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         self.host(
             std::iter::once("orc".to_owned())
                 .chain(args.into_iter().map(|arg| arg.as_ref().to_owned())),
@@ -133,17 +133,17 @@ impl Lab {
     }
 
     /// Runs `orc` with a line of words: no quoting.
-    pub fn orc_line(&self, line: &str) -> Ran {
+    pub(crate) fn orc_line(&self, line: &str) -> Ran {
         self.orc(line.split_whitespace())
     }
 
     /// Runs the unmodified `docker` client against this host.
-    pub fn docker(&self, line: &str) -> Ran {
+    pub(crate) fn docker(&self, line: &str) -> Ran {
         self.host(std::iter::once("docker").chain(line.split_whitespace()))
     }
 
     /// Runs a shell script in `directory` on this host.
-    pub fn sh(&self, directory: &Path, script: &str) -> Ran {
+    pub(crate) fn sh(&self, directory: &Path, script: &str) -> Ran {
         let mut ran = run(self.command(["sh", "-c", script]).current_dir(directory));
         ran.line = script.to_owned();
         ran
@@ -151,7 +151,7 @@ impl Lab {
 
     /// Starts a program on this host and lets it run, its output in pipes. Kill it by
     /// [`Child::kill`]; what is left dies with the lab.
-    pub fn spawn<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Child {
+    pub(crate) fn spawn<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Child {
         self.command(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -161,7 +161,7 @@ impl Lab {
     }
 
     /// Makes an image of `target/images/<archive>.tar`.
-    pub fn import(&self, archive: &str, reference: &str) {
+    pub(crate) fn import(&self, archive: &str, reference: &str) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let changes = std::fs::read_to_string(root.join(format!("images/{archive}.changes")))
             .expect("the changes");
@@ -180,7 +180,7 @@ impl Lab {
     }
 
     /// Makes a project directory with this Compose file.
-    pub fn project(&self, name: &str, compose: &str) -> PathBuf {
+    pub(crate) fn project(&self, name: &str, compose: &str) -> PathBuf {
         let directory = self.path().join(name);
         std::fs::create_dir_all(&directory).expect("a directory");
         std::fs::write(directory.join("compose.yaml"), compose).expect("a file");
@@ -188,24 +188,24 @@ impl Lab {
     }
 
     /// The pid of the daemon.
-    pub fn daemon_pid(&self) -> i32 {
+    pub(crate) fn daemon_pid(&self) -> i32 {
         let text = std::fs::read_to_string(self.run_root().join("orc.lock"))
             .expect("the lock of the daemon");
         text.trim().parse().expect("the pid of the daemon")
     }
 
     /// What is on this host now.
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot::take(self)
     }
 
     /// Whether an address answers HTTP on this host, and what.
-    pub fn http(&self, url: &str) -> Ran {
+    pub(crate) fn http(&self, url: &str) -> Ran {
         self.host(["curl", "-sS", "--max-time", "5", url])
     }
 
     /// All processes in this host's network namespace: daemon, monitors, and what tests left.
-    pub fn processes(&self) -> Vec<i32> {
+    pub(crate) fn processes(&self) -> Vec<i32> {
         let Ok(namespace) = std::fs::metadata(format!("/run/netns/{}", self.name)) else {
             return Vec::new();
         };
@@ -219,7 +219,7 @@ impl Lab {
     }
 
     /// All cgroups of this host's containers, in every hierarchy.
-    pub fn cgroups(&self) -> Vec<PathBuf> {
+    pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let hierarchies = std::fs::read_dir("/sys/fs/cgroup")
             .into_iter()
@@ -307,14 +307,14 @@ impl Drop for Lab {
 impl Ran {
     /// Panics unless the command succeeded; gives its standard output.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert!(self.code == 0, "{self}");
         self.stdout
     }
 
     /// Panics unless the command failed with one line of error, which it gives.
     #[track_caller]
-    pub fn refused(self) -> String {
+    pub(crate) fn refused(self) -> String {
         assert!(self.code != 0, "should have failed: {self}");
         let text = self.stderr.trim().to_owned();
         assert!(!text.is_empty(), "no error was printed: {self}");
@@ -330,7 +330,7 @@ impl std::fmt::Display for Ran {
 }
 
 /// Runs a command to its end, at most [`PATIENCE`] long.
-pub fn run(command: &mut Command) -> Ran {
+pub(crate) fn run(command: &mut Command) -> Ran {
     let line = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| word.to_string_lossy())
@@ -369,7 +369,7 @@ pub fn run(command: &mut Command) -> Ran {
 
 /// Looks again until `look` finds something; panics with `what` when it never does.
 #[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {

@@ -12,11 +12,11 @@ use crate::support::lab::Lab;
 
 /// What is on a host, by kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot(BTreeMap<&'static str, BTreeSet<String>>);
+pub(crate) struct Snapshot(BTreeMap<&'static str, BTreeSet<String>>);
 
 impl Snapshot {
     /// Looks at a host.
-    pub fn take(lab: &Lab) -> Self {
+    pub(crate) fn take(lab: &Lab) -> Self {
         let lines = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
         Self(BTreeMap::from([
             ("links", lines(links(lab))),
@@ -54,7 +54,7 @@ impl Snapshot {
 
     /// Panics unless the host soon is as it was: what ends in the background gets five seconds.
     #[track_caller]
-    pub fn is_back(&self, lab: &Lab) {
+    pub(crate) fn is_back(&self, lab: &Lab) {
         let start = Instant::now();
         loop {
             let now = Self::take(lab);

@@ -4,7 +4,7 @@
 //! `orc` binary in it. [`leaks`] sees whether anything is left, [`registry`] runs the real
 //! `docker-registry`. Everything cleans up after itself when a test fails.
 
-pub mod lab;
-pub mod leaks;
-pub mod registry;
-pub mod server;
+pub(crate) mod lab;
+pub(crate) mod leaks;
+pub(crate) mod registry;
+pub(crate) mod server;

@@ -6,16 +6,16 @@ use std::process::Child;
 use crate::support::lab::{Lab, until};
 
 /// A registry that runs until it is dropped.
-pub struct Registry {
+pub(crate) struct Registry {
     process: Child,
     /// `localhost:5001`.
-    pub address: String,
+    pub(crate) address: String,
     root: PathBuf,
 }
 
 impl Registry {
     /// Starts one on port 5001 of the lab, with an empty store.
-    pub fn start(lab: &Lab) -> Self {
+    pub(crate) fn start(lab: &Lab) -> Self {
         let root = lab.path().join("registry");
         let config = lab.path().join("registry.yml");
         let address = "localhost:5001".to_owned();
@@ -41,12 +41,12 @@ impl Registry {
     }
 
     /// The name of an image on this registry.
-    pub fn name(&self, image: &str) -> String {
+    pub(crate) fn name(&self, image: &str) -> String {
         format!("{}/{image}", self.address)
     }
 
     /// The file that holds a blob, to spoil it.
-    pub fn blob(&self, digest: &str) -> PathBuf {
+    pub(crate) fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.trim_start_matches("sha256:");
         self.root
             .join("docker/registry/v2/blobs/sha256")

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::support::lab::Lab;
 
 /// Answers every request with one response until it is dropped.
-pub struct Server {
+pub(crate) struct Server {
     stop: Arc<AtomicBool>,
     requests: Arc<AtomicUsize>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -18,7 +18,7 @@ pub struct Server {
 
 impl Server {
     /// Listens on `127.0.0.1:port` of the lab.
-    pub fn start(lab: &Lab, port: u16, status: &'static str) -> Self {
+    pub(crate) fn start(lab: &Lab, port: u16, status: &'static str) -> Self {
         let namespace =
             std::fs::File::open(format!("/run/netns/{}", lab.namespace())).expect("a namespace");
         let stop = Arc::new(AtomicBool::new(false));
@@ -58,7 +58,7 @@ impl Server {
     }
 
     /// How many requests came.
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 }
