@@ -58,15 +58,16 @@ pub(crate) async fn tear_down(core: &Arc<Core>, id: &Id, cgroup: &str) -> Result
         core.runtime.cgroup(cgroup),
     );
     let rest = blocking(move || {
-        let group = cgroup
+        cgroup
             .and_then(|cgroup| cgroup.remove())
-            .context(|| "remove the cgroup");
-        Ok([group, orc_base::fs::remove_dir_all(&directory)])
+            .context(|| "remove the cgroup")?;
+        // Last: as long as it is there, the next daemon knows that something may be left.
+        orc_base::fs::remove_dir_all(&directory)
     });
     let (network, rest) = tokio::join!(network, rest);
     let errors = network
         .into_iter()
-        .chain(rest?)
+        .chain([rest])
         .filter_map(|result| result.err());
     Error::all(errors)
 }

@@ -217,6 +217,17 @@ impl Cell {
         store.save_state(&self.id, &state, durability)
     }
 
+    /// [`Cell::save`] where what happened has happened, and a full disk must not stand in the way of
+    /// what comes next.
+    pub(crate) fn save_or_warn(&self, store: &Store, durability: Durability) {
+        if let Err(error) = self.save(store, durability) {
+            tracing::error!(
+                "{}",
+                error.within(format!("record container {}", self.id.short()))
+            );
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

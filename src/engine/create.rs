@@ -17,7 +17,7 @@ use crate::core::{Core, blocking};
 use crate::effective::effective;
 use crate::records::{ContainerRecord, FORMAT, StateRecord};
 use crate::start::fill_volumes;
-use crate::translate::rlimit_warnings;
+use crate::translate::machine_warnings;
 use crate::validate::validate;
 use crate::{images, mounts, wiring};
 
@@ -31,7 +31,7 @@ pub(crate) async fn create(
         .map(|name| name.trim_start_matches('/').parse())
         .transpose()?;
     let mut warnings = validate(&spec)?;
-    warnings.extend(rlimit_warnings(&spec.ulimits, &core.machine));
+    warnings.extend(machine_warnings(&spec, &core.machine));
     let image = core.images.find(&spec.image)?;
     check_platform(&spec, &image)?;
     check_others(core, &spec)?;
@@ -95,8 +95,8 @@ fn check_others(core: &Core, spec: &ContainerSpec) -> Result<()> {
 }
 
 async fn make(core: &Arc<Core>, record: &ContainerRecord, image: &Image) -> Result<()> {
-    let directory = core.store.dirs().container(&record.id);
-    fs::create_dir_all(&directory, 0o700)?;
+    // With the directory of the log, so that whoever attaches first can watch it.
+    fs::create_dir_all(&core.store.log_dir(&record.id), 0o700)?;
     if !record.anonymous.is_empty() {
         core.store.save_intent(&record.id, &record.anonymous)?;
     }

@@ -134,8 +134,8 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::StreamExt;
-    use orc_base::Kind;
     use orc_base::clock::FakeClock;
+    use orc_base::{Kind, Time};
 
     use super::*;
 

@@ -42,7 +42,7 @@ pub(crate) async fn connect(
     let runs = cell.run().is_some();
     if runs {
         let hostname = &record.effective.hostname;
-        let wish = wiring::endpoint(&place, place.network.clone(), hostname)?;
+        let wish = wiring::endpoint(&place, hostname)?;
         core.net
             .connect(cell.id(), wish)
             .await

@@ -3,8 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use orc_base::{Context, Error, Id, Kind, Result};
+use orc_base::{Context, Error, Id, Kind, Result, Time};
 use orc_host::container::{ContainerSpec, Mount, MountKind, MountPoint};
+use orc_host::volume::VolumeSpec;
 use orc_runtime::spec::{self, Propagation};
 
 use crate::effective::{Effective, mount_target};
@@ -89,16 +90,22 @@ fn exists(source: &Path) -> Result<()> {
 pub(crate) fn found(
     mounts: &[Mount],
     volumes: &Volumes,
+    now: Time,
 ) -> Result<(Vec<spec::Mount>, Vec<OwnedFd>)> {
     let mut open = Vec::new();
     let mounts = mounts
         .iter()
-        .map(|mount| find(mount, volumes, &mut open))
+        .map(|mount| find(mount, volumes, now, &mut open))
         .collect::<Result<_>>()?;
     Ok((mounts, open))
 }
 
-fn find(mount: &Mount, volumes: &Volumes, open: &mut Vec<OwnedFd>) -> Result<spec::Mount> {
+fn find(
+    mount: &Mount,
+    volumes: &Volumes,
+    now: Time,
+    open: &mut Vec<OwnedFd>,
+) -> Result<spec::Mount> {
     match mount {
         Mount::Bind {
             source,
@@ -132,6 +139,12 @@ fn find(mount: &Mount, volumes: &Volumes, open: &mut Vec<OwnedFd>) -> Result<spe
             subpath,
             ..
         } => {
+            let spec = VolumeSpec {
+                name: name.clone(),
+                ..VolumeSpec::default()
+            };
+            // Only when someone removed it between the making of the container and its record.
+            volumes.create(&spec, false, now)?;
             let (source, file) = volumes.source(name, subpath.as_deref())?;
             open.extend(file);
             Ok(spec::Mount::Bind {

@@ -7,7 +7,7 @@ use orc_host::container::{Container, ContainerFilter};
 
 use crate::cell::Cell;
 use crate::core::Core;
-use crate::{mounts, wiring};
+use crate::{mounts, system, wiring};
 
 /// All that is known of one container.
 pub(crate) fn container(core: &Core, cell: &Cell) -> Container {
@@ -26,7 +26,7 @@ pub(crate) fn container(core: &Core, cell: &Cell) -> Container {
         labels: record.effective.labels.clone(),
         healthcheck: record.effective.healthcheck.clone(),
         stop_signal: record.effective.stop_signal.clone(),
-        hostname: record.effective.hostname.clone(),
+        hostname: system::hostname(&record),
         state: state.life.phase.state(),
         health: state.health.filter(|_| runs),
         restart_count: state.life.restarts,

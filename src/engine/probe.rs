@@ -16,7 +16,11 @@ use crate::core::Core;
 use crate::health::{self, MAX_OUTPUT, Schedule};
 use crate::lifecycle::Phase;
 use crate::pipes::Reader;
+use crate::system::hostname;
 use crate::translate;
+
+/// How long the kernel may take to end a probe that was killed.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Probes a running container for ever; without a health check, waits for ever. A container that was
 /// adopted goes on with the health it had.
@@ -47,9 +51,7 @@ pub(crate) async fn probe(core: &Arc<Core>, cell: &Arc<Cell>, run: &Arc<Run>) ->
                 &[],
             );
         }
-        if let Err(error) = cell.save(&core.store, Durability::Process) {
-            tracing::warn!("{}", error.within("record the health of a container"));
-        }
+        cell.save_or_warn(&core.store, Durability::Process);
     }
 }
 
@@ -88,7 +90,7 @@ async fn execute(
     let spec = translate::exec(
         &record,
         &wanted,
-        &record.effective.hostname,
+        &hostname(&record),
         &core.cgroup_of(cell.id()),
         &core.machine,
     )?;
@@ -116,7 +118,8 @@ async fn execute(
         Ok(code) => Ok(Some((code, output))),
         Err(_) => {
             let _ = exec.signal(orc_runtime::signal::KILL);
-            exec.wait().await;
+            // What waits for a disk is left to the kernel.
+            let _ = tokio::time::timeout(KILL_TIMEOUT, exec.wait()).await;
             Ok(None)
         }
     }

@@ -34,7 +34,7 @@ enum Found {
 
 /// Brings memory, disk and kernel together.
 pub(crate) async fn recover(core: &Arc<Core>) -> Result<()> {
-    let halves = load(core)?;
+    let loaded = load(core)?;
     let cells = core.containers.all();
     let found = join_all(cells.iter().map(|cell| look(core, cell))).await;
     let sandboxes = cells
@@ -55,31 +55,52 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<()> {
             .map(|(cell, found)| settle(core, cell, found)),
     )
     .await;
-    sweep(core, halves).await;
+    sweep(core, loaded).await;
     Ok(())
 }
 
-/// Loads all containers. The answer is those that were never acknowledged.
-fn load(core: &Core) -> Result<Vec<Id>> {
+/// Containers that are on disk and not in memory.
+struct Unloaded {
+    /// Never acknowledged.
+    halves: Vec<Id>,
+    /// Their record cannot be read: their files and programs are left alone.
+    unreadable: Vec<Id>,
+}
+
+/// Loads all containers.
+fn load(core: &Core) -> Result<Unloaded> {
     let (ids, strangers) = core.store.containers()?;
     for path in strangers {
         remove_stranger(&path);
     }
-    let mut halves = Vec::new();
+    let mut unloaded = Unloaded {
+        halves: Vec::new(),
+        unreadable: Vec::new(),
+    };
     for id in ids {
         if !core.store.is_whole(&id) {
-            halves.push(id);
+            unloaded.halves.push(id);
             continue;
         }
         fs::remove_leftovers(&core.store.dirs().container(&id))?;
-        let record = core.store.load_container(&id)?;
-        let state = core
-            .store
-            .load_state(&id)?
-            .unwrap_or_else(|| StateRecord::new(""));
-        core.containers.insert(Arc::new(Cell::new(record, state)));
+        match load_one(core, &id) {
+            Ok(cell) => core.containers.insert(Arc::new(cell)),
+            Err(error) => {
+                tracing::error!("{}", error.within("this container is left alone"));
+                unloaded.unreadable.push(id);
+            }
+        }
     }
-    Ok(halves)
+    Ok(unloaded)
+}
+
+fn load_one(core: &Core, id: &Id) -> Result<Cell> {
+    let record = core.store.load_container(id)?;
+    let state = core
+        .store
+        .load_state(id)?
+        .unwrap_or_else(|| StateRecord::new(""));
+    Ok(Cell::new(record, state))
 }
 
 fn remove_stranger(path: &Path) {
@@ -215,19 +236,19 @@ async fn at_rest(core: &Arc<Core>, cell: &Arc<Cell>, phase: Phase) -> Result<()>
 }
 
 /// Removes what belongs to no container. What cannot be removed is said and left for the next time.
-async fn sweep(core: &Arc<Core>, halves: Vec<Id>) {
-    let owned: BTreeSet<Id> = core
-        .containers
-        .all()
+async fn sweep(core: &Arc<Core>, unloaded: Unloaded) {
+    let loaded = core.containers.all();
+    let owned: BTreeSet<Id> = loaded
         .iter()
         .map(|cell| cell.id().clone())
+        .chain(unloaded.unreadable)
         .collect();
     let mut errors = Vec::new();
-    for id in &halves {
+    for id in &unloaded.halves {
         errors.extend(sweep_half(core, id).await.err());
     }
     errors.extend(sweep_runs(core, &owned).await.err());
-    errors.extend(sweep_namespaces(core).await.err());
+    errors.extend(sweep_namespaces(core, &owned).await.err());
     let inner = core.clone();
     let snapshots = blocking(move || {
         let strays = inner.images.snapshots()?;
@@ -272,17 +293,17 @@ async fn sweep_runs(core: &Arc<Core>, owned: &BTreeSet<Id>) -> Result<()> {
 }
 
 /// Pinned namespaces of containers that do not run.
-async fn sweep_namespaces(core: &Arc<Core>) -> Result<()> {
+async fn sweep_namespaces(core: &Arc<Core>, owned: &BTreeSet<Id>) -> Result<()> {
     let mut errors = Vec::new();
     for path in fs::list(&core.store.dirs().namespaces())? {
         let id = path
             .file_name()
             .and_then(|name| name.to_str()?.parse::<Id>().ok());
         let Some(id) = id else { continue };
-        let used = core
-            .containers
-            .get(&id)
-            .is_some_and(|cell| !cell.phase().is_at_rest());
+        let used = match core.containers.get(&id) {
+            Some(cell) => !cell.phase().is_at_rest(),
+            None => owned.contains(&id),
+        };
         if !used {
             errors.extend(core.net.remove_namespace(&id).await.err());
         }

@@ -16,6 +16,7 @@ use crate::cell::Cell;
 use crate::core::Core;
 use crate::lifecycle::Phase;
 use crate::pipes::{Reader, Writer};
+use crate::system::hostname;
 use crate::translate;
 
 /// How many pieces of output wait for whoever reads them.
@@ -77,13 +78,7 @@ async fn run(core: &Arc<Core>, cell: &Cell, spec: &ExecSpec) -> Result<Exec> {
     let run = cell.running()?;
     let record = cell.record();
     let cgroup = core.cgroup_of(cell.id());
-    let order = translate::exec(
-        &record,
-        spec,
-        &record.effective.hostname,
-        &cgroup,
-        &core.machine,
-    )?;
+    let order = translate::exec(&record, spec, &hostname(&record), &cgroup, &core.machine)?;
     core.runtime.exec(&run.monitor, &order).await
 }
 

@@ -22,6 +22,7 @@ use crate::files::{self, Subject};
 use crate::lifecycle::Event;
 use crate::records::{ContainerRecord, StateRecord};
 use crate::supervise::supervise;
+use crate::system::hostname;
 use crate::translate::{self, Facts};
 use crate::validate::capabilities;
 use crate::{devices, mounts, wiring};
@@ -64,9 +65,7 @@ pub(crate) async fn launch(core: &Arc<Core>, cell: &Arc<Cell>, why: Event) -> Re
             let actions = cell.step(started, core.now())?;
             supervise(core, cell, run);
             // A state that could not be written says `Starting`, which is adopted just as well.
-            if let Err(error) = cell.save(&core.store, Durability::Process) {
-                tracing::warn!("{}", error.within(format!("start {name}")));
-            }
+            cell.save_or_warn(&core.store, Durability::Process);
             perform(core, cell, actions).await;
             Ok(())
         }
@@ -116,16 +115,14 @@ async fn give_up(core: &Arc<Core>, cell: &Arc<Cell>, failure: Failure) -> Error 
         error: failure.error.to_string(),
     };
     let actions = cell.step(failed, core.now()).unwrap_or_default();
-    if let Err(error) = cell.save(&core.store, Durability::Process) {
-        tracing::warn!("{}", error.within("record a failed start"));
-    }
+    cell.save_or_warn(&core.store, Durability::Process);
     cell.settle();
     perform(core, cell, actions).await;
     failure.error
 }
 
 async fn attempt(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<Run, Failure> {
-    let record = cell.record();
+    let record = refresh_places(core, cell)?;
     let hostname = hostname(&record);
     let prepared = prepare(core, &record).map_err(Failure::before)?;
     let namespaces = connect(core, cell, &record)
@@ -161,6 +158,29 @@ async fn attempt(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<Run, Failure> {
     Ok(Run { monitor })
 }
 
+/// A network that was removed and made again has a new id: the container joins that one.
+fn refresh_places(core: &Core, cell: &Cell) -> Result<Arc<ContainerRecord>, Failure> {
+    let mut record = (*cell.record()).clone();
+    let mut changed = false;
+    for place in &mut record.places {
+        if core.networks.get(&place.network).is_none() {
+            let network = core
+                .networks
+                .find(&place.spec.network)
+                .map_err(Failure::before)?;
+            place.network = network.network.id;
+            changed = true;
+        }
+    }
+    if changed {
+        core.store
+            .save_container(&record)
+            .map_err(Failure::before)?;
+        cell.set_record(record);
+    }
+    Ok(cell.record())
+}
+
 /// What is found and made on disk before anything is made in the kernel.
 struct Prepared {
     rootfs: Rootfs,
@@ -176,7 +196,7 @@ fn prepare(core: &Core, record: &ContainerRecord) -> Result<Prepared> {
         .images
         .snapshot(&record.id, &image)
         .context(|| format!("image {}", record.spec.image))?;
-    let (mounts, open) = mounts::found(&record.mounts, &core.volumes)?;
+    let (mounts, open) = mounts::found(&record.mounts, &core.volumes, core.now())?;
     let state_dir = core.store.dirs().run_container(&record.id);
     fs::remove_dir_all(&state_dir)?;
     fs::create_dir_all(&state_dir, 0o700)?;
@@ -206,7 +226,7 @@ async fn connect(
         NetworkMode::None => Namespace::Path(core.net.create_namespace(&record.id).await?),
         NetworkMode::Networks => {
             let namespace = core.net.create_namespace(&record.id).await?;
-            let request = request(core, record, namespace.clone())?;
+            let request = request(record, namespace.clone())?;
             let sandbox = core.net.attach(request).await?;
             cell.set_sandbox(Some(sandbox));
             Namespace::Path(namespace)
@@ -235,17 +255,11 @@ fn of_other(core: &Core, other: &str, name: &str) -> Result<Namespace> {
     Ok(Namespace::Path(run.monitor.namespace_path(name)))
 }
 
-fn request(core: &Core, record: &ContainerRecord, namespace: PathBuf) -> Result<AttachRequest> {
+fn request(record: &ContainerRecord, namespace: PathBuf) -> Result<AttachRequest> {
     let spec = &record.spec;
     let endpoints = wiring::by_priority(&record.places)
         .into_iter()
-        .map(|place| {
-            let network = core
-                .networks
-                .get(&place.network)
-                .map_or_else(|| core.networks.find(&place.spec.network), Ok)?;
-            wiring::endpoint(place, network.network.id, &record.effective.hostname)
-        })
+        .map(|place| wiring::endpoint(place, &record.effective.hostname))
         .collect::<Result<_>>()?;
     Ok(AttachRequest {
         container: record.id.clone(),
@@ -260,19 +274,6 @@ fn request(core: &Core, record: &ContainerRecord, namespace: PathBuf) -> Result<
             .collect(),
         forwards: spec.privileged || capabilities(spec)?.contains(capability::NET_ADMIN),
     })
-}
-
-/// The host name: with the machine's UTS namespace or network, the machine's.
-fn hostname(record: &ContainerRecord) -> String {
-    let machines = record.spec.uts == NamespaceMode::Host
-        || (record.spec.network_mode == NetworkMode::Host && record.spec.hostname.is_none());
-    match machines {
-        true => rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
-        false => record.effective.hostname.clone(),
-    }
 }
 
 /// Writes the generated files, and says how they are mounted. A container in the network of another

@@ -73,7 +73,8 @@ fn by_hand(core: &Core, cell: &Cell) -> Result<()> {
         RestartPolicy::No => Durability::Process,
         _ => Durability::Synced,
     };
-    cell.save(&core.store, durability)
+    cell.save_or_warn(&core.store, durability);
+    Ok(())
 }
 
 /// Kills a container and waits until it is gone.
@@ -160,7 +161,7 @@ pub(crate) async fn pause(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
         let _ = cell.step(Event::Unpause, core.now());
         return Err(error.within(within()));
     }
-    cell.save(&core.store, Durability::Process)?;
+    cell.save_or_warn(&core.store, Durability::Process);
     crate::actions::perform(core, cell, actions).await;
     Ok(())
 }
@@ -180,7 +181,7 @@ async fn thaw(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
     blocking(move || group.thaw())
         .await
         .context(|| format!("container {name}"))?;
-    cell.save(&core.store, Durability::Process)?;
+    cell.save_or_warn(&core.store, Durability::Process);
     crate::actions::perform(core, cell, actions).await;
     Ok(())
 }

@@ -144,10 +144,10 @@ impl Store {
 
     /// All networks.
     pub(crate) fn networks(&self) -> Result<Vec<NetworkRecord>> {
-        load_all(
-            fs::list(&self.dirs.networks())?,
+        Ok(load_all(
+            &fs::list(&self.dirs.networks())?,
             |record: &NetworkRecord| record.format,
-        )
+        ))
     }
 
     /// Writes a volume, synced.
@@ -174,12 +174,12 @@ impl Store {
         for directory in &whole {
             fs::remove_leftovers(directory)?;
         }
-        let files = whole
+        let files: Vec<PathBuf> = whole
             .into_iter()
             .map(|path| path.join("volume.json"))
             .collect();
         Ok((
-            load_all(files, |record: &VolumeRecord| record.format)?,
+            load_all(&files, |record: &VolumeRecord| record.format),
             rest,
         ))
     }
@@ -220,16 +220,16 @@ fn id_of(path: &Path) -> Option<Id> {
     path.file_name()?.to_str()?.parse().ok()
 }
 
-fn load_all<T: DeserializeOwned>(
-    files: Vec<PathBuf>,
-    format: impl Fn(&T) -> u32,
-) -> Result<Vec<T>> {
+/// Loads what can be loaded. A record that cannot is said in the log and left where it is: the others
+/// must not suffer for it.
+fn load_all<T: DeserializeOwned>(files: &[PathBuf], format: impl Fn(&T) -> u32) -> Vec<T> {
+    let load = |path: &PathBuf| -> Result<T> {
+        let record = fs::read_json(path, MAX_RECORD)?;
+        check_format(format(&record)).context(|| path.display().to_string())?;
+        Ok(record)
+    };
     files
-        .into_iter()
-        .map(|path| {
-            let record = fs::read_json(&path, MAX_RECORD)?;
-            check_format(format(&record)).context(|| path.display().to_string())?;
-            Ok(record)
-        })
+        .iter()
+        .filter_map(|path| load(path).map_err(|error| tracing::error!("{error}")).ok())
         .collect()
 }

@@ -48,8 +48,6 @@ pub(crate) async fn ended(core: &Arc<Core>, cell: &Arc<Cell>, exit: Exit, error:
     core.execs.forget_unstarted(cell.id());
     // The runtime keeps the exit status until the run directory is removed, which is done after
     // this; a state that could not be written is found again from it.
-    if let Err(error) = cell.save(&core.store, Durability::Process) {
-        tracing::error!("{}", error.within("record the end of a container"));
-    }
+    cell.save_or_warn(&core.store, Durability::Process);
     perform(core, cell, actions).await;
 }

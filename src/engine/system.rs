@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use orc_host::container::{NamespaceMode, NetworkMode};
 use orc_host::system::Info;
 use rustix::process::Resource;
 
 use crate::core::Core;
 use crate::lifecycle::Phase;
+use crate::records::ContainerRecord;
 use crate::translate::Machine;
 
 /// The most bytes of a file that says something about the machine.
@@ -41,6 +43,19 @@ pub(crate) fn info(core: &Core) -> Info {
         }
     }
     info
+}
+
+/// The host name: with the machine's UTS namespace or network, the machine's.
+pub(crate) fn hostname(record: &ContainerRecord) -> String {
+    let machines = record.spec.uts == NamespaceMode::Host
+        || (record.spec.network_mode == NetworkMode::Host && record.spec.hostname.is_none());
+    match machines {
+        true => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        false => record.effective.hostname.clone(),
+    }
 }
 
 /// What this machine lets be set.

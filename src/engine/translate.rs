@@ -185,21 +185,26 @@ fn rlimits(wanted: &[Ulimit], machine: &Machine) -> Vec<Rlimit> {
     limits
 }
 
-/// What is said to someone who asks for a limit that this machine does not let be set.
-pub(crate) fn rlimit_warnings(wanted: &[Ulimit], machine: &Machine) -> Vec<String> {
-    wanted
-        .iter()
-        .filter_map(|limit| {
-            let most = *machine.hard_limits.get(&limit.name)?;
-            let above = u64::try_from(limit.hard).map_or(true, |hard| hard > most);
-            above.then(|| {
-                format!(
-                    "ulimit {} is lowered to {most}: orc lacks CAP_SYS_RESOURCE to raise it",
-                    limit.name
-                )
-            })
+/// What is said to someone who asks for what this machine does not let be set.
+pub(crate) fn machine_warnings(
+    spec: &orc_host::container::ContainerSpec,
+    machine: &Machine,
+) -> Vec<String> {
+    let lowered = spec.ulimits.iter().filter_map(|limit| {
+        let most = *machine.hard_limits.get(&limit.name)?;
+        let above = u64::try_from(limit.hard).map_or(true, |hard| hard > most);
+        above.then(|| {
+            format!(
+                "ulimit {} is lowered to {most}: orc lacks CAP_SYS_RESOURCE to raise it",
+                limit.name
+            )
         })
-        .collect()
+    });
+    let score = spec.oom_score_adj.filter(|score| *score < 0);
+    let score = score
+        .filter(|_| !machine.hard_limits.is_empty())
+        .map(|_| "oom_score_adj is not lowered: orc lacks CAP_SYS_RESOURCE to do it".to_owned());
+    lowered.chain(score).collect()
 }
 
 fn resources(wanted: &orc_host::container::Resources) -> Resources {
@@ -352,20 +357,19 @@ mod tests {
         let machine = Machine {
             hard_limits: BTreeMap::from([("nofile".into(), 4096), ("core".into(), 0)]),
         };
-        let wanted = vec![Ulimit {
-            name: "core".into(),
-            soft: -1,
-            hard: -1,
-        }];
-        let warnings = rlimit_warnings(&wanted, &machine);
-        assert_eq!(warnings.len(), 1);
-        let order = order(
-            Wanted {
-                ulimits: wanted,
-                ..Wanted::default()
-            },
-            machine,
-        );
+        let wanted = Wanted {
+            ulimits: vec![Ulimit {
+                name: "core".into(),
+                soft: -1,
+                hard: -1,
+            }],
+            oom_score_adj: Some(-5),
+            ..Wanted::default()
+        };
+        let warnings = machine_warnings(&wanted, &machine);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(machine_warnings(&wanted, &Machine::default()).is_empty());
+        let order = order(wanted, machine);
         let limits: Vec<_> = order
             .process
             .rlimits

@@ -73,14 +73,9 @@ pub(crate) fn by_priority(places: &[Place]) -> Vec<&Place> {
     sorted
 }
 
-/// A place in the words of the network layer. `network` is what it is called today: a network that
-/// was removed and made again has a new id.
-pub(crate) fn endpoint(
-    place: &Place,
-    network: orc_base::Id,
-    hostname: &str,
-) -> Result<model::EndpointSpec> {
-    let mut wish = model::EndpointSpec::new(network);
+/// A place in the words of the network layer.
+pub(crate) fn endpoint(place: &Place, hostname: &str) -> Result<model::EndpointSpec> {
+    let mut wish = model::EndpointSpec::new(place.network.clone());
     wish.interface = place.spec.interface.clone();
     wish.address = place.spec.ipv4;
     wish.mac = place.spec.mac.as_deref().map(str::parse).transpose()?;
