@@ -95,6 +95,9 @@ impl Run {
             },
             sig_proxy: self.sig_proxy,
         };
+        if !self.detach {
+            stdio::check(&attach.wishes).or_exit(DAEMON)?;
+        }
         let host = session.host().await.or_exit(DAEMON)?;
         let name = self.flags.name.as_deref();
         let id = create(&*host, name, &spec, self.flags.pull, self.flags.quiet)
@@ -201,14 +204,20 @@ async fn start(host: &dyn Host, id: &str, remove: bool) -> std::result::Result<(
         return Ok(());
     };
     if remove {
-        let options = RemoveOptions {
-            force: true,
-            volumes: true,
-        };
-        let _ = host.remove_container(id, options).await;
+        discard(host, id).await;
     }
     let code = start_code(&error);
     Err(error).or_exit(code)
+}
+
+/// Removes a container that nothing became of. When that fails, too, the first error is the one to
+/// tell.
+async fn discard(host: &dyn Host, id: &str) {
+    let options = RemoveOptions {
+        force: true,
+        volumes: true,
+    };
+    let _ = host.remove_container(id, options).await;
 }
 
 /// Docker's exit codes for a program that could not be started.
@@ -245,7 +254,15 @@ pub(crate) async fn attached(
         let (host, id) = (Arc::clone(&host), id.to_owned());
         tokio::spawn(async move { host.wait_container(&id, WaitFor::Removed).await })
     });
-    let streams = host.attach_container(id).await.or_exit(DAEMON)?;
+    let streams = match host.attach_container(id).await {
+        Ok(streams) => streams,
+        Err(error) => {
+            if remove {
+                discard(&*host, id).await;
+            }
+            return Err(error).or_exit(DAEMON);
+        }
+    };
     start(&*host, id, remove).await?;
     let tty = wishes.tty;
     let beside = async {

@@ -354,9 +354,7 @@ mod tests {
         );
         check(
             "--restart on-failure:2 --init --read-only -l a=b --cap-drop ALL a",
-            concat!(
-                r#"cap_drop=["ALL"] image="a" init=true labels={"a":"b"} read_only=true restart={"on-failure":{"max_retries":2}}"#
-            ),
+            r#"cap_drop=["ALL"] image="a" init=true labels={"a":"b"} read_only=true restart={"on-failure":{"max_retries":2}}"#,
         );
         check(
             "--security-opt no-new-privileges --sysctl net.core.somaxconn=9 --shm-size 1m --stop-timeout 3 a",

@@ -47,15 +47,22 @@ const INPUT_BYTES: usize = 16 << 10;
 /// How often a terminal that is not there yet is told its size.
 const SIZE_TRIES: u32 = 10;
 
-/// Puts our terminal into raw mode when a terminal is asked for. Refuses when input is asked for and
-/// does not come from a terminal, as Docker does.
-pub(crate) fn prepare(wishes: &Wishes) -> Result<Option<terminal::Raw>> {
-    match (wishes.tty && wishes.stdin, terminal::stdin_is_terminal()) {
-        (false, _) => Ok(None),
-        (true, true) => terminal::Raw::enter().map(Some),
-        (true, false) => Err(Error::invalid(
+/// Refuses a terminal whose input does not come from one, as Docker does: before anything is made.
+pub(crate) fn check(wishes: &Wishes) -> Result<()> {
+    match wishes.tty && wishes.stdin && !terminal::stdin_is_terminal() {
+        true => Err(Error::invalid(
             "the input is not a terminal: leave out `-t`, or type the command in a terminal",
         )),
+        false => Ok(()),
+    }
+}
+
+/// Puts our terminal into raw mode when a terminal is asked for.
+pub(crate) fn prepare(wishes: &Wishes) -> Result<Option<terminal::Raw>> {
+    check(wishes)?;
+    match wishes.tty && wishes.stdin {
+        true => terminal::Raw::enter().map(Some),
+        false => Ok(None),
     }
 }
 
@@ -86,7 +93,11 @@ pub(crate) async fn carry(
                 }
             },
             end = &mut input, if !fed => match end {
-                Some(()) => return Ok(Ended::Detached),
+                Some(()) => {
+                    // Docker's words; the line feed leaves the program's last line alone.
+                    out::note("\r\nread escape sequence\r");
+                    return Ok(Ended::Detached);
+                }
                 None => fed = true,
             },
             () = &mut beside, if !alone => alone = true,

@@ -155,7 +155,7 @@ impl Progress {
         let subject = escape::line(&event.subject);
         match &event.phase {
             Phase::Started | Phase::Done => {
-                out::note(&format!(" {subject}  {}", escape::line(&event.text)))
+                out::note(&format!(" {subject}  {}", escape::line(&event.text)));
             }
             Phase::Waiting(why) => out::note(&format!(" {subject}  {}", escape::line(why))),
             Phase::Failed(why) => out::note(&format!(" {subject}  Error  {}", escape::line(why))),

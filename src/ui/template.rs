@@ -81,8 +81,8 @@ pub(crate) fn parse(source: &str) -> Result<Vec<Node>> {
     let (nodes, end) = parser.nodes(0)?;
     match end {
         End::Input => Ok(nodes),
-        End::Else(_) => Err(wrong("`{{else}}` without `{{if}}`")),
-        End::End => Err(wrong("`{{end}}` without `{{if}}` or `{{range}}`")),
+        End::Otherwise(_) => Err(wrong("`{{else}}` without `{{if}}`")),
+        End::Closed => Err(wrong("`{{end}}` without `{{if}}` or `{{range}}`")),
     }
 }
 
@@ -242,8 +242,8 @@ struct Parser {
 /// What ended a list of nodes. An `else` may carry an `if` of its own.
 enum End {
     Input,
-    End,
-    Else(Vec<Token>),
+    Closed,
+    Otherwise(Vec<Token>),
 }
 
 impl Parser {
@@ -264,12 +264,12 @@ impl Parser {
                 Piece::Action(tokens) => tokens,
             };
             match tokens.first() {
-                Some(Token::Word(word)) if word == "end" => return Ok((nodes, End::End)),
+                Some(Token::Word(word)) if word == "end" => return Ok((nodes, End::Closed)),
                 Some(Token::Word(word)) if word == "else" => {
-                    return Ok((nodes, End::Else(tokens[1..].to_vec())));
+                    return Ok((nodes, End::Otherwise(tokens[1..].to_vec())));
                 }
                 Some(Token::Word(word)) if block(word).is_some() => {
-                    nodes.push(self.block(&tokens, depth)?)
+                    nodes.push(self.block(&tokens, depth)?);
                 }
                 _ => nodes.push(plain(&tokens)?),
             }
@@ -288,12 +288,12 @@ impl Parser {
         let (body, end) = self.nodes(depth + 1)?;
         let otherwise = match end {
             End::Input => return Err(wrong("a block has no `{{end}}`")),
-            End::End => Vec::new(),
-            End::Else(tokens) if tokens.is_empty() => match self.nodes(depth + 1)? {
-                (otherwise, End::End) => otherwise,
+            End::Closed => Vec::new(),
+            End::Otherwise(tokens) if tokens.is_empty() => match self.nodes(depth + 1)? {
+                (otherwise, End::Closed) => otherwise,
                 _ => return Err(wrong("`{{else}}` has no `{{end}}`")),
             },
-            End::Else(tokens) => vec![self.block(&tokens, depth + 1)?],
+            End::Otherwise(tokens) => vec![self.block(&tokens, depth + 1)?],
         };
         Ok(Node::Block {
             kind,

@@ -98,7 +98,7 @@ impl Config {
         match (&self.output, self.quiet) {
             (_, true) => {}
             (Some(path), false) => {
-                std::fs::write(path, text).context(|| format!("write {}", path.display()))?
+                std::fs::write(path, text).context(|| format!("write {}", path.display()))?;
             }
             (None, false) => out::bytes(text.as_bytes()),
         }

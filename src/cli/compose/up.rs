@@ -303,6 +303,9 @@ impl Up {
     }
 }
 
+/// How long starts that are under way may take when everything is to stop.
+const STARTS_UNDER_WAY: Duration = Duration::from_secs(1);
+
 /// Somebody wants it to end.
 struct Signals {
     interrupt: Signal,
@@ -442,9 +445,9 @@ impl Foreground<'_> {
     ) -> std::result::Result<End, Failure> {
         let mut start = std::pin::pin!(self.work.carry_out_quietly(plan));
         let mut started = false;
-        loop {
+        let end = loop {
             if started && follower.is_over() {
-                return Ok(End::Over);
+                break End::Over;
             }
             let exited = tokio::select! {
                 done = &mut start, if !started => {
@@ -453,12 +456,18 @@ impl Foreground<'_> {
                     self.catch_up(follower, plan).await?
                 }
                 exited = follower.next() => exited?,
-                () = self.signals.next() => return Ok(End::Interrupted),
+                () = self.signals.next() => break End::Interrupted,
             };
             if let Some(exited) = exited.filter(|exited| self.up.aborts(exited)) {
-                return Ok(End::Aborted(exited));
+                break End::Aborted(exited);
             }
+        };
+        if !started {
+            // Starts that are under way come to their end, so that what is stopped next is all there
+            // is. Whether they succeed does not matter any more.
+            let _ = tokio::time::timeout(STARTS_UNDER_WAY, start).await;
         }
+        Ok(end)
     }
 
     /// Follows what was started and was not yet told by the stream of events. Returns one that ended

@@ -95,7 +95,7 @@ impl Options {
                 // Labels of SELinux, which orc does not set, and hints for Docker on other systems.
                 "z" | "Z" | "cached" | "delegated" | "consistent" => {}
                 _ if PROPAGATIONS.contains(&option) => {
-                    options.propagation = Some(option.to_owned())
+                    options.propagation = Some(option.to_owned());
                 }
                 _ => return Err(option.to_owned()),
             }
