@@ -44,7 +44,7 @@ pub(crate) fn pull(
             .pull(&reference, &options, progress.as_ref())
             .await?;
         say(&core, "pull", &reference.familiar(), &reference.familiar());
-        Ok(vec![made(&image)])
+        Ok(Vec::new())
     }))
 }
 

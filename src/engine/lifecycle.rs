@@ -286,7 +286,8 @@ pub(crate) fn step(
                 error,
                 oom_killed,
                 started_at: Some(*started_at),
-                finished_at: at,
+                // A program may have ended before its start was noted.
+                finished_at: at.max(*started_at),
             };
             ended(&mut next, rules, exit, *started_at)
         }

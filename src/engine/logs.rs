@@ -15,6 +15,9 @@ use crate::lifecycle::Phase;
 use crate::lines::{self, Assembler};
 use crate::tails::Tail;
 
+/// How many lines more than wanted are read from the end: a line that is being written may have begun
+/// before lines of the other output.
+const CONTEXT_LINES: usize = 64;
 /// How many records are read before others get their turn.
 const BATCH: usize = 256;
 
@@ -118,7 +121,10 @@ pub(crate) async fn lines(
     // Filters drop lines, so only without them the last lines of the log are the wanted ones.
     let unfiltered = options.since.is_none() && options.until.is_none() && options.only.is_none();
     let reader = match options.tail {
-        Some(lines) if unfiltered => blocking(move || LogReader::tail(&path, lines)).await?,
+        Some(lines) if unfiltered => {
+            let lines = lines.saturating_add(CONTEXT_LINES);
+            blocking(move || LogReader::tail(&path, lines)).await?
+        }
         _ => LogReader::from_start(&path),
     };
     let mut state = Lines {

@@ -58,10 +58,12 @@ pub(crate) async fn probe(core: &Arc<Core>, cell: &Arc<Cell>, run: &Arc<Run>) ->
 async fn run_once(core: &Arc<Core>, cell: &Cell, run: &Run, schedule: &Schedule) -> Probe {
     let start = core.now();
     let (exit_code, output) = match execute(core, cell, run, schedule).await {
-        Ok(Some((code, output))) => (code, health::output(&output)),
-        Ok(None) => {
+        Ok((Some(code), output)) => (code, health::output(&output)),
+        Ok((None, output)) => {
             let limit = orc_base::units::format_duration(schedule.timeout);
-            (-1, format!("Health check exceeded timeout ({limit})"))
+            let output = health::output(&output);
+            let text = format!("Health check exceeded timeout ({limit}): {output}");
+            (-1, text)
         }
         Err(error) => (-1, error.to_string()),
     };
@@ -73,13 +75,13 @@ async fn run_once(core: &Arc<Core>, cell: &Cell, run: &Run, schedule: &Schedule)
     }
 }
 
-/// The exit code and the beginning of the output; `None` when it took too long and was killed.
+/// The exit code, none when it took too long and was killed, and the beginning of the output.
 async fn execute(
     core: &Core,
     cell: &Cell,
     run: &Run,
     schedule: &Schedule,
-) -> Result<Option<(i32, Vec<u8>)>> {
+) -> Result<(Option<i32>, Vec<u8>)> {
     let wanted = ExecSpec {
         command: schedule.command.clone(),
         stdout: true,
@@ -96,7 +98,9 @@ async fn execute(
     )?;
     let deadline = tokio::time::Instant::now() + schedule.timeout;
     let started = tokio::time::timeout_at(deadline, core.runtime.exec(&run.monitor, &spec)).await;
-    let Ok(exec) = started else { return Ok(None) };
+    let Ok(exec) = started else {
+        return Ok((None, Vec::new()));
+    };
     let mut exec = exec?;
     let (stdout, stderr) = (exec.stdout.take(), exec.stderr.take());
     let mut output = Vec::new();
@@ -115,12 +119,12 @@ async fn execute(
     })
     .await;
     match ended {
-        Ok(code) => Ok(Some((code, output))),
+        Ok(code) => Ok((Some(code), output)),
         Err(_) => {
             let _ = exec.signal(orc_runtime::signal::KILL);
             // What waits for a disk is left to the kernel.
             let _ = tokio::time::timeout(KILL_TIMEOUT, exec.wait()).await;
-            Ok(None)
+            Ok((None, output))
         }
     }
 }

@@ -33,6 +33,8 @@ cases! {
     containers_outlive_the_engine
     what_ended_without_an_engine_is_known
     a_crash_in_between_is_put_right
+    a_probe_that_hangs_is_killed
+    lines_are_whole
     a_boot_asks_the_restart_policy
     a_damaged_record_harms_no_other
     names_are_answered_on_a_network
@@ -420,6 +422,81 @@ async fn a_crash_in_between_is_put_right(bed: Arc<Bed>) {
     assert_eq!(same.state, kept.state);
     remove(&engine, "kept").await;
     bed.is_clean().await;
+}
+
+async fn a_probe_that_hangs_is_killed(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    let spec = ContainerSpec {
+        healthcheck: Some(Healthcheck {
+            test: vec!["CMD-SHELL".into(), "echo probing; sleep 1000".into()],
+            interval: Some(Duration::from_millis(50)),
+            timeout: Some(Duration::from_millis(200)),
+            retries: Some(2),
+            ..Healthcheck::default()
+        }),
+        ..shell("sleep 1000")
+    };
+    start(&engine, "sick", &spec).await;
+    until(&engine, "sick", |container| {
+        container
+            .health
+            .as_ref()
+            .is_some_and(|health| health.status == HealthStatus::Unhealthy)
+    })
+    .await;
+    let health = engine.inspect_container("sick").await.expect("it").health;
+    let probe = health.expect("a health").log.pop().expect("a probe");
+    assert_eq!(probe.exit_code, -1);
+    assert_eq!(
+        probe.output,
+        "Health check exceeded timeout (200ms): probing\n"
+    );
+    let top = engine.top("sick").await.expect("top");
+    let probes = top
+        .processes
+        .iter()
+        .filter(|row| row[7].contains("probing"));
+    assert!(probes.count() <= 1, "{top:?}");
+}
+
+async fn lines_are_whole(bed: Arc<Bed>) {
+    use futures_util::StreamExt;
+    let engine = bed.open_with_image().await;
+    let line = "printf begun; for i in 1 2 3; do echo $i >&2; done; while [ ! -e /go ]; do sleep 0.02; done; echo ' and ended'; echo last";
+    start(&engine, "writer", &shell(line)).await;
+    while !log(&engine, "writer").await.contains("! 3\n") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let options = orc_host::stream::LogOptions {
+        follow: true,
+        tail: Some(2),
+        ..Default::default()
+    };
+    let lines = engine.logs("writer", &options).await.expect("logs");
+    exec(&engine, "writer", "echo > /go").await;
+    let texts: Vec<String> = lines
+        .map(|line| String::from_utf8_lossy(&line.expect("a line").bytes).into_owned())
+        .collect()
+        .await;
+    assert_eq!(texts, ["2\n", "3\n", "begun and ended\n", "last\n"]);
+    let since = engine
+        .inspect_container("writer")
+        .await
+        .expect("it")
+        .created;
+    let options = orc_host::stream::LogOptions {
+        since: Some(since.plus(Duration::from_secs(3600))),
+        ..Default::default()
+    };
+    assert_eq!(
+        engine
+            .logs("writer", &options)
+            .await
+            .expect("logs")
+            .count()
+            .await,
+        0
+    );
 }
 
 /// Says in a container's state that it is of another boot.
