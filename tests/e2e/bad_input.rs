@@ -62,7 +62,7 @@ fn files_that_are_wrong() {
         ),
         (
             "services:\n  a:\n    image: example/busybox:1\n    ports: ['80:eighty']\n",
-            &["compose.yaml:4:13", "services.a.ports[0]", "80:eighty"],
+            &["compose.yaml:4:13", "services.a.ports[0]", "eighty"],
         ),
         (
             "services:\n  a:\n    image: example/busybox:1\n    networks: [nowhere]\n",

@@ -319,6 +319,7 @@ fn networks_are_apart() {
         lab.orc([
             "run",
             "--rm",
+            "--init",
             "--network",
             network,
             "example/busybox:1",
