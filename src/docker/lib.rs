@@ -6,6 +6,7 @@
 //! Facts that Docker's JSON has no place for travel in members that begin with `Orc`; the server
 //! adds them only for a client that asks with `orc=1`, so Docker's own clients never see one.
 
+mod body;
 pub mod client;
 mod convert;
 pub mod inspect;

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use orc_base::{Context, Error, Kind, Result};
 use tokio::net::UnixStream;
 
-use crate::server::reply::Body;
+use crate::body::Body;
 
 /// How many idle connections are kept.
 const MAX_IDLE: usize = 4;

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use orc_base::{Context, Error, Kind, Result};
@@ -13,11 +12,10 @@ use serde::de::DeserializeOwned;
 use tokio_util::codec::{Decoder, FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
+use crate::body::{self, Body};
 use crate::client::address::Address;
 use crate::client::connection::{Connections, whole};
 use crate::convert::kind;
-use crate::server::call::body_stream;
-use crate::server::reply::{self, Body};
 use crate::wire::message::Refusal;
 
 /// The longest line of JSON that is read.
@@ -49,20 +47,19 @@ impl Ask {
             method,
             address,
             headers: Vec::new(),
-            body: reply::whole(""),
+            body: body::whole(""),
         }
     }
 
     /// Adds a JSON body.
     pub(crate) fn json(mut self, value: &impl Serialize) -> Result<Self> {
-        self.body = reply::whole(serde_json::to_vec(value)?);
+        self.body = body::whole(serde_json::to_vec(value)?);
         Ok(self.header(CONTENT_TYPE.as_str(), "application/json".into()))
     }
 
     /// Adds a tar archive that is sent as it comes.
     pub(crate) fn tar(mut self, tar: Stream<Bytes>) -> Self {
-        let frames = tar.map(|bytes| bytes.map(Frame::data));
-        self.body = StreamBody::new(frames).boxed_unsync();
+        self.body = body::flowing(tar);
         self.header(CONTENT_TYPE.as_str(), "application/x-tar".into())
     }
 
@@ -124,8 +121,8 @@ impl Ask {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        let body = self.open(connections).await?.into_body();
-        let lines = FramedRead::new(reader(body), LinesCodec::new_with_max_length(MAX_LINE));
+        let answer = self.open(connections).await?.into_body();
+        let lines = FramedRead::new(reader(answer), LinesCodec::new_with_max_length(MAX_LINE));
         let lines = lines.try_filter(|line| std::future::ready(!line.trim().is_empty()));
         Ok(Box::pin(lines.map(|line| match line {
             Ok(line) => parse(line.as_bytes()),
@@ -138,7 +135,7 @@ impl Ask {
 
     /// The answer's bytes.
     pub(crate) async fn bytes(self, connections: &Connections) -> Result<Stream<Bytes>> {
-        Ok(body_stream(self.open(connections).await?.into_body()))
+        Ok(body::stream(self.open(connections).await?.into_body()))
     }
 
     /// The answer taken apart by `decoder`.
@@ -151,15 +148,15 @@ impl Ask {
         D: Decoder<Error = Error> + Send + 'static,
         D::Item: Send,
     {
-        let body = self.open(connections).await?.into_body();
-        Ok(Box::pin(FramedRead::new(reader(body), decoder)))
+        let answer = self.open(connections).await?.into_body();
+        Ok(Box::pin(FramedRead::new(reader(answer), decoder)))
     }
 }
 
 fn reader(
-    body: Incoming,
+    answer: Incoming,
 ) -> StreamReader<impl futures_util::Stream<Item = std::io::Result<Bytes>>, Bytes> {
-    StreamReader::new(body_stream(body).map_err(std::io::Error::other))
+    StreamReader::new(body::stream(answer).map_err(std::io::Error::other))
 }
 
 /// Our own error out of the one that `StreamReader` needs.

@@ -1,5 +1,8 @@
 //! Images: Docker's JSON of them, and back.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, general_purpose};
 use orc_base::{Context, Error, Result};
 use orc_host::image::{Credentials, History, Image, ImageConfig, Removal};
 
@@ -7,10 +10,6 @@ use crate::convert::{health, resources, time};
 use crate::wire::container::GraphDriver;
 use crate::wire::image as wire;
 use crate::wire::json::{Empty, Words};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use base64::engine::{DecodePaddingMode, general_purpose};
 
 /// What `docker image inspect` prints; the history comes with `extended` only.
 pub(crate) fn to_wire(image: &Image, extended: bool) -> wire::Inspect {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http_body_util::{BodyExt, BodyStream, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
@@ -16,6 +16,7 @@ use orc_host::stream::Stream;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
+use crate::body;
 use crate::convert::path;
 use crate::server::query::Query;
 
@@ -113,10 +114,10 @@ impl Call {
     pub(crate) fn into_stream(self) -> Stream<Bytes> {
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
-            let mut body = body_stream(self.body);
-            while let Some(item) = body.next().await {
+            let mut pieces = body::stream(self.body);
+            while let Some(item) = pieces.next().await {
                 if sender.send(item).await.is_err() {
-                    let rest = async { while let Some(Ok(_)) = body.next().await {} };
+                    let rest = async { while let Some(Ok(_)) = pieces.next().await {} };
                     let _ = tokio::time::timeout(DRAIN, rest).await;
                     return;
                 }
@@ -127,14 +128,4 @@ impl Call {
             Some((item, receiver))
         }))
     }
-}
-
-/// A body as it comes.
-pub(crate) fn body_stream(body: Incoming) -> Stream<Bytes> {
-    Box::pin(BodyStream::new(body).filter_map(|frame| async move {
-        match frame {
-            Ok(frame) => frame.into_data().ok().map(Ok),
-            Err(error) => Some(Err(Error::unavailable(format!("read the body: {error}")))),
-        }
-    }))
 }

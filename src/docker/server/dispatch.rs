@@ -12,6 +12,7 @@ use orc_base::{Clock, Error, Result};
 use orc_host::Host;
 use tokio::task::JoinHandle;
 
+use crate::body;
 use crate::convert::info::{API_VERSION, MIN_API_VERSION, version_text};
 use crate::server::call::Call;
 use crate::server::query::{self, Query};
@@ -35,7 +36,7 @@ pub(crate) async fn answer(shared: &Shared, request: Request<Incoming>) -> Reply
         Err(error) => reply::refusal(&error),
     };
     if head {
-        *reply.body_mut() = reply::whole("");
+        *reply.body_mut() = body::whole("");
     }
     add_headers(reply.headers_mut(), shared);
     reply

@@ -23,7 +23,7 @@ use orc_host::stream::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
-use crate::server::call::body_stream;
+use crate::body;
 use crate::server::reply::{self, Reply};
 
 /// How long a client that still sends is listened to after the program has ended.
@@ -95,8 +95,8 @@ fn plain(body: Incoming, stdio: Stdio) -> Reply {
         let ends = stdio.input_ends;
         tokio::spawn(async move {
             let mut input = input;
-            let mut body = body_stream(body);
-            while let Some(Ok(bytes)) = body.next().await {
+            let mut pieces = body::stream(body);
+            while let Some(Ok(bytes)) = pieces.next().await {
                 if input.write_all(&bytes).await.is_err() {
                     return;
                 }

@@ -1,21 +1,16 @@
 //! Answers: JSON, nothing, text, or a stream; and errors as Docker's refusals.
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::Frame;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use orc_base::{Error, Kind, Result};
 use orc_host::stream::Stream;
 use serde::Serialize;
 
+use crate::body::{self, Body};
 use crate::convert::kind;
 use crate::wire::message::Refusal;
 
-/// A body that is sent as it comes.
-pub(crate) type Body = UnsyncBoxBody<Bytes, Error>;
 /// An answer.
 pub(crate) type Reply = Response<Body>;
 
@@ -27,7 +22,7 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply> 
             .within("write the answer")
     })?;
     bytes.push(b'\n');
-    Ok(with_type(status, "application/json", whole(bytes)))
+    Ok(with_type(status, "application/json", body::whole(bytes)))
 }
 
 /// 200 and JSON.
@@ -37,24 +32,19 @@ pub(crate) fn ok(value: &impl Serialize) -> Result<Reply> {
 
 /// A status that says it all.
 pub(crate) fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(whole(Bytes::new()));
+    let mut reply = Response::new(body::whole(Bytes::new()));
     *reply.status_mut() = status;
     reply
 }
 
 /// Text.
 pub(crate) fn text(status: StatusCode, text: &'static str) -> Reply {
-    with_type(status, "text/plain; charset=utf-8", whole(text))
+    with_type(status, "text/plain; charset=utf-8", body::whole(text))
 }
 
-/// What comes, as it comes; an error breaks the connection off, so that nobody takes it for the end.
+/// What comes, as it comes.
 pub(crate) fn stream(media_type: &'static str, stream: Stream<Bytes>) -> Reply {
-    let frames = stream.map(|bytes| bytes.map(Frame::data));
-    with_type(
-        StatusCode::OK,
-        media_type,
-        StreamBody::new(frames).boxed_unsync(),
-    )
+    with_type(StatusCode::OK, media_type, body::flowing(stream))
 }
 
 /// A refusal. [`Kind::Unchanged`] has no body: its status has none in HTTP.
@@ -78,13 +68,6 @@ pub(crate) fn refusal_as(status: StatusCode, error: &Error) -> Reply {
         HeaderValue::from_static(kind::word(error.kind())),
     );
     reply
-}
-
-/// A body that is all there.
-pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed_unsync()
 }
 
 fn with_type(status: StatusCode, media_type: &'static str, body: Body) -> Reply {
