@@ -2,7 +2,7 @@
 //! in common.
 //!
 //! Either the program runs in the end, or the child is dead, reaped, and the whole error is here.
-//! The child goes on in parallel while its parent places it in control groups.
+//! The child goes on in parallel while its parent makes its control groups.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,12 +40,12 @@ pub(crate) struct Born {
 }
 
 impl Birth<'_> {
-    /// `child` runs in the new process and must execute a program; `place` runs here meanwhile, says
-    /// what it has done, and returns warnings.
+    /// `child` runs in the new process and must execute a program; `meanwhile` runs here, says what it
+    /// has done, and returns warnings.
     pub(crate) fn bear(
         self,
         child: impl FnOnce(&Channel) -> Result<Infallible>,
-        place: impl FnOnce(Pid, &dyn Fn(Word)) -> Result<Vec<String>>,
+        meanwhile: impl FnOnce(&dyn Fn(Word)) -> Result<Vec<String>>,
     ) -> Result<Born> {
         let (ours, theirs) = wire::pair()?;
         let side = linux::clone(self.alone, self.namespaces, self.cgroup);
@@ -61,7 +61,7 @@ impl Birth<'_> {
             // A child that has failed does not listen; its error comes by the same socket.
             let _ = wire::send(&ours, &word, &[]);
         };
-        let result = match place(pid, &say) {
+        let result = match meanwhile(&say) {
             Ok(warnings) => self.converse(&ours, warnings),
             Err(error) => Err(last_words(&ours, error)),
         };

@@ -23,6 +23,7 @@ use crate::cgroup::devices::Filter;
 use crate::cgroup::layout::Tree;
 use crate::cgroup::limits::Write;
 use crate::spec::{DeviceRule, Resources};
+use crate::sys::linux::Alone;
 
 pub(crate) mod devices;
 mod layout;
@@ -34,6 +35,10 @@ pub use crate::cgroup::stats::Stats;
 
 /// The most bytes read of one file of the kernel's.
 const MAX_FILE: u64 = 1 << 20;
+/// Controllers of the second version that limit something here.
+const LIMITING: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+/// What is read of most files at once: they are shorter.
+const USUAL_FILE: usize = 4096;
 /// How often a removal is tried while processes are dying, and how long between.
 const REMOVE_TRIES: u32 = 400;
 const REMOVE_PAUSE: Duration = Duration::from_millis(10);
@@ -103,11 +108,15 @@ impl Cgroup {
         Ok(warnings)
     }
 
-    /// Moves a process into the group of every tree of the first version. The first of these writes
-    /// waits for an RCU grace period, 5 to 9 ms.
-    pub(crate) fn place(&self, pid: Pid) -> Result<()> {
+    /// Moves this process, which must have one thread, into the group of every tree of the first
+    /// version. In the second's it was born.
+    ///
+    /// The kernel lets a thread move itself by `0` in `tasks` at once. To move another process, or a
+    /// whole process by `cgroup.procs`, it stops all forks first, which waits for an RCU grace period:
+    /// 5 to 20 ms (`cgroup_procs_write_start` in kernel/cgroup/cgroup.c, since Linux 5.18).
+    pub(crate) fn enter(&self, _alone: &Alone) -> Result<()> {
         for tree in self.layout.v1() {
-            self.write(tree, "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
+            self.write(tree, "tasks", "0")?;
         }
         Ok(())
     }
@@ -241,20 +250,30 @@ impl Cgroup {
         }
     }
 
+    /// The group itself must be new. Its parents are there after the first container.
     fn create_in(&self, tree: &Tree) -> Result<()> {
+        let path = tree.mount.join(&self.path);
+        if tree.is_unified() || !path.parent().is_some_and(Path::exists) {
+            self.create_parents(tree)?;
+        }
+        make_new_directory(&path)?;
+        match tree.has("cpuset") && !tree.is_unified() {
+            true => inherit_cpuset(&path),
+            false => Ok(()),
+        }
+    }
+
+    fn create_parents(&self, tree: &Tree) -> Result<()> {
         let mut directory = tree.mount.clone();
-        let mut parts = self.path.iter().peekable();
-        while let Some(part) = parts.next() {
-            if tree.is_unified() {
-                pass_down(&directory, &tree.controllers)?;
-            }
+        for part in self.path.parent().into_iter().flatten() {
+            pass_down(&directory, tree)?;
             directory.push(part);
-            let made = make_directory(&directory, parts.peek().is_none())?;
+            let made = make_directory(&directory)?;
             if made && tree.has("cpuset") && !tree.is_unified() {
                 inherit_cpuset(&directory)?;
             }
         }
-        Ok(())
+        pass_down(&directory, tree)
     }
 
     fn limit(&self, write: &Write, warnings: &mut Vec<String>) -> Result<()> {
@@ -279,10 +298,8 @@ impl Cgroup {
         let filter = Filter::new(rules)?;
         if let Some(tree) = self.layout.v1_tree_of("devices") {
             self.write(tree, "devices.deny", "a")?;
-            for line in filter.lines() {
-                self.write(tree, "devices.allow", &line)?;
-            }
-            return Ok(());
+            let path = tree.mount.join(&self.path).join("devices.allow");
+            return write_lines(&path, &filter.lines());
         }
         let Some(tree) = self.layout.unified() else {
             return Err(Error::unsupported(
@@ -330,39 +347,46 @@ fn checked(path: &str) -> Result<PathBuf> {
     Ok(relative.into())
 }
 
-/// Whether it was missing. The group itself must be new: one that is there is of an earlier run and
-/// is replaced when it is empty.
-fn make_directory(path: &Path, must_be_new: bool) -> Result<bool> {
-    for _ in 0..2 {
-        match std::fs::create_dir(path) {
-            Ok(()) => return Ok(true),
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(error).context(|| format!("make control group {}", path.display()));
-            }
-            Err(_) if !must_be_new => return Ok(false),
-            Err(_) => {}
-        }
-        remove_tree(path, MAX_DEPTH).map_err(|error| {
-            error
-                .with_kind(Kind::Conflict)
-                .within("an earlier run of the container has left processes")
-        })?;
+/// Whether it was missing.
+fn make_directory(path: &Path) -> Result<bool> {
+    match std::fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error).context(|| format!("make control group {}", path.display())),
     }
-    Err(Error::conflict(format!(
-        "control group {} is in use by another start of the container",
-        path.display()
-    )))
 }
 
-/// Lets the groups below `directory` use what it may use itself.
-fn pass_down(directory: &Path, controllers: &[String]) -> Result<()> {
+/// One that is there is of an earlier run and is replaced when it is empty.
+fn make_new_directory(path: &Path) -> Result<()> {
+    if make_directory(path)? {
+        return Ok(());
+    }
+    remove_tree(path, MAX_DEPTH).map_err(|error| {
+        error
+            .with_kind(Kind::Conflict)
+            .within("the container runs already, or an earlier run has left processes")
+    })?;
+    match make_directory(path)? {
+        true => Ok(()),
+        false => Err(Error::conflict(format!(
+            "control group {} is in use by another start of the container",
+            path.display()
+        ))),
+    }
+}
+
+/// Lets the groups below `directory` of the second version use the controllers that have limits.
+fn pass_down(directory: &Path, tree: &Tree) -> Result<()> {
+    if !tree.is_unified() || !LIMITING.iter().any(|name| tree.has(name)) {
+        return Ok(());
+    }
     let file = directory.join("cgroup.subtree_control");
     let enabled = read_file(&file)?;
     let available = read_file(&directory.join("cgroup.controllers"))?;
-    let missing = controllers
+    let lists = |list: &str, name: &str| list.split_whitespace().any(|other| other == name);
+    let missing = LIMITING
         .iter()
-        .filter(|name| !enabled.split_whitespace().any(|other| other == *name))
-        .filter(|name| available.split_whitespace().any(|other| other == *name));
+        .filter(|name| lists(&available, name) && !lists(&enabled, name));
     let wanted: Vec<String> = missing.map(|name| format!("+{name}")).collect();
     if wanted.is_empty() {
         return Ok(());
@@ -430,21 +454,166 @@ fn collect_processes(path: &Path, depth: usize, pids: &mut Vec<i32>) -> Result<(
 
 fn write_file(path: &Path, value: &str) -> Result<()> {
     let write = || {
-        OpenOptions::new()
-            .write(true)
-            .open(path)?
-            .write_all(value.as_bytes())
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.write_all(value.as_bytes())
     };
     write().context(|| format!("write `{value}` to {}", path.display()))
 }
 
+/// One write a line, as the kernel wants it.
+fn write_lines(path: &Path, lines: &[String]) -> Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .context(|| format!("open {}", path.display()))?;
+    for line in lines {
+        file.write_all(line.as_bytes())
+            .context(|| format!("write `{line}` to {}", path.display()))?;
+    }
+    Ok(())
+}
+
 fn read_file(path: &Path) -> Result<String> {
     let read = || {
-        let mut text = String::new();
+        let mut bytes = Vec::with_capacity(USUAL_FILE);
         std::fs::File::open(path)?
             .take(MAX_FILE)
-            .read_to_string(&mut text)?;
-        Ok::<_, std::io::Error>(text)
+            .read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).into_owned())
     };
     read().context(|| format!("read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    /// A group of a test's own, gone when it is dropped.
+    struct Group(Cgroup);
+
+    impl Group {
+        fn new(layout: &Layout, name: &str) -> Self {
+            let path = format!("/orc-unit-{}-{name}/one", std::process::id());
+            let group = Cgroup::new(layout, &path).unwrap();
+            group.claim().unwrap();
+            Self(group)
+        }
+
+        /// A shell that moves itself into the group and then runs `script`.
+        fn run(&self, script: &str) -> Child {
+            let moves = self.0.layout.trees().map(|tree| {
+                let path = tree.mount.join(&self.0.path).join("cgroup.procs");
+                format!("echo $$ > {} || exit 9; ", path.display())
+            });
+            let script = moves.collect::<String>() + script;
+            Command::new("/bin/sh")
+                .args(["-c", &script])
+                .spawn()
+                .unwrap()
+        }
+    }
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            let _ = self.0.remove();
+            for tree in self.0.layout.trees() {
+                if let Some(parent) = self.0.path.parent() {
+                    let _ = std::fs::remove_dir(tree.mount.join(parent));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_plain_paths_with_a_parent() {
+        for good in ["/orc/x", "/a/b/c", "/orc-1/abc.def_0:@"] {
+            checked(good).unwrap();
+        }
+        for bad in [
+            "",
+            "/",
+            "/orc",
+            "orc/x",
+            "/orc/",
+            "//x",
+            "/orc//x",
+            "/orc/../x",
+            "/orc/./x",
+            "/orc/a b",
+            "/orc/a\n",
+            "/orc/a*",
+        ] {
+            assert!(checked(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_second_version_alone() {
+        let Some(layout) = Layout::unified_alone() else {
+            return;
+        };
+        let group = Group::new(&layout, "v2");
+        assert_eq!(
+            group.0.claim().map_err(|error| error.kind()),
+            Ok(()),
+            "empty: replaced"
+        );
+        let wanted = Resources {
+            pids_max: Some(7),
+            ..Resources::default()
+        };
+        let rules = devices::rules(&[], &[]);
+        let warnings = group.0.create_rest(&wanted, Some(&rules)).unwrap();
+        // Only a machine whose second version has the controller keeps the limit.
+        assert_eq!(
+            warnings.is_empty(),
+            layout.tree_of("pids").is_some(),
+            "{warnings:?}"
+        );
+
+        let mut null = group.run(": < /dev/null && : < /dev/zero");
+        assert!(null.wait().unwrap().success());
+        let mut other = group.run("(: < /dev/kmsg) 2>/dev/null && exit 3; exit 4");
+        assert_eq!(
+            other.wait().unwrap().code(),
+            Some(4),
+            "an unlisted device was opened"
+        );
+
+        let mut sleeper = group.run("exec sleep 1000");
+        while group.0.processes().unwrap().is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let in_use = group.0.claim().unwrap_err();
+        assert_eq!(in_use.kind(), Kind::Conflict, "{in_use}");
+        group.0.freeze().unwrap();
+        group.0.thaw().unwrap();
+        group.0.stats().unwrap();
+        group.0.freeze().unwrap();
+        // The processes of a test are its own children: somebody must reap them.
+        let reaper = std::thread::spawn(move || sleeper.wait().unwrap());
+        group.0.remove().unwrap();
+        assert!(!reaper.join().unwrap().success());
+        group.0.remove().unwrap();
+    }
+
+    #[test]
+    fn limits_that_cannot_be_kept_are_loud() {
+        let Some(layout) = Layout::unified_alone() else {
+            return;
+        };
+        if layout.tree_of("memory").is_some() {
+            return;
+        }
+        let group = Group::new(&layout, "loud");
+        let wanted = Resources {
+            memory_bytes: Some(64 << 20),
+            ..Resources::default()
+        };
+        let error = group.0.create_rest(&wanted, None).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported);
+        assert!(error.to_string().contains("`memory`"), "{error}");
+    }
 }

@@ -13,7 +13,7 @@ use orc_base::{Context, Error, Result};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::Cgroup;
-use crate::handshake::{Channel, Tidings, Word};
+use crate::handshake::{Channel, Tidings};
 use crate::program::Program;
 use crate::rootfs::build::{Site, build};
 use crate::seccomp::Filter;
@@ -21,7 +21,7 @@ use crate::spec::{ContainerSpec, ExecSpec, Namespace, ProcessSpec};
 use crate::stdio::ProgramSide;
 use crate::sys::linux::{self, Alone};
 use crate::terminal::Terminal;
-use crate::{confine, init, namespaces, rootfs, stdio, user};
+use crate::{confine, init, launcher, namespaces, rootfs, stdio, user};
 
 /// The first descriptor that a program does not inherit.
 const FIRST_OTHER: RawFd = 3;
@@ -43,7 +43,8 @@ impl Child<'_> {
         name_host(spec)?;
         let site = Site {
             mountpoint: &spec.state_dir,
-            cgroups: cgroup.views(),
+            alone: self.alone,
+            cgroup,
             channel: self.channel,
         };
         let built = build(&rootfs::plan(spec)?, &site)?;
@@ -51,7 +52,6 @@ impl Child<'_> {
             self.warn(confine::oom_score(&built.proc, score)?)?;
         }
         let prepared = self.prepare(&built.root, &spec.process, built.terminal.as_ref())?;
-        self.channel.expect(Word::Placed)?;
         namespaces::enter_cgroup(self.alone, &spec.namespaces, cgroup_namespace.as_ref())?;
         self.confine(&spec.process, &prepared)?;
         match spec.init {
@@ -63,8 +63,14 @@ impl Child<'_> {
     }
 
     /// One more process of a running container.
-    pub(crate) fn exec(&self, spec: &ExecSpec, container: BorrowedFd<'_>) -> Result<Infallible> {
+    pub(crate) fn exec(
+        &self,
+        spec: &ExecSpec,
+        cgroup: &Cgroup,
+        container: BorrowedFd<'_>,
+    ) -> Result<Infallible> {
         rustix::process::setsid().context(|| "begin a session")?;
+        cgroup.enter(self.alone)?;
         namespaces::join_container_rest(container)?;
         let root = Root::open(Path::new("/"))?;
         let terminal = match spec.terminal {
@@ -82,12 +88,11 @@ impl Child<'_> {
         root.create_dir_all(cwd(&spec.process), 0o755)
             .context(|| format!("make directory {}", spec.process.cwd))?;
         let prepared = self.prepare(&root, &spec.process, terminal.as_ref())?;
-        self.channel.expect(Word::Placed)?;
         self.confine(&spec.process, &prepared)?;
         self.execute(&prepared.program)
     }
 
-    /// All that can be done before the process is in its control groups.
+    /// What is looked up and opened while all rights are still there.
     fn prepare(
         &self,
         root: &Root,
@@ -118,7 +123,7 @@ impl Child<'_> {
     fn execute(&self, program: &Program) -> Result<Infallible> {
         linux::close_from_at_exec(FIRST_OTHER).context(|| "close descriptors")?;
         self.channel.tell(&Tidings::Executing)?;
-        linux::reset_signals().context(|| "reset signals")?;
+        launcher::restore_signals()?;
         Err(program.execute())
     }
 

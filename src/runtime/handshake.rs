@@ -4,7 +4,7 @@
 //! ```text
 //! child   : [Terminal] Warning* Executing                      end  (the program runs)
 //!           [Terminal] Warning* [Executing] Failed             end  (the whole error)
-//! monitor : Created  Placed
+//! monitor : Created
 //! ```
 //!
 //! The end is the closing of the child's socket, which `execve` does. What is still due is data: a
@@ -36,10 +36,8 @@ pub(crate) enum Tidings {
 /// From the monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Word {
-    /// The control groups exist.
+    /// The control groups exist, with their limits. Said to containers only: an exec's exist before.
     Created,
-    /// The child is in its control groups.
-    Placed,
 }
 
 /// What is still due from the child, and what has come.
@@ -279,10 +277,10 @@ mod tests {
         let (monitor, child) = wire::pair().unwrap();
         let channel = Channel::new(child);
         wire::send(&monitor, &Word::Created, &[]).unwrap();
-        wire::send(&monitor, &Word::Created, &[]).unwrap();
+        wire::send(&monitor, &Tidings::Executing, &[]).unwrap();
         channel.expect(Word::Created).unwrap();
-        assert!(channel.expect(Word::Placed).is_err());
+        assert!(channel.expect(Word::Created).is_err());
         drop(monitor);
-        assert!(channel.expect(Word::Placed).is_err());
+        assert!(channel.expect(Word::Created).is_err());
     }
 }

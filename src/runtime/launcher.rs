@@ -22,7 +22,7 @@ use crate::sys::linux::{MountAttributes, mount_setattr};
 use crate::wire;
 
 pub use crate::launcher::process::run_launcher;
-pub(crate) use crate::launcher::process::{Common, Task};
+pub(crate) use crate::launcher::process::{Common, Task, restore_signals};
 
 /// How long the launcher may be too busy to take an order.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -54,6 +54,8 @@ pub(crate) enum Step {
     Console {
         size: Option<(u16, u16)>,
     },
+    /// Move into the control groups, once the monitor has made them.
+    EnterCgroups,
     /// Show the container's own control groups, or the host's.
     Cgroups {
         own: bool,
@@ -114,6 +116,7 @@ pub(crate) fn plan(spec: &ContainerSpec) -> Result<Vec<Step>> {
         readonly: !spec.privileged,
     });
     devices(spec, &mut steps);
+    steps.push(Step::EnterCgroups);
     steps.push(Step::Cgroups {
         own: spec.namespaces.cgroup != Namespace::Host,
         readonly: !spec.privileged,
@@ -284,6 +287,7 @@ impl fmt::Display for Step {
             Self::Shm { bytes } => write!(f, "mount tmpfs on /dev/shm ({bytes} bytes)"),
             Self::Queues => f.write_str("mount mqueue on /dev/mqueue"),
             Self::Console { .. } => f.write_str("make the terminal on /dev/console"),
+            Self::EnterCgroups => f.write_str("enter the control groups"),
             Self::Cgroups { own, readonly } => {
                 let whose = if *own { "own" } else { "the host's" };
                 write!(
@@ -412,6 +416,7 @@ mount devpts on /dev/pts
 mount tmpfs on /dev/shm (64 bytes)
 mount mqueue on /dev/mqueue
 make the terminal on /dev/console
+enter the control groups
 mount own control groups on /sys/fs/cgroup (ro)
 mount tmpfs on /data (rw, noexec, mode=1777, size=1024, uid=7)
 mount #0 on /data/inner/deep

@@ -64,9 +64,6 @@ fn settle() -> Result<OwnedFd> {
     let _ = rustix::thread::set_name(c"orc-shim");
     // Blocked, not ignored: an ignored one would let the kernel reap.
     linux::default_signal(libc::SIGCHLD);
-    for signal in [libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2] {
-        linux::ignore_signal(signal);
-    }
     linux::signal_fd(&[libc::SIGCHLD]).context(|| "watch for the end of children")
 }
 
@@ -129,11 +126,9 @@ impl Start<'_> {
                 };
                 child.container(spec, cgroup)
             },
-            |pid, say| {
+            |say| {
                 let warnings = cgroup.create_rest(&spec.resources, rules)?;
                 say(Word::Created);
-                cgroup.place(pid)?;
-                say(Word::Placed);
                 Ok(warnings)
             },
         )?;
@@ -176,13 +171,9 @@ impl Start<'_> {
                     stdio: &program,
                     channel,
                 };
-                child.exec(spec, container)
+                child.exec(spec, &cgroup, container)
             },
-            |pid, say| {
-                cgroup.place(pid)?;
-                say(Word::Placed);
-                Ok(Vec::new())
-            },
+            |_| Ok(Vec::new()),
         )?;
         drop(program);
         sides.terminal = born.terminal;

@@ -4,7 +4,7 @@
 //! order is too large for a packet, so it travels as a sealed memory file. Everything has a bound; a
 //! peer that breaks the form is an error, never a guess.
 
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -280,11 +280,14 @@ pub(crate) fn pack(order: &OrderRef<'_>) -> Result<OwnedFd> {
 /// Reads an order back.
 pub(crate) fn unpack(fd: OwnedFd) -> Result<Order> {
     let read = || -> Result<Order> {
-        rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(0))?;
-        let mut bytes = Vec::new();
-        std::fs::File::from(fd)
-            .take(MAX_ORDER)
-            .read_to_end(&mut bytes)?;
+        use std::os::unix::fs::FileExt;
+        let file = std::fs::File::from(fd);
+        let size = file.metadata()?.len();
+        if size > MAX_ORDER {
+            return Err(Error::exhausted(format!("larger than {MAX_ORDER} bytes")));
+        }
+        let mut bytes = vec![0; size as usize];
+        file.read_exact_at(&mut bytes, 0)?;
         Ok(serde_json::from_slice(&bytes)?)
     };
     read().context(|| "unpack the container's description")

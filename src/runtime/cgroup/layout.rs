@@ -127,6 +127,14 @@ impl Layout {
         self.v1.iter().find(|tree| tree.has(controller))
     }
 
+    /// This machine's second version alone, as if it were all there is.
+    #[cfg(test)]
+    pub(crate) fn unified_alone() -> Option<Self> {
+        let mut layout = Self::detect().expect("a layout");
+        layout.v1.clear();
+        layout.v2.is_some().then_some(layout)
+    }
+
     /// A machine with these trees, for tests of decisions.
     #[cfg(test)]
     pub(crate) fn of(v1: &[&str], v2: Option<&[&str]>) -> Self {

@@ -6,13 +6,33 @@
 
 use std::os::fd::OwnedFd;
 
-use orc_base::{Error, Result};
+use orc_base::{Context, Error, Result};
 use rustix::process::DumpableBehavior;
 
 use crate::cgroup::Layout;
 use crate::seccomp::Filter;
 use crate::sys::linux::{self, Alone};
 use crate::wire::{self, Packet, Report, Trouble};
+
+/// What ends neither the launcher nor a monitor. Programs start with the default actions.
+const IGNORED: [i32; 7] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGPIPE,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+];
+
+/// Undoes [`IGNORED`], and unblocks what a monitor has blocked, in a process that is about to execute
+/// a program.
+pub(crate) fn restore_signals() -> Result<()> {
+    for signal in IGNORED {
+        linux::default_signal(signal);
+    }
+    linux::unblock_signals().context(|| "unblock signals")
+}
 
 /// What all monitors share: made once, inherited by fork.
 #[derive(Debug)]
@@ -61,11 +81,16 @@ fn settle() -> Result<()> {
     // A huge page would make each monitor's memory two megabytes.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let _ = rustix::thread::set_name(c"orc-launcher");
-    for signal in [libc::SIGPIPE, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+    // Whatever the daemon's parent has ignored.
+    for signal in 1..=linux::LAST_SIGNAL {
+        linux::default_signal(signal);
+    }
+    for signal in IGNORED {
         linux::ignore_signal(signal);
     }
     // Monitors are reaped by the kernel.
     linux::ignore_signal(libc::SIGCHLD);
+    linux::unblock_signals()?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use orc_base::root::Root;
 use orc_base::{Context, Error, Kind, Result};
@@ -17,11 +17,12 @@ use rustix::mount::{
     fsopen, move_mount, open_tree,
 };
 
+use crate::cgroup::Cgroup;
 use crate::handshake::{Channel, Word};
 use crate::rootfs::target::{self, Shape};
 use crate::rootfs::{Step, overlay};
 use crate::spec::{Device, DeviceKind, Propagation};
-use crate::sys::linux::{MountAttributes, mount_setattr};
+use crate::sys::linux::{Alone, MountAttributes, mount_setattr};
 use crate::terminal::Terminal;
 
 const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
@@ -35,8 +36,8 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 pub(crate) struct Site<'a> {
     /// A directory of ours to mount the root on, out of the way.
     pub(crate) mountpoint: &'a Path,
-    /// The container's control groups: the name they are shown under, and where they are.
-    pub(crate) cgroups: Vec<(Option<String>, PathBuf)>,
+    pub(crate) alone: &'a Alone,
+    pub(crate) cgroup: &'a Cgroup,
     /// Says when the groups exist, and takes the terminal.
     pub(crate) channel: &'a Channel,
 }
@@ -126,6 +127,10 @@ impl Work {
                 attach(&queues, &self.dev_directory("mqueue")?)
             }
             Step::Console { size } => self.console(*size, site.channel),
+            Step::EnterCgroups => {
+                site.channel.expect(Word::Created)?;
+                site.cgroup.enter(site.alone)
+            }
             Step::Cgroups { own, readonly } => self.cgroups(*own, *readonly, site),
             Step::Bind { number, target } => {
                 let source = self.sources.remove(number);
@@ -252,7 +257,6 @@ impl Work {
     }
 
     fn cgroups(&self, own: bool, readonly: bool, site: &Site<'_>) -> Result<()> {
-        site.channel.expect(Word::Created)?;
         let mut attributes = NOSUID | NODEV | NOEXEC;
         if readonly {
             attributes |= RDONLY;
@@ -266,14 +270,15 @@ impl Work {
         if !own {
             return attach_clone(Path::new(CGROUPS), true, attributes, &place);
         }
-        if let [(None, path)] = site.cgroups.as_slice() {
+        let views = site.cgroup.views();
+        if let [(None, path)] = views.as_slice() {
             return attach_clone(path, false, attributes, &place);
         }
         let options = [("mode", "755".to_owned())];
         let shelf = filesystem("tmpfs", &options, NOSUID | NODEV | NOEXEC)?;
         attach(&shelf, &place)?;
         let directory = Root::from_fd(shelf);
-        for (name, path) in &site.cgroups {
+        for (name, path) in &views {
             let name = name.as_deref().unwrap_or("unified");
             let place = directory.create_dir_all(name, 0o755)?;
             attach_clone(path, false, attributes, &place)?;

@@ -103,26 +103,13 @@ fn layer_by_layer(paths: &Paths) -> Result<OwnedFd, Failed> {
     // Without `index` a root that is just being taken down does not stand in the way of the next.
     fsconfig_set_string(&overlay, "index", "off").context(|| "set index=off")?;
     fsconfig_set_flag(&overlay, "volatile").context(|| "set volatile")?;
-    fsconfig_create(&overlay).map_err(|errno| Error::from(errno).within(message(&overlay)))?;
+    fsconfig_create(&overlay).context(|| "mount the layers")?;
     let mount = fsmount(
         &overlay,
         FsMountFlags::FSMOUNT_CLOEXEC,
         MountAttrFlags::MOUNT_ATTR_NODEV,
     );
     Ok(mount.context(|| "mount the layers")?)
-}
-
-/// What the kernel says about a failed mount (fsopen(2) keeps its messages).
-fn message(filesystem: &OwnedFd) -> String {
-    let mut text = [0; 256];
-    let words = match rustix::io::read(filesystem, &mut text) {
-        Ok(count) => String::from_utf8_lossy(&text[..count]).trim().to_owned(),
-        Err(_) => String::new(),
-    };
-    match words.split_once(' ') {
-        Some((_, words)) => format!("mount the layers ({words})"),
-        None => "mount the layers".into(),
-    }
 }
 
 fn one_line(paths: &Paths, at: &Path) -> Result<OwnedFd> {
@@ -156,4 +143,93 @@ fn attach(mount: &OwnedFd, at: &Path) -> Result<()> {
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )
     .context(|| format!("mount the layers on {}", at.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::mount::{MountPropagationFlags, UnmountFlags};
+    use rustix::thread::UnshareFlags;
+
+    use super::*;
+    use crate::sys::linux::{Alone, unshare};
+
+    /// Runs `test` in a thread with a mount namespace of its own.
+    fn apart(test: impl FnOnce() + Send) {
+        let run = || {
+            unshare(&Alone::in_a_thread(), UnshareFlags::NEWNS).expect("root");
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            rustix::mount::mount_change("/", private).unwrap();
+            test();
+        };
+        std::thread::scope(|scope| scope.spawn(run).join().unwrap());
+    }
+
+    fn layers(dir: &Path) -> Rootfs {
+        let names = ["top", "bottom", "upper", "work", "at"];
+        for name in names {
+            std::fs::create_dir_all(dir.join(name)).unwrap();
+        }
+        std::fs::write(dir.join("top/which"), "top").unwrap();
+        std::fs::write(dir.join("bottom/which"), "bottom").unwrap();
+        std::fs::write(dir.join("bottom/below"), "below").unwrap();
+        Rootfs {
+            lowers: vec![dir.join("top"), dir.join("bottom")],
+            upper: dir.join("upper"),
+            work: dir.join("work"),
+            readonly: false,
+        }
+    }
+
+    fn check(dir: &Path, mounted: &OwnedFd) {
+        let root = Root::from_fd(rustix::io::dup(mounted).unwrap());
+        let read = |name: &str| {
+            let file = root.open_at(name, OFlags::RDONLY, Mode::empty()).unwrap();
+            std::io::read_to_string(std::fs::File::from(file)).unwrap()
+        };
+        assert_eq!(
+            (read("which"), read("below")),
+            ("top".into(), "below".into())
+        );
+        std::fs::write(dir.join("at/new"), "new").unwrap();
+        assert!(dir.join("upper/new").exists());
+        assert!(dir.join("work/work/incompat/volatile").exists());
+    }
+
+    /// Both ways, one after the other on the same directories, as after a crash: the mark of the
+    /// first is still there.
+    #[test]
+    fn both_ways_stack_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        apart(|| {
+            let rootfs = layers(dir.path());
+            let at = dir.path().join("at");
+            let mounted = mount(&rootfs, &at).unwrap();
+            check(dir.path(), &mounted);
+            drop(mounted);
+            rustix::mount::unmount(&at, UnmountFlags::DETACH).unwrap();
+
+            assert!(dir.path().join("work/work/incompat/volatile").exists());
+            forget_crash(&rootfs.work).unwrap();
+            let mounted = one_line(&Paths::open(&rootfs).unwrap(), &at).unwrap();
+            check(dir.path(), &mounted);
+            drop(mounted);
+            rustix::mount::unmount(&at, UnmountFlags::DETACH).unwrap();
+        });
+    }
+
+    #[test]
+    fn layers_that_cannot_be_stacked_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        apart(|| {
+            let mut rootfs = layers(dir.path());
+            rootfs.lowers.push(dir.path().join("missing"));
+            let error = mount(&rootfs, &dir.path().join("at")).unwrap_err();
+            assert!(error.to_string().contains("missing"), "{error}");
+            // The scratch space must not lie inside the changes.
+            let mut rootfs = layers(dir.path());
+            rootfs.work = rootfs.upper.join("work");
+            std::fs::create_dir(&rootfs.work).unwrap();
+            assert!(mount(&rootfs, &dir.path().join("at")).is_err());
+        });
+    }
 }

@@ -35,6 +35,14 @@ impl Alone {
     }
 }
 
+#[cfg(test)]
+impl Alone {
+    /// For a test's thread, which may change namespaces of its own but must not fork.
+    pub(crate) fn in_a_thread() -> Self {
+        Self(())
+    }
+}
+
 /// Which side of a [`clone`] this is.
 #[derive(Debug)]
 pub(crate) enum Side {
@@ -136,13 +144,11 @@ pub(crate) fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Gives every signal its default action and unblocks all: what a program expects at its start.
-pub(crate) fn reset_signals() -> Result<(), Errno> {
-    const LAST: c_int = 64;
-    for signal in (1..=LAST).filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP)) {
-        // SAFETY: SIG_DFL is a valid action. The C library refuses its own two signals, which is fine.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
+/// The last signal.
+pub(crate) const LAST_SIGNAL: c_int = 64;
+
+/// Blocks no signal: what a program expects at its start.
+pub(crate) fn unblock_signals() -> Result<(), Errno> {
     // SAFETY: an all-zero sigset_t is valid to be filled by sigemptyset, and outlives the calls.
     let result = unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();

@@ -255,7 +255,8 @@ impl Drop for Bed {
     fn drop(&mut self) {
         let layout = Layout::detect().expect("a layout");
         for tree in group_directories(&self.parent) {
-            for child in std::fs::read_dir(&tree).into_iter().flatten().flatten() {
+            let children = std::fs::read_dir(&tree).into_iter().flatten().flatten();
+            for child in children.filter(|child| child.path().is_dir()) {
                 let name = child.file_name();
                 let path = format!("{}/{}", self.parent, name.to_string_lossy());
                 if let Ok(group) = Cgroup::new(&layout, &path) {
