@@ -39,8 +39,7 @@ pub(crate) fn pull(
     };
     let core = core.clone();
     Ok(transfer(move |progress| async move {
-        let image = core
-            .images
+        core.images
             .pull(&reference, &options, progress.as_ref())
             .await?;
         say(&core, "pull", &reference.familiar(), &reference.familiar());

@@ -63,10 +63,11 @@ pub(crate) async fn launch(core: &Arc<Core>, cell: &Arc<Cell>, why: Event) -> Re
             };
             cell.set_run(Some(run.clone()));
             let actions = cell.step(started, core.now())?;
-            supervise(core, cell, run);
             // A state that could not be written says `Starting`, which is adopted just as well.
             cell.save_or_warn(&core.store, Durability::Process);
+            // Told before anyone looks for the end: `start` comes before `die`.
             perform(core, cell, actions).await;
+            supervise(core, cell, run);
             Ok(())
         }
         Err(failure) => Err(give_up(core, cell, failure)

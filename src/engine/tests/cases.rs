@@ -35,6 +35,7 @@ cases! {
     a_crash_in_between_is_put_right
     a_probe_that_hangs_is_killed
     lines_are_whole
+    many_at_once_end_well
     a_boot_asks_the_restart_policy
     a_damaged_record_harms_no_other
     names_are_answered_on_a_network
@@ -497,6 +498,45 @@ async fn lines_are_whole(bed: Arc<Bed>) {
             .await,
         0
     );
+}
+
+async fn many_at_once_end_well(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    for round in 0..5 {
+        let creations = (0..8).map(|_| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                let spec = shell("sleep 1000");
+                engine.create_container(Some("one"), &spec).await
+            })
+        });
+        let created = futures_util::future::join_all(creations).await;
+        let (made, refused): (Vec<_>, Vec<_>) = created
+            .into_iter()
+            .map(|made| made.expect("no panic"))
+            .partition(Result::is_ok);
+        assert_eq!(made.len(), 1, "round {round}");
+        assert!(refused.iter().all(|made| {
+            made.as_ref()
+                .is_err_and(|error| error.kind() == Kind::Conflict)
+        }));
+        let operations = (0..12).map(|index| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                let timeout = Some(Duration::ZERO);
+                // Whatever comes too late is refused; nothing hangs and nothing is left.
+                let _ = match index % 4 {
+                    0 => engine.start_container("one").await,
+                    1 => engine.stop_container("one", timeout).await,
+                    2 => engine.restart_container("one", timeout).await,
+                    _ => engine.kill_container("one", None).await,
+                };
+            })
+        });
+        futures_util::future::join_all(operations).await;
+        remove(&engine, "one").await;
+        bed.is_clean().await;
+    }
 }
 
 /// Says in a container's state that it is of another boot.
