@@ -39,6 +39,9 @@ impl Child<'_> {
     pub(crate) fn container(&self, spec: &ContainerSpec, cgroup: &Cgroup) -> Result<Infallible> {
         rustix::process::setsid().context(|| "begin a session")?;
         namespaces::join_at_start(&spec.namespaces)?;
+        if spec.namespaces.net == Namespace::New {
+            linux::raise_loopback().context(|| "bring up the loopback device")?;
+        }
         let cgroup_namespace = namespaces::open_cgroup(&spec.namespaces)?;
         name_host(spec)?;
         let site = Site {

@@ -12,6 +12,7 @@ use orc_base::{Clock, Context, Error, Result};
 use rustix::io::Errno;
 use tokio::sync::watch;
 
+use crate::cgroup::Layout;
 use crate::control::{Control, duplicate};
 use crate::spec::Exit;
 use crate::state::StateDir;
@@ -170,22 +171,35 @@ async fn watch(
     };
     let ended = match ended.or_else(|| state.exit().ok().flatten()) {
         Some(ended) => ended,
-        None => lost(&pidfd).await,
+        None => lost(&pidfd, state).await,
     };
     exit.send_replace(Some(ended));
 }
 
-async fn lost(pidfd: &OwnedFd) -> Exit {
-    tracing::warn!("a container's monitor was lost: the container is killed");
+/// Does what the monitor would have done.
+async fn lost(pidfd: &OwnedFd, state: StateDir) -> Exit {
+    tracing::warn!(
+        "the monitor of {} was lost: its container is killed",
+        state.path().display()
+    );
     let _ = send_signal(pidfd, crate::signal::KILL);
     if let Ok(Ok(ended)) = duplicate(pidfd).map(crate::sys::linux::watch) {
         let _ = tokio::time::timeout(LOST_WAIT, ended.readable()).await;
     }
-    Exit {
+    let exit = Exit {
         code: 128 + crate::signal::KILL,
         oom_killed: false,
         at: orc_base::clock::SystemClock.now(),
+    };
+    let clean_up = move || -> Result<()> {
+        state.save_exit(&exit)?;
+        state.clean_up(&Layout::detect()?)
+    };
+    let cleaned = tokio::task::spawn_blocking(clean_up).await;
+    if let Ok(Err(error)) = cleaned {
+        tracing::warn!("clean up after a lost monitor: {error}");
     }
+    exit
 }
 
 /// Sends a signal by a descriptor of a process.

@@ -107,13 +107,10 @@ impl Runtime {
         if let Some(exit) = state.exit()? {
             return Ok(Adopted::Exited(exit));
         }
-        if let Some(run) = state.run()? {
-            let cgroup = Cgroup::new(&self.layout, &run.cgroup)?;
-            tokio::task::spawn_blocking(move || cgroup.remove())
-                .await
-                .map_err(|error| Error::internal(error.to_string()))??;
-            state.close()?;
-        }
+        let layout = self.layout.clone();
+        tokio::task::spawn_blocking(move || state.clean_up(&layout))
+            .await
+            .map_err(|error| Error::internal(error.to_string()))??;
         Ok(Adopted::Lost)
     }
 

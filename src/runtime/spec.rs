@@ -40,7 +40,8 @@ pub struct ContainerSpec {
     pub device_rules: Vec<DeviceRule>,
     /// Kernel settings, dots as in `sysctl`; only those that belong to a new namespace.
     pub sysctls: BTreeMap<String, String>,
-    /// What is covered so that it cannot be read: see [`default_masked_paths`].
+    /// What is covered so that it cannot be read: see [`default_masked_paths`]. One component may end
+    /// in `*`.
     pub masked_paths: Vec<String>,
     /// What is remounted read-only: see [`default_readonly_paths`].
     pub readonly_paths: Vec<String>,
@@ -144,7 +145,7 @@ pub enum Namespace {
 /// The namespaces of a container; its mount namespace is always new.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespaces {
-    /// Network devices, addresses, ports.
+    /// Network devices, addresses, ports. A new one has loopback and nothing else.
     pub net: Namespace,
     /// System V IPC and POSIX message queues.
     pub ipc: Namespace,
@@ -366,7 +367,7 @@ pub struct Exit {
     pub at: Time,
 }
 
-/// What Docker and Podman hide, together.
+/// What Docker and Podman hide, together. A `*` stands for the rest of a name.
 pub fn default_masked_paths() -> Vec<String> {
     [
         "/proc/acpi",
@@ -380,6 +381,7 @@ pub fn default_masked_paths() -> Vec<String> {
         "/proc/timer_list",
         "/proc/timer_stats",
         "/sys/dev/block",
+        "/sys/devices/system/cpu/cpu*/thermal_throttle",
         "/sys/devices/virtual/powercap",
         "/sys/firmware",
         "/sys/fs/selinux",

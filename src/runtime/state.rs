@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::{Cgroup, Layout};
 use crate::spec::Exit;
 
 const EXIT: &str = "exit.json";
@@ -65,6 +66,14 @@ impl StateDir {
             orc_base::fs::remove_file(&self.0.join(name))?;
         }
         orc_base::fs::remove_leftovers(&self.0)
+    }
+
+    /// Kills and removes what a lost monitor has left. Waits for the processes to die.
+    pub(crate) fn clean_up(&self, layout: &Layout) -> Result<()> {
+        if let Some(run) = self.run()? {
+            Cgroup::new(layout, &run.cgroup)?.remove()?;
+        }
+        self.close()
     }
 
     /// Removes what is of no use after the end.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use orc_base::root::Root;
 use orc_base::{Context, Error, Kind, Result};
@@ -29,6 +29,8 @@ const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
 const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
 const RDONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+/// The most paths that one pattern of masked paths stands for: there may be many processors.
+const MAX_EXPANDED: usize = 4096;
 /// Where the kernel shows control groups.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -157,7 +159,7 @@ impl Work {
             }
             Step::Directory(path) => self.root()?.create_dir_all(path, 0o755).map(drop),
             Step::Readonly(path) => self.make_readonly(path),
-            Step::Mask(path) => self.mask(path),
+            Step::Mask(path) => self.mask_all(path),
             Step::ReadonlyRoot => Ok(set_attributes(self.root()?.as_fd(), RDONLY, false)?),
             Step::Pivot => pivot(self.root()?.as_fd()),
         }
@@ -302,6 +304,34 @@ impl Work {
         attach(&copy, &target)
     }
 
+    fn mask_all(&mut self, path: &Path) -> Result<()> {
+        for path in self.expand(path)? {
+            self.mask(&path)?;
+        }
+        Ok(())
+    }
+
+    /// The path itself, or what its one component with a `*` at its end stands for.
+    fn expand(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        let Some((directory, prefix, rest)) = split_pattern(path) else {
+            return Ok(vec![path.into()]);
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let list = match self.root()?.open_at(&directory, flags, Mode::empty()) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut paths = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&list)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&prefix) && paths.len() < MAX_EXPANDED {
+                paths.push(directory.join(name).join(&rest));
+            }
+        }
+        Ok(paths)
+    }
+
     fn mask(&mut self, path: &Path) -> Result<()> {
         let Some(target) = self.existing(path)? else {
             return Ok(());
@@ -336,6 +366,20 @@ impl Work {
             other => other.map(Some),
         }
     }
+}
+
+/// What is before, in, and after the component that ends in `*`.
+fn split_pattern(path: &Path) -> Option<(PathBuf, String, PathBuf)> {
+    let mut before = PathBuf::new();
+    let mut components = path.components();
+    while let Some(component) = components.next() {
+        let name = component.as_os_str().to_str()?;
+        if let Some(prefix) = name.strip_suffix('*') {
+            return Some((before, prefix.into(), components.as_path().into()));
+        }
+        before.push(name);
+    }
+    None
 }
 
 fn open_source(
@@ -441,4 +485,21 @@ fn set_attributes(
         recursive,
     };
     mount_setattr(mount, attributes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_have_one_star() {
+        let split = |path: &str| {
+            split_pattern(Path::new(path)).map(|(before, prefix, rest)| {
+                format!("{} {prefix} {}", before.display(), rest.display())
+            })
+        };
+        assert_eq!(split("/sys/cpu*/x/y").as_deref(), Some("/sys cpu x/y"));
+        assert_eq!(split("/a/*").as_deref(), Some("/a  "));
+        assert_eq!(split("/proc/kcore"), None);
+    }
 }

@@ -305,6 +305,31 @@ pub(crate) fn new_session_keyring() -> Result<(), Errno> {
     check(result).map(drop)
 }
 
+/// Brings up the loopback device of this process's network namespace (netdevice(7)).
+pub(crate) fn raise_loopback() -> Result<(), Errno> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: all-zero bytes are a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as std::ffi::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as std::ffi::c_short;
+    // SAFETY: SIOCSIFFLAGS reads an ifreq, which `request` is.
+    let result = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as _,
+            &raw const request,
+        )
+    };
+    check(c_long::from(result)).map(drop)
+}
+
 /// One instruction of classic BPF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]

@@ -24,6 +24,7 @@ crate::tests! {
     no_line_is_lost_while_no_daemon_is_there
     logs_rotate
     a_container_without_a_log_runs
+    a_full_disk_costs_output_and_nothing_else
     monitors_are_small
 }
 
@@ -218,9 +219,9 @@ async fn a_killed_monitor_does_not_leave_a_container_behind(bed: Bed) {
     kill(parent_of(monitor.pid()));
     let exit = monitor.wait().await;
     assert_eq!(exit.code, 137);
-    let found = bed.runtime.adopt(&spec.state_dir).await.unwrap();
-    assert!(matches!(found, Adopted::Lost));
     bed.assert_nothing_left(&spec);
+    let found = bed.runtime.adopt(&spec.state_dir).await.unwrap();
+    assert!(matches!(found, Adopted::Exited(found) if found == exit));
 
     // The same while no daemon looks.
     let spec = bed.script("sleep 1000 & sleep 1000");
@@ -307,6 +308,44 @@ async fn a_container_without_a_log_runs(bed: Bed) {
     spec.log = None;
     let monitor = bed.start(&spec).await;
     assert_eq!(monitor.wait().await.code, 6);
+}
+
+async fn a_full_disk_costs_output_and_nothing_else(bed: Bed) {
+    let disk = bed.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let size = c"size=256k";
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("none", &disk, "tmpfs", flags, Some(size)).unwrap();
+    std::fs::write(disk.join("ballast"), vec![0; 64 << 10]).unwrap();
+
+    let mut spec = bed.script("seq 1 100000; read go; echo after; seq 1 10");
+    spec.log = Some(LogSpec::at(disk.join("log")));
+    spec.stdio.stdin = true;
+    let monitor = bed.start(&spec).await;
+    bed.output_has(&spec, "10000\n").await;
+    // It reads only after it has written all: then the disk is full.
+    let mut stdin = std::fs::File::from(monitor.stdin().await.unwrap().unwrap());
+    while disk.join("log").metadata().unwrap().len() < 150 << 10 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    std::fs::remove_file(disk.join("ballast")).unwrap();
+    stdin.write_all(b"\n").unwrap();
+    let outcome = bed.outcome(&spec, monitor.wait().await);
+    let detach = rustix::mount::UnmountFlags::DETACH;
+    rustix::mount::unmount(&disk, detach).unwrap();
+    assert_eq!(outcome.exit.code, 0);
+    assert!(outcome.stdout.starts_with("1\n2\n3\n"));
+    assert!(
+        outcome
+            .stdout
+            .ends_with("after\n1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n")
+    );
+    let note = &outcome.stderr;
+    assert!(
+        note.starts_with("orc: ") && note.ends_with("bytes of output could not be kept here\n"),
+        "{note}"
+    );
 }
 
 /// Many monitors share what the launcher had before the fork; each adds little of its own.
