@@ -48,5 +48,6 @@ mod translate;
 mod validate;
 mod volumes;
 mod wiring;
+mod words;
 
 pub use crate::engine::{Engine, Options};

@@ -9,8 +9,8 @@ use orc_host::volume::VolumeSpec;
 use orc_runtime::spec::{self, Propagation};
 
 use crate::effective::{Effective, mount_target};
-use crate::validate::{propagation_of, tmpfs_options};
 use crate::volumes::Volumes;
+use crate::words::{propagation_of, tmpfs_options};
 
 /// What a container mounts.
 #[derive(Debug, PartialEq, Eq)]

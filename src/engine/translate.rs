@@ -17,7 +17,8 @@ use orc_runtime::spec::{
 
 use crate::effective::merge_env;
 use crate::records::ContainerRecord;
-use crate::validate::{capabilities, log_size};
+use crate::validate::capabilities;
+use crate::words::log_size;
 
 /// How many processes a container may have unless it is said otherwise.
 const PIDS: i64 = 2048;
