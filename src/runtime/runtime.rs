@@ -21,6 +21,9 @@ use crate::wire::{self, Handed, OrderRef, Report};
 
 /// How long a start may take before it is given up.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is looked whether the launcher has died, and how long between.
+const DEATH_LOOKS: u32 = 50;
+const DEATH_PAUSE: Duration = Duration::from_millis(10);
 /// How long a monitor may take to greet a daemon that connects to it.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -127,7 +130,7 @@ impl Runtime {
             if let Some(started) = self.try_submit(order.as_fd(), further).await? {
                 return Ok(started);
             }
-            if !self.launcher().is_dead() {
+            if !self.launcher_died().await {
                 break;
             }
         }
@@ -175,6 +178,17 @@ impl Runtime {
             Report::Failed(trouble) => Err(trouble.into()),
             Report::Exited(_) => Err(Error::internal("a monitor spoke out of turn")),
         }
+    }
+
+    /// A dying process closes its sockets a moment before it can be seen to be dead.
+    async fn launcher_died(&self) -> bool {
+        for _ in 0..DEATH_LOOKS {
+            if self.launcher().is_dead() {
+                return true;
+            }
+            tokio::time::sleep(DEATH_PAUSE).await;
+        }
+        false
     }
 
     fn launcher(&self) -> MutexGuard<'_, Launcher> {

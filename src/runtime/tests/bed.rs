@@ -13,7 +13,7 @@ use orc_runtime::spec::{
     ContainerSpec, ExecSpec, Exit, LogSpec, Namespaces, ProcessSpec, Resources, Rootfs, Stdio,
     default_masked_paths, default_readonly_paths,
 };
-use orc_runtime::{Config, Monitor, Runtime};
+use orc_runtime::{Adopted, Config, Monitor, Runtime};
 
 const BUSYBOX: &str = "/bin/busybox";
 /// The programs that tests use; all are busybox.
@@ -201,6 +201,26 @@ impl Bed {
             size: None,
             cgroup: container.cgroup.clone(),
             oom_score_adj: None,
+        }
+    }
+
+    /// Waits until all monitors that this bed's launcher has forked are gone. A container that runs
+    /// is killed.
+    pub(crate) async fn settle(&self, spec: &ContainerSpec) {
+        // Orders are taken in order: when this one is done, the earlier ones have been forked.
+        self.run(&self.spec(["/bin/true"])).await;
+        let launcher = self.launcher_pid();
+        let children = format!("/proc/{launcher}/task/{launcher}/children");
+        while !std::fs::read_to_string(&children)
+            .unwrap()
+            .trim()
+            .is_empty()
+        {
+            if let Ok(Adopted::Running(monitor)) = self.runtime.adopt(&spec.state_dir).await {
+                let _ = monitor.signal(orc_runtime::signal::KILL);
+                monitor.wait().await;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
 

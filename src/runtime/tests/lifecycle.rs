@@ -252,27 +252,11 @@ async fn a_start_that_nobody_waits_for_is_undone(bed: Bed) {
             }
             Err(_) => {
                 // Undone, or running because it was done a moment before: never in between.
-                let found = loop {
-                    match bed.runtime.adopt(&spec.state_dir).await {
-                        Ok(Adopted::Running(monitor)) => {
-                            let _ = monitor.signal(signal::KILL);
-                            monitor.wait().await;
-                        }
-                        Ok(found) if settled(&bed, &spec) => break found,
-                        _ => tokio::time::sleep(Duration::from_millis(10)).await,
-                    }
-                };
-                assert!(matches!(found, Adopted::Lost | Adopted::Exited(_)));
+                bed.settle(&spec).await;
             }
         }
         bed.assert_nothing_left(&spec);
     }
-}
-
-fn settled(bed: &Bed, spec: &orc_runtime::spec::ContainerSpec) -> bool {
-    let files = orc_base::fs::list(&spec.state_dir).unwrap();
-    let only_exit = files.iter().all(|file| file.ends_with("exit.json"));
-    only_exit && bed.cgroup(spec).processes().unwrap().is_empty()
 }
 
 async fn no_line_is_lost_while_no_daemon_is_there(bed: Bed) {
