@@ -8,8 +8,6 @@
 //! Our own, because `cgroups-rs` knows no `CLONE_INTO_CGROUP`, treats a hybrid machine as the second
 //! version alone, and brings D-Bus with it.
 
-use std::fs::OpenOptions;
-use std::io::{Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,12 +18,14 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::cgroup::devices::Filter;
+use crate::cgroup::files::{read_file, write_file, write_lines};
 use crate::cgroup::layout::Tree;
 use crate::cgroup::limits::Write;
 use crate::spec::{DeviceRule, Resources};
 use crate::sys::linux::Alone;
 
 pub(crate) mod devices;
+mod files;
 mod layout;
 mod limits;
 mod stats;
@@ -33,12 +33,8 @@ mod stats;
 pub use crate::cgroup::layout::Layout;
 pub use crate::cgroup::stats::Stats;
 
-/// The most bytes read of one file of the kernel's.
-const MAX_FILE: u64 = 1 << 20;
 /// Controllers of the second version that limit something here.
 const LIMITING: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
-/// What is read of most files at once: they are shorter.
-const USUAL_FILE: usize = 4096;
 /// How often a removal is tried while processes are dying, and how long between.
 const REMOVE_TRIES: u32 = 400;
 const REMOVE_PAUSE: Duration = Duration::from_millis(10);
@@ -450,38 +446,6 @@ fn collect_processes(path: &Path, depth: usize, pids: &mut Vec<i32>) -> Result<(
         }
     }
     Ok(())
-}
-
-fn write_file(path: &Path, value: &str) -> Result<()> {
-    let write = || {
-        let mut file = OpenOptions::new().write(true).open(path)?;
-        file.write_all(value.as_bytes())
-    };
-    write().context(|| format!("write `{value}` to {}", path.display()))
-}
-
-/// One write a line, as the kernel wants it.
-fn write_lines(path: &Path, lines: &[String]) -> Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .open(path)
-        .context(|| format!("open {}", path.display()))?;
-    for line in lines {
-        file.write_all(line.as_bytes())
-            .context(|| format!("write `{line}` to {}", path.display()))?;
-    }
-    Ok(())
-}
-
-fn read_file(path: &Path) -> Result<String> {
-    let read = || {
-        let mut bytes = Vec::with_capacity(USUAL_FILE);
-        std::fs::File::open(path)?
-            .take(MAX_FILE)
-            .read_to_end(&mut bytes)?;
-        Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    read().context(|| format!("read {}", path.display()))
 }
 
 #[cfg(test)]

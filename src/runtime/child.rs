@@ -21,7 +21,7 @@ use crate::spec::{ContainerSpec, ExecSpec, Namespace, ProcessSpec};
 use crate::stdio::ProgramSide;
 use crate::sys::linux::{self, Alone};
 use crate::terminal::Terminal;
-use crate::{confine, init, launcher, namespaces, rootfs, stdio, user};
+use crate::{confine, disposition, init, namespaces, rootfs, stdio, user};
 
 /// The first descriptor that a program does not inherit.
 const FIRST_OTHER: RawFd = 3;
@@ -126,7 +126,7 @@ impl Child<'_> {
     fn execute(&self, program: &Program) -> Result<Infallible> {
         linux::close_from_at_exec(FIRST_OTHER).context(|| "close descriptors")?;
         self.channel.tell(&Tidings::Executing)?;
-        launcher::restore_signals()?;
+        disposition::restore()?;
         Err(program.execute())
     }
 

@@ -6,7 +6,8 @@ use orc_base::{Error, Result};
 use tokio::sync::watch;
 
 use crate::control::Control;
-use crate::monitor::{resize, send_signal};
+use crate::monitor::send_signal;
+use crate::terminal::resize;
 use crate::wire::{Handed, Report};
 
 /// The exit code of a process whose monitor was lost: as if it was killed.

@@ -4,7 +4,7 @@
 //! reaches the program through `/proc/PID/exe` of a process that is about to enter it cannot write
 //! it (CVE-2019-5736). Its only inheritance is one end of a socket, as standard input.
 
-mod process;
+pub(crate) mod process;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -20,9 +20,6 @@ use rustix::net::SendFlags;
 
 use crate::sys::linux::{MountAttributes, mount_setattr};
 use crate::wire;
-
-pub use crate::launcher::process::run_launcher;
-pub(crate) use crate::launcher::process::{Common, Task, restore_signals};
 
 /// How long the launcher may be too busy to take an order.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

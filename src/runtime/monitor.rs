@@ -130,7 +130,7 @@ impl Monitor {
     pub fn resize(&self, rows: u16, cols: u16) -> Result<()> {
         let terminal = self.terminal.as_ref();
         let terminal = terminal.ok_or_else(|| Error::conflict("the container has no terminal"))?;
-        resize(terminal, rows, cols)
+        crate::terminal::resize(terminal, rows, cols)
     }
 
     /// The file of one of the container's namespaces (`net`, `ipc`, `pid`, `uts`, `mnt`, `cgroup`),
@@ -209,16 +209,4 @@ pub(crate) fn send_signal(pidfd: &OwnedFd, signal: i32) -> Result<()> {
         Err(Errno::INVAL) => Err(Error::invalid(format!("{signal} is not a signal"))),
         other => other.context(|| format!("send signal {signal}")),
     }
-}
-
-/// Sets the size of a terminal by its master side.
-pub(crate) fn resize(terminal: impl AsFd, rows: u16, cols: u16) -> Result<()> {
-    let size = rustix::termios::Winsize {
-        ws_row: rows,
-        ws_col: cols,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    rustix::termios::tcsetwinsize(terminal, size)
-        .context(|| format!("set the terminal's size to {rows} rows, {cols} columns"))
 }

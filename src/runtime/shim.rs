@@ -14,14 +14,14 @@ use crate::birth::{Birth, Born};
 use crate::cgroup::{Cgroup, devices};
 use crate::child::Child;
 use crate::handshake::Word;
-use crate::launcher::{Common, Task};
 use crate::log::LogWriter;
 use crate::namespaces;
 use crate::shim::watch::Watch;
-use crate::spec::{ContainerSpec, ExecSpec, Exit};
+use crate::spec::{ContainerSpec, ExecSpec};
 use crate::state::{Run, StateDir};
 use crate::stdio;
 use crate::sys::linux::{self, Alone};
+use crate::task::{Common, Task};
 use crate::wire::{self, Order, Report, Trouble};
 
 mod output;
@@ -183,15 +183,5 @@ impl Start<'_> {
             .report_running(self.control, stdio, &fds, &born.warnings)
             .inspect_err(|_| watch.abandon())?;
         Ok(watch)
-    }
-}
-
-/// How a process ended, with what only its monitor knows.
-pub(crate) fn exit(code: i32, oom_killed: bool) -> Exit {
-    use orc_base::Clock;
-    Exit {
-        code,
-        oom_killed,
-        at: orc_base::clock::SystemClock.now(),
     }
 }

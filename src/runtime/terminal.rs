@@ -55,7 +55,7 @@ impl Terminal {
         };
         let user = user().context(|| "open the program's side of a terminal")?;
         if let Some((rows, cols)) = size {
-            crate::monitor::resize(master.as_fd(), rows, cols)?;
+            resize(&master, rows, cols)?;
         }
         Ok(Self { master, user })
     }
@@ -64,4 +64,16 @@ impl Terminal {
 /// Makes `user` the controlling terminal of this process, which must lead a session.
 pub(crate) fn control(user: &OwnedFd) -> Result<()> {
     rustix::process::ioctl_tiocsctty(user).context(|| "take control of the terminal")
+}
+
+/// Sets the size of a terminal by its master side.
+pub(crate) fn resize(terminal: impl AsFd, rows: u16, cols: u16) -> Result<()> {
+    let size = rustix::termios::Winsize {
+        ws_row: rows,
+        ws_col: cols,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    rustix::termios::tcsetwinsize(terminal, size)
+        .context(|| format!("set the terminal's size to {rows} rows, {cols} columns"))
 }

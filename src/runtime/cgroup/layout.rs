@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use orc_base::{Context, Result};
 
-use crate::cgroup::read_file;
+use crate::cgroup::files::read_file;
 
 /// The hierarchies of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

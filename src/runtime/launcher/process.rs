@@ -4,42 +4,14 @@
 //! monitor needs is computed here once, before the forks. Knows nothing of the monitors it has
 //! started: they live on when it ends.
 
-use std::os::fd::OwnedFd;
-
-use orc_base::{Context, Error, Result};
+use orc_base::{Error, Result};
 use rustix::process::DumpableBehavior;
 
 use crate::cgroup::Layout;
 use crate::seccomp::Filter;
 use crate::sys::linux::{self, Alone};
+use crate::task::{Common, Task};
 use crate::wire::{self, Packet, Report, Trouble};
-
-/// What ends neither the launcher nor a monitor. Programs start with the default actions.
-const IGNORED: [i32; 7] = [
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGPIPE,
-    libc::SIGQUIT,
-    libc::SIGTERM,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-];
-
-/// Undoes [`IGNORED`], and unblocks what a monitor has blocked, in a process that is about to execute
-/// a program.
-pub(crate) fn restore_signals() -> Result<()> {
-    for signal in IGNORED {
-        linux::default_signal(signal);
-    }
-    linux::unblock_signals().context(|| "unblock signals")
-}
-
-/// What all monitors share: made once, inherited by fork.
-#[derive(Debug)]
-pub(crate) struct Common {
-    pub(crate) layout: Layout,
-    pub(crate) filter: Filter,
-}
 
 /// The whole life of `orc launcher`: call it before anything else in `main`, with no thread started
 /// and no file opened. Returns the exit code.
@@ -81,28 +53,10 @@ fn settle() -> Result<()> {
     // A huge page would make each monitor's memory two megabytes.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let _ = rustix::thread::set_name(c"orc-launcher");
-    // Whatever the daemon's parent has ignored.
-    for signal in 1..=linux::LAST_SIGNAL {
-        linux::default_signal(signal);
-    }
-    for signal in IGNORED {
-        linux::ignore_signal(signal);
-    }
+    crate::disposition::ignore()?;
     // Monitors are reaped by the kernel.
     linux::ignore_signal(libc::SIGCHLD);
-    linux::unblock_signals()?;
     Ok(())
-}
-
-/// What a monitor begins with.
-#[derive(Debug)]
-pub(crate) struct Task {
-    /// A sealed memory file with the order.
-    pub(crate) order: OwnedFd,
-    /// The connection to the daemon that waits for the start.
-    pub(crate) control: OwnedFd,
-    /// For an exec: the container's first process.
-    pub(crate) container: Option<OwnedFd>,
 }
 
 /// The task, in the new process only.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use orc_base::{Context, Error, Kind, Result};
 use rustix::fs::OFlags;
 
-use crate::log::{
+use crate::log::format::{
     FRAME, MAX_DATA, MAX_FILES, Parsed, Record, file_name, open, parse, record_before, whole_end,
 };
 

@@ -6,7 +6,7 @@ use std::io::{IoSlice, Write};
 use orc_base::{Context, Error, Result, Time};
 use rustix::fs::OFlags;
 
-use crate::log::{FRAME, MAX_DATA, MAX_FILES, Stream, file_name, header, open, whole_end};
+use crate::log::format::{FRAME, MAX_DATA, MAX_FILES, Stream, file_name, header, open, whole_end};
 use crate::spec::LogSpec;
 
 /// Writes the log of one container.

@@ -5,7 +5,7 @@
 //! target resolved anew inside the root.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use orc_base::root::Root;
 use orc_base::{Context, Error, Kind, Result};
@@ -139,7 +139,22 @@ fn make(directory: &OwnedFd, name: &std::ffi::OsStr, shape: Shape) -> Result<(),
 fn followed(parent: &Path, target: &Path) -> PathBuf {
     let joined = parent.join(target);
     let text = joined.to_string_lossy();
-    super::clean(&text)
+    clean(&text)
+}
+
+/// The path without `.`, `..` and doubled slashes, as text: links play no part yet.
+pub(super) fn clean(path: &str) -> PathBuf {
+    let mut cleaned = PathBuf::from("/");
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    cleaned
 }
 
 /// Whether something at this path of a directory is the device `major:minor`.
@@ -240,6 +255,17 @@ mod tests {
             assert!(error.to_string().contains("inside /proc"), "{error}");
         }
         ensure(&root, Path::new("/proc/meminfo"), Shape::File).unwrap();
+    }
+
+    #[test]
+    fn targets_are_cleaned_as_text() {
+        for (path, cleaned) in [
+            ("/a/./b//c/", "/a/b/c"),
+            ("/../../etc", "/etc"),
+            ("/a/../..", "/"),
+        ] {
+            assert_eq!(clean(path), Path::new(cleaned));
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use orc_base::Result;
+use orc_base::clock::SystemClock;
+use orc_base::{Clock, Result};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -17,6 +18,7 @@ use crate::cgroup::Cgroup;
 use crate::init::exit_code;
 use crate::log::LogWriter;
 use crate::shim::output::Output;
+use crate::spec::Exit;
 use crate::state::StateDir;
 use crate::stdio::WatcherSide;
 use crate::wire::{self, Ask, Handed, Report};
@@ -196,7 +198,11 @@ impl Watch {
 
     fn finish(mut self, code: i32) {
         let oom_killed = self.container.as_mut().is_some_and(Container::clean_up);
-        let exit = crate::shim::exit(code, oom_killed);
+        let exit = Exit {
+            code,
+            oom_killed,
+            at: SystemClock.now(),
+        };
         if let Some(container) = &self.container {
             // When the run directory is full or gone the daemons still hear it.
             let _ = container.state.save_exit(&exit);
