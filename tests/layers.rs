@@ -30,16 +30,13 @@ fn rust_files(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).expect("a source directory") {
         let path = entry.expect("an entry").path();
-        match path.is_dir() {
-            // A layer's own tests are no part of its shape.
-            true if path
-                .file_name()
-                .is_some_and(|name| name == "tests" || name == "testdata") => {}
-            true => files.extend(rust_files(&path)),
-            false if path.extension().is_some_and(|extension| extension == "rs") => {
-                files.push(path)
-            }
-            false => {}
+        let of_its_own_tests = path
+            .file_name()
+            .is_some_and(|name| name == "tests" || name == "testdata");
+        if path.is_dir() && !of_its_own_tests {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
         }
     }
     files.sort();

@@ -2,6 +2,7 @@
 //! program end to end.
 
 mod contract;
+mod docs;
 mod e2e;
 mod layers;
 mod support;

@@ -157,7 +157,9 @@ impl Progress {
             Phase::Started | Phase::Done => {
                 out::note(&format!(" {subject}  {}", escape::line(&event.text)));
             }
-            Phase::Waiting(why) => out::note(&format!(" {subject}  {}", escape::line(why))),
+            Phase::Waiting(why) => {
+                out::note(&format!(" {subject}  Waiting: {}", escape::line(why)))
+            }
             Phase::Failed(why) => out::note(&format!(" {subject}  Error  {}", escape::line(why))),
             Phase::Warning(text) => out::warning(text),
             Phase::Progress(progress) => self.plain_transfer(&subject, progress),

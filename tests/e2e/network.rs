@@ -152,23 +152,12 @@ fn a_loopback_port_stays_on_the_host() {
 fn the_client_address_is_kept() {
     let lab = Lab::with_busybox("client");
     let neighbour = Neighbour::join(&lab);
-    let script = "while :; do nc -ll -p 80 -e sh -c 'echo HTTP/1.0 200 OK; echo; echo $NCPEER; netstat -tn | grep :80'; done";
-    lab.orc([
-        "run",
-        "-d",
-        "--name",
-        "web",
-        "--init",
-        "-p",
-        "8080:80",
-        "example/busybox:1",
-        "sh",
-        "-c",
-        script,
-    ])
-    .ok();
+    let script = "mkdir -p /www/cgi-bin && cd /www/cgi-bin \
+        && printf '#!/bin/sh\\necho; echo $REMOTE_ADDR\\n' > who && chmod +x who && exec httpd -f -p 80 -h /www";
+    let run = "run -d --name web --init -p 8080:80 example/busybox:1 sh -c";
+    lab.orc(run.split(' ').chain([script])).ok();
     let seen = until("the server answers", || {
-        neighbour.get("http://10.9.0.1:8080/")
+        neighbour.get("http://10.9.0.1:8080/cgi-bin/who")
     });
     assert!(seen.contains("10.9.0.2"), "{seen}");
     lab.orc_line("rm -f web").ok();

@@ -246,7 +246,7 @@ impl Http {
             .referer(false)
             .http1_only()
             .connect_timeout(self.limits().connect)
-            .pool_idle_timeout(Duration::from_secs(3))
+            .pool_idle_timeout(Duration::from_secs(1))
             .tls_danger_accept_invalid_certs(!way.verify);
         if way.verify {
             for file in &self.config.certificates {
