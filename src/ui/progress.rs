@@ -158,7 +158,7 @@ impl Progress {
                 out::note(&format!(" {subject}  {}", escape::line(&event.text)));
             }
             Phase::Waiting(why) => {
-                out::note(&format!(" {subject}  Waiting: {}", escape::line(why)))
+                out::note(&format!(" {subject}  Waiting: {}", escape::line(why)));
             }
             Phase::Failed(why) => out::note(&format!(" {subject}  Error  {}", escape::line(why))),
             Phase::Warning(text) => out::warning(text),
