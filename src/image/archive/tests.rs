@@ -470,7 +470,11 @@ async fn a_caller_who_goes_away_leaves_nothing() {
         tokio::io::AsyncWriteExt::write_all(&mut ours, &bytes[..1500])
             .await
             .unwrap();
-        assert!(futures_util::poll!(&mut import).is_pending());
+        // The working thread has to be there before the caller goes away.
+        while bench.files().is_empty() {
+            assert!(futures_util::poll!(&mut import).is_pending());
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
     // The thread notices by itself; the next ingest that ends waits for nobody.
     for _ in 0..600 {
