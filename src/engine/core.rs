@@ -103,6 +103,7 @@ impl Core {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         drop(tasks);
+        self.runtime.remove_empty_parent();
     }
 
     /// Tells that something happened to a container.

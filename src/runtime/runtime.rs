@@ -122,6 +122,15 @@ impl Runtime {
         Cgroup::new(&self.layout, path)
     }
 
+    /// Removes the parent of all groups from every hierarchy when nothing is left in it.
+    pub fn remove_empty_parent(&self) {
+        let parent = self.config.cgroup_parent.trim_start_matches('/');
+        for tree in self.layout.trees() {
+            // It is busy while a container runs, and gone when there never was one.
+            let _ = std::fs::remove_dir(tree.mount.join(parent));
+        }
+    }
+
     /// An order that reached a launcher which died before it forked is given to the next one: with
     /// all ends of the control socket closed, nobody is at work on it.
     async fn submit(&self, order: OrderRef<'_>, further: &[BorrowedFd<'_>]) -> Result<Started> {

@@ -146,6 +146,16 @@ fn stopped_by_hand_its_containers_go_on() {
 }
 
 #[test]
+fn stopped_without_containers_it_leaves_no_groups() {
+    let lab = Lab::with_busybox("groups");
+    lab.orc_line("run --rm example/busybox:1 true").ok();
+    lab.orc_line("daemon stop").ok();
+    until("no control group is left", || {
+        lab.cgroups().is_empty().then_some(())
+    });
+}
+
+#[test]
 fn after_a_reboot_policies_decide() {
     let lab = Lab::with_busybox("reboot");
     lab.orc_line("run -d --name always --restart always example/busybox:1 sleep 100000")
