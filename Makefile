@@ -13,7 +13,7 @@ install = @missing=; for package in $(1); do \
 	done; \
 	[ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
-.PHONY: all demo test check unit e2e bench deny deps-demo deps-test images clean
+.PHONY: all demo test check unit e2e bench deny deps-demo deps-test docker-client images clean
 
 all: ## Builds orc in release mode: target/release/orc
 	$(call install,$(BUILD_PACKAGES))
@@ -24,6 +24,13 @@ deps-demo:
 
 deps-test:
 	$(call install,$(TEST_PACKAGES))
+	@command -v docker >/dev/null || $(MAKE) --no-print-directory docker-client
+
+# The tests want Docker's command line only; nothing may start its daemon.
+docker-client:
+	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io >/dev/null
+	rm /usr/sbin/policy-rc.d
 
 images: ## Makes the example images' root file systems: target/images/*.tar
 	@images/build.sh
