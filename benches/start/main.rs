@@ -23,7 +23,7 @@ use crate::support::lab::Lab;
 const ROUNDS: usize = 10;
 const RUNS_IN_ROUND: usize = 20;
 /// How many idle containers share the measured memory.
-const IDLE: usize = 10;
+const IDLE: usize = 100;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
