@@ -40,7 +40,7 @@ services:
       default: null
   web:
     build:
-      context: /work/demo/web
+      context: /home/demo/web
       dockerfile: Dockerfile
     command:
       - run
@@ -65,7 +65,7 @@ services:
         target: /data
         type: volume
       - read_only: true
-        source: /work/demo/conf
+        source: /home/demo/conf
         target: /conf
         type: bind
     x-own: kept

@@ -191,7 +191,7 @@ services:
         [90]
     );
     assert_eq!(a.volumes.len(), 1);
-    assert_eq!(a.volumes[0].source.as_deref(), Some("/work/demo/y"));
+    assert_eq!(a.volumes[0].source.as_deref(), Some("/home/demo/y"));
     assert_eq!(a.dns, ["1.1.1.1", "8.8.8.8"]);
     assert!(a.labels.is_empty());
     assert_eq!(a.cap_add, ["A", "B"]);
@@ -208,7 +208,7 @@ fn extends_takes_paths_from_the_other_file() {
     let a = &loaded.project.services["a"];
     assert_eq!(a.image.as_deref(), Some("own"));
     assert_eq!(a.command.as_deref(), Some(["go".to_owned()].as_slice()));
-    assert_eq!(a.volumes[0].source.as_deref(), Some("/work/demo/lib/d"));
+    assert_eq!(a.volumes[0].source.as_deref(), Some("/home/demo/lib/d"));
     assert_eq!(loaded.project.services.len(), 1);
 }
 
@@ -225,7 +225,7 @@ fn include_brings_a_project_of_its_own() {
     let loaded = load_with(text, &files, &options()).unwrap();
     let b = &loaded.project.services["b"];
     assert_eq!(b.image.as_deref(), Some("from-lib"));
-    assert_eq!(b.volumes[0].source.as_deref(), Some("/work/demo/lib/d"));
+    assert_eq!(b.volumes[0].source.as_deref(), Some("/home/demo/lib/d"));
 }
 
 #[test]

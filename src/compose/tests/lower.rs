@@ -71,8 +71,8 @@ async fn labels_are_docker_composes() {
     assert_eq!(label("container-number"), "1");
     assert_eq!(label("oneoff"), "False");
     assert_eq!(label("depends_on"), "b:service_started:false");
-    assert_eq!(label("project.working_dir"), "/work/demo");
-    assert_eq!(label("project.config_files"), "/work/demo/compose.yaml");
+    assert_eq!(label("project.working_dir"), "/home/demo");
+    assert_eq!(label("project.config_files"), "/home/demo/compose.yaml");
     assert_eq!(label("config-hash").len(), 64);
     assert!(label("image").starts_with("sha256:"));
     assert_eq!(spec.labels["own"], "label");
@@ -143,7 +143,7 @@ async fn mounts_of_every_kind() {
                 subpath: None,
             },
             Mount::Bind {
-                source: "/work/demo/made".into(),
+                source: "/home/demo/made".into(),
                 target: "/made".into(),
                 read_only: false,
                 propagation: None,

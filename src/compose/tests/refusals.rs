@@ -101,7 +101,7 @@ fn files_that_are_missing() {
 
     check(
         "services:\n  a: {image: x, env_file: [gone.env]}\n",
-        "compose.yaml:2:28: services.a.env_file[0]: env file /work/demo/gone.env not found: make it, or say `required: false`",
+        "compose.yaml:2:28: services.a.env_file[0]: env file /home/demo/gone.env not found: make it, or say `required: false`",
     );
     let error = refusal("services:\n  a: {extends: {file: gone.yaml, service: b}}\n");
     assert!(
@@ -205,15 +205,15 @@ async fn what_orc_does_not_do_is_refused_before_anything_is_made() {
         ),
         (
             "services:\n  a: {image: x, volumes: ['./nginx.conf:/c']}\n",
-            "compose.yaml:2:27: services.a.volumes[0]: bind source path does not exist: /work/demo/nginx.conf: its name looks like a file's",
+            "compose.yaml:2:27: services.a.volumes[0]: bind source path does not exist: /home/demo/nginx.conf: its name looks like a file's",
         ),
         (
             "services:\n  a: {image: x, volumes: [{type: bind, source: ./d, target: /d, bind: {create_host_path: false}}]}\n",
-            "bind source path does not exist: /work/demo/d",
+            "bind source path does not exist: /home/demo/d",
         ),
         (
             "services:\n  a: {image: x, configs: [c]}\nconfigs: {c: {file: ./gone}}\n",
-            "compose.yaml:3:21: configs.c.file: file /work/demo/gone does not exist",
+            "compose.yaml:3:21: configs.c.file: file /home/demo/gone does not exist",
         ),
     ] {
         let error = plan_of(&host, &project(text), &up())

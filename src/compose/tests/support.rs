@@ -17,7 +17,7 @@ use crate::observe::{Observed, observe};
 use crate::plan::{Goal, Plan, Up, plan};
 
 /// Where all projects of the tests are.
-pub(super) const HOME: &str = "/work/demo";
+pub(super) const HOME: &str = "/home/demo";
 
 /// Options as for a command typed in [`HOME`].
 pub(super) fn options() -> LoadOptions {
