@@ -13,6 +13,7 @@ pub mod exec;
 #[cfg(feature = "fake")]
 pub mod fake;
 pub mod image;
+pub mod image_build;
 pub mod network;
 pub mod stream;
 pub mod system;

@@ -6,6 +6,7 @@
 //! knows registries, tar and compression; it knows nothing of containers but their ids.
 
 pub mod archive;
+pub mod build;
 mod catalog;
 pub mod config;
 pub mod content;

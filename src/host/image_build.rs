@@ -1,0 +1,209 @@
+//! Building an image from a Dockerfile: what someone asks for, and what is told on the way.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use orc_base::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::container::Ulimit;
+use crate::image::Credentials;
+use crate::stream::{Bytes, Output, Stream};
+
+/// An image to build. `None` and empty values mean the default.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BuildSpec {
+    /// The files that `COPY` and `ADD` take.
+    pub context: ContextSource,
+    /// Further contexts by name, for `FROM`, `COPY --from` and `RUN --mount=from`.
+    pub contexts: BTreeMap<String, ContextSource>,
+    /// Where the Dockerfile is.
+    pub dockerfile: DockerfileSource,
+    /// The stage to build; the last one when absent.
+    pub target: Option<String>,
+    /// Names of the image.
+    pub tags: Vec<String>,
+    /// Values of `ARG`s. No value takes the one of the Dockerfile.
+    pub args: BTreeMap<String, String>,
+    /// Labels of the image, over those of the Dockerfile.
+    pub labels: BTreeMap<String, String>,
+    /// What to build for, `linux/amd64`; this machine when absent.
+    pub platform: Option<String>,
+    /// Whether base images are asked for anew.
+    pub pull: bool,
+    /// Use no result of an earlier build.
+    pub no_cache: bool,
+    /// Use no earlier result for these stages.
+    pub no_cache_filter: Vec<String>,
+    /// Where else results are looked for: `type=registry,ref=…`, `type=local,src=…`, or a reference.
+    pub cache_from: Vec<String>,
+    /// Where results are also kept: `type=inline`, `type=registry,ref=…`, `type=local,dest=…`.
+    pub cache_to: Vec<String>,
+    /// What `RUN --mount=type=secret` may have.
+    pub secrets: Vec<Secret>,
+    /// What `RUN --mount=type=ssh` may have.
+    pub ssh: Vec<SshAgent>,
+    /// The network of `RUN` steps: `default`, `none` or `host`.
+    pub network: Option<String>,
+    /// Further lines of `/etc/hosts` in `RUN` steps: name and address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Size of `/dev/shm` in `RUN` steps.
+    pub shm_bytes: Option<u64>,
+    /// Limits of setrlimit(2) in `RUN` steps.
+    pub ulimits: Vec<Ulimit>,
+    /// Most memory of a `RUN` step.
+    pub memory_bytes: Option<u64>,
+    /// What the Dockerfile may ask for beyond the default: `network.host`, `security.insecure`.
+    pub allow: Vec<String>,
+    /// How the new layers are compressed: `gzip`, `zstd` or `uncompressed`.
+    pub compression: Option<String>,
+    /// Accounts by registry host.
+    pub credentials: BTreeMap<String, Credentials>,
+}
+
+/// Where the files of a build come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContextSource {
+    /// There are none.
+    #[default]
+    Empty,
+    /// A directory that the machine reads itself.
+    Directory {
+        /// Its absolute path.
+        path: PathBuf,
+        /// Device and inode as the one who asks sees them: another file system is noticed.
+        identity: Option<(u64, u64)>,
+    },
+    /// The tar archive that comes with the request.
+    Archive,
+    /// `https://…/x.git#ref:subdirectory`, `https://…/x.tar.gz`, `git@…`.
+    Remote(String),
+    /// The files of an image.
+    Image(String),
+    /// `oci-layout://`: a directory with an image in it.
+    Layout(PathBuf),
+}
+
+/// Where the Dockerfile of a build is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DockerfileSource {
+    /// A path in the context.
+    Path(String),
+    /// Not in the context.
+    Text {
+        /// What it is called in messages.
+        name: String,
+        /// What it says.
+        text: String,
+        /// What the ignore file beside it says, which then counts instead of the context's.
+        ignore: Option<String>,
+    },
+}
+
+impl Default for DockerfileSource {
+    fn default() -> Self {
+        Self::Path("Dockerfile".into())
+    }
+}
+
+/// A file that a build step may read and nobody keeps.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// What the Dockerfile calls it.
+    pub id: String,
+    /// What it holds; at most 500 KiB.
+    pub value: Vec<u8>,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secret({})", self.id)
+    }
+}
+
+/// An ssh-agent(1) that a build step may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshAgent {
+    /// What the Dockerfile calls it; `default` mostly.
+    pub id: String,
+    /// The agent's socket on the machine.
+    pub socket: PathBuf,
+}
+
+/// A build and the archive that comes with it.
+pub struct BuildRequest {
+    /// What to build.
+    pub spec: BuildSpec,
+    /// The archive of [`ContextSource::Archive`].
+    pub archive: Option<Stream<Bytes>>,
+}
+
+/// What happens in a build, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BuildEvent {
+    /// What will be done: all steps, in the order of their numbers.
+    Planned(Vec<BuildStep>),
+    /// A step goes on to another state.
+    Step {
+        /// Its number in the plan.
+        step: usize,
+        /// What it is now.
+        state: StepState,
+        /// Since when.
+        time: Time,
+    },
+    /// A program of a step wrote something.
+    Output {
+        /// The step.
+        step: usize,
+        /// Where it was written.
+        output: Output,
+        /// What was written, as it was read.
+        bytes: Vec<u8>,
+    },
+    /// A step moves bytes.
+    Progress {
+        /// The step.
+        step: usize,
+        /// What is moved, such as a layer's short digest.
+        what: String,
+        /// Bytes so far.
+        current: u64,
+        /// Bytes in all, where it is known.
+        total: Option<u64>,
+    },
+    /// Something that will surprise the author of the Dockerfile: `Dockerfile:3: …`.
+    Warning(String),
+    /// The last event: the image is here and has its names.
+    Built {
+        /// Its id, `sha256:…`.
+        image: String,
+    },
+}
+
+/// One step of a build as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildStep {
+    /// The stage, `builder` or `stage-1`; empty for what belongs to none.
+    pub stage: String,
+    /// Which of how many of the stage, where it counts: (2, 5).
+    pub position: Option<(usize, usize)>,
+    /// The instruction: `RUN make`, or what is done: `load build context`.
+    pub text: String,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StepState {
+    /// It is being done.
+    Running,
+    /// It was done by an earlier build.
+    Cached,
+    /// It is done.
+    Done,
+    /// It failed, and the build with it.
+    Failed(String),
+    /// Another step failed first.
+    Cancelled,
+}
