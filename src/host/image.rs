@@ -93,7 +93,7 @@ pub struct Healthcheck {
 }
 
 /// Who asks a registry.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Credentials {
     /// The account.
     pub username: String,
