@@ -60,6 +60,8 @@ pub enum Op {
         parent: Option<StepId>,
         /// Where.
         path: String,
+        /// The image's user, who owns what is made; root when empty.
+        user: String,
     },
 }
 
@@ -84,7 +86,7 @@ pub struct Run {
     pub parent: Option<StepId>,
     /// The program and its arguments, the shell included.
     pub argv: Vec<String>,
-    /// What it reads from its standard input, and files that exist for it only: here-documents.
+    /// Files that exist for it only, read-only and mode 0755: a here-document that is a script.
     pub files: Vec<InlineFile>,
     /// `NAME=value` each: the image's environment and the arguments in scope.
     pub env: Vec<String>,
@@ -210,8 +212,8 @@ pub enum Sharing {
 pub struct Copy {
     /// What they are put on; none for `scratch`.
     pub parent: Option<StepId>,
-    /// Where they are from.
-    pub from: CopyFrom,
+    /// Where they are from; one instruction may mix paths, downloads and here-documents.
+    pub from: Vec<CopyFrom>,
     /// Where they go: absolute; with a trailing slash when it must be a directory.
     pub target: String,
     /// `--chown`, expanded.
@@ -224,7 +226,7 @@ pub struct Copy {
     pub parents: bool,
     /// `--exclude` patterns.
     pub exclude: Vec<String>,
-    /// Unpack local archives: `ADD`, or its `--unpack`.
+    /// Unpack archives among the files of trees: `ADD` without `--unpack=false`.
     pub unpack: bool,
     /// `ADD`: downloads and repositories are sources too.
     pub add: bool,
@@ -237,15 +239,18 @@ pub enum CopyFrom {
     Tree {
         /// Whose.
         step: StepId,
-        /// Which.
+        /// Which: absolute and clean. With `--parents` each has a `/./`: what follows it is a
+        /// pattern whose directories are kept, what stands before it is where it is looked for.
         paths: Vec<String>,
     },
-    /// Here-documents.
+    /// Here-documents; mode 0644.
     Inline(Vec<InlineFile>),
-    /// A download; `ADD` with one URL.
+    /// A download of `ADD`.
     Url {
         /// From where.
         url: String,
+        /// Unpack it when it is an archive: `--unpack`.
+        unpack: bool,
         /// What it must be: `sha256:…`.
         checksum: Option<String>,
     },
