@@ -232,7 +232,7 @@ pub struct Copy {
     pub add: bool,
 }
 
-/// Where the files of a [`Copy`] are from.
+/// Where files of a [`Copy`] are from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CopyFrom {
     /// Paths and patterns in a file system.

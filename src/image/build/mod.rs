@@ -8,7 +8,9 @@
 //!                                                                     └─ RUN ─► StepRunner (the engine)
 //! ```
 //!
-//! `graph` is what is to be done, `runner` the seam behind which programs run.
+//! `request` is what someone asks for, `graph` what is to be done, `runner` the seam behind which
+//! programs run.
 
 pub mod graph;
+pub mod request;
 pub mod runner;

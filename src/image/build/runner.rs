@@ -1,8 +1,9 @@
 //! The seam behind which the programs of `RUN` steps run.
 //!
-//! The engine implements it on its runtime: confined like a container, on the default network, and in
-//! no list of containers. Everything is plain data; whoever asks made the directories, and removes
-//! them. After the future ends, or is dropped, no process of the step is left and nothing is mounted.
+//! The engine implements it on its runtime, one runner for each build: confined like a container, on
+//! the default network, and in no list of containers. Everything is plain data; whoever asks made the
+//! directories, and removes them. After the future ends, or is dropped, no process of the step is left
+//! and nothing is mounted.
 
 use std::path::PathBuf;
 
@@ -20,6 +21,10 @@ pub trait StepRunner: Send + Sync {
     /// read. Errors: `NotFound` (no such program), `Denied` (not executable), `Invalid` (a user that
     /// the root file system does not know).
     async fn run(&self, step: &RunStep, output: &StepOutput<'_>) -> Result<i32>;
+
+    /// All in which its programs run otherwise than by default (limits, further hosts, the size of
+    /// `/dev/shm`), as text: results under other settings are other results.
+    fn settings(&self) -> String;
 }
 
 /// Takes what a program writes: `true` for standard error.
@@ -44,16 +49,8 @@ pub struct RunStep {
     pub mounts: Vec<StepMount>,
     /// Its network.
     pub network: Network,
-    /// Further lines of `/etc/hosts`.
-    pub extra_hosts: Vec<(String, String)>,
     /// All capabilities and devices, no filter.
     pub insecure: bool,
-    /// Size of `/dev/shm`.
-    pub shm_bytes: Option<u64>,
-    /// Most memory.
-    pub memory_bytes: Option<u64>,
-    /// Limits of setrlimit(2): name, soft, hard.
-    pub ulimits: Vec<(String, u64, u64)>,
 }
 
 /// What is mounted for a step.
