@@ -7,6 +7,8 @@
 
 pub mod archive;
 pub mod build;
+pub mod cache;
+pub mod cache_mount;
 mod catalog;
 pub mod config;
 pub mod content;
@@ -17,6 +19,7 @@ pub mod image;
 pub mod images;
 pub mod layers;
 pub mod manifest;
+pub mod pack;
 pub mod partial;
 pub mod platform;
 pub mod progress;
@@ -29,6 +32,7 @@ pub mod store;
 pub mod transfer;
 pub mod unpack;
 pub mod unpacker;
+pub mod usage;
 
 #[cfg(test)]
 mod testing;

@@ -4,6 +4,8 @@
 //! <directory>/blobs        content.rs
 //! <directory>/layers       layers.rs
 //! <directory>/images.json  the catalog, replaced as a whole
+//! <directory>/cache.json   what builds may use again (cache.rs), replaced as a whole
+//! <directory>/cache-mounts cache_mount.rs
 //! <directory>/reserve      reserve.rs
 //! ```
 //!
@@ -26,6 +28,7 @@ use orc_base::clock::SystemClock;
 use orc_base::fs::Durability;
 use orc_base::{Clock, Context, Error, Kind, Result, fs};
 
+use crate::cache_mount::CacheMounts;
 use crate::catalog::{Addition, Catalog};
 use crate::config::{ConfigFile, MAX_CONFIG_BYTES};
 use crate::content::Content;
@@ -52,6 +55,8 @@ struct Inner {
     reserve: Reserve,
     durability: Durability,
     catalog: Mutex<Catalog>,
+    cache: Mutex<cache::Cache>,
+    cache_mounts: CacheMounts,
     ingests: Mutex<Ingests>,
 }
 
@@ -67,6 +72,8 @@ struct Ingests {
 enum Sweep {
     /// All but blobs and downloads that someone may go on with.
     KeepDownloads,
+    /// All but downloads that are not whole.
+    KeepPartial,
     /// All.
     Everything,
 }
@@ -99,6 +106,8 @@ impl Store {
             reserve: Reserve::new(directory),
             durability,
             catalog: Mutex::new(load(&directory.join("images.json"))?),
+            cache: Mutex::new(cache::Cache::open(directory)),
+            cache_mounts: CacheMounts::open(&directory.join("cache-mounts"))?,
             ingests: Mutex::default(),
         }));
         store.recover()?;
@@ -134,6 +143,7 @@ impl Store {
     /// names, unpacked.
     pub fn commit(&self, ingest: &Ingest, commit: &Commit<'_>) -> Result<Image> {
         let addition = self.addition(commit)?;
+        let cached = self.cache_doubtful();
         self.sync()?;
         let id = addition.id.clone();
         self.change(|catalog| {
@@ -143,6 +153,7 @@ impl Store {
             }
             Ok(())
         })?;
+        self.cache_settle(&cached);
         ingest.settle();
         self.set_aside();
         self.image(&id)
@@ -183,6 +194,26 @@ impl Store {
     /// Which image has this tag.
     pub fn tagged(&self, reference: &Reference) -> Option<Digest> {
         lock(&self.0.catalog).tagged(reference).cloned()
+    }
+
+    /// The manifest that a tag stands for.
+    pub fn manifest_of(&self, tag: &Reference) -> Option<Digest> {
+        lock(&self.0.catalog).manifest_of(tag).cloned()
+    }
+
+    /// All tags of all images, in no order that means anything.
+    pub fn tags(&self) -> Vec<Reference> {
+        lock(&self.0.catalog).tags().cloned().collect()
+    }
+
+    /// Whether this is the manifest of some image.
+    pub fn has_manifest(&self, digest: &Digest) -> bool {
+        lock(&self.0.catalog).has_manifest(digest)
+    }
+
+    /// Whether some image has this blob as its config, its manifest or a layer.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        lock(&self.0.catalog).has_blob(digest)
     }
 
     /// The diff ids of an image, lowest first, without reading its config.
@@ -331,6 +362,7 @@ impl Store {
         self.sweep(sweep)?;
         drop(ingests);
         self.0.layers.remove_gone()?;
+        self.0.cache_mounts.remove_gone()?;
         self.set_aside();
         Ok(())
     }
@@ -338,7 +370,7 @@ impl Store {
     /// Removes what no image needs; the caller sees to it that nobody is putting one together. Large
     /// trees only disappear here, their files are removed later. Tries all, and returns what failed.
     fn sweep(&self, sweep: Sweep) -> Result<()> {
-        let (blobs, layers) = lock(&self.0.catalog).used();
+        let (blobs, layers) = self.roots();
         let (content, unpacked) = (&self.0.content, &self.0.layers);
         let mut results = Vec::new();
         let layers: HashSet<_> = layers.iter().map(Digest::hex).collect();
@@ -350,7 +382,7 @@ impl Store {
         for digest in content.list()? {
             if !blobs.contains(&digest) {
                 results.push(match sweep {
-                    Sweep::Everything => content.remove(&digest),
+                    Sweep::Everything | Sweep::KeepPartial => content.remove(&digest),
                     // Its age is then that of a download, and so is its end.
                     Sweep::KeepDownloads => content.demote(&digest),
                 });
@@ -358,10 +390,19 @@ impl Store {
         }
         let age = match sweep {
             Sweep::Everything => Duration::ZERO,
-            Sweep::KeepDownloads => RESUME_WITHIN,
+            Sweep::KeepDownloads | Sweep::KeepPartial => RESUME_WITHIN,
         };
         results.push(content.remove_stale_partials(SystemClock.now(), age));
         Error::all(results.into_iter().filter_map(Result::err))
+    }
+
+    /// The blobs and the layers that an image or the build cache needs.
+    fn roots(&self) -> (HashSet<Digest>, HashSet<Digest>) {
+        let (mut blobs, mut layers) = lock(&self.0.catalog).used();
+        let (cached_blobs, cached_layers) = self.cache_roots();
+        blobs.extend(cached_blobs);
+        layers.extend(cached_layers);
+        (blobs, layers)
     }
 
     /// What is left of a crash goes; what can be gone on with stays, in doubt.
@@ -371,6 +412,7 @@ impl Store {
         self.0.layers.hide_leftovers()?;
         self.sweep(Sweep::KeepDownloads)?;
         self.set_aside();
+        self.0.cache_mounts.remove_gone()?;
         if !self.0.layers.has_gone()? {
             return Ok(());
         }
@@ -396,11 +438,13 @@ impl Store {
         let due = {
             let mut ingests = lock(&self.0.ingests);
             ingests.running -= 1;
-            match ingests.running {
-                0 => ingests.due.take(),
-                _ => None,
+            if ingests.running > 0 {
+                return Ok(());
             }
+            ingests.due.take()
         };
+        // The builds are over: now their cache may be too large.
+        let due = due.max(self.cache_end()?);
         due.map_or(Ok(()), |sweep| self.collect(sweep))
     }
 }
@@ -498,5 +542,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+mod cache;
+#[cfg(test)]
+mod cache_tests;
 #[cfg(test)]
 mod tests;

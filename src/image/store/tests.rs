@@ -6,28 +6,28 @@ use crate::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_LAYER_GZIP};
 use crate::testing::{gzip, tape};
 use crate::unpack::stream::Watch;
 
-struct Bench {
-    dir: tempfile::TempDir,
-    store: Store,
+pub(super) struct Bench {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) store: Store,
 }
 
 /// An image whose parts are in the store.
-struct Parts {
-    manifest: Digest,
-    config: Digest,
-    blobs: Vec<Digest>,
-    diff_ids: Vec<Digest>,
+pub(super) struct Parts {
+    pub(super) manifest: Digest,
+    pub(super) config: Digest,
+    pub(super) blobs: Vec<Digest>,
+    pub(super) diff_ids: Vec<Digest>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), Durability::Process).unwrap();
         Self { dir, store }
     }
 
     /// Closes the store, as a crash would, and opens it again.
-    fn restart(self) -> Self {
+    pub(super) fn restart(self) -> Self {
         drop(self.store);
         let store = Store::open(self.dir.path(), Durability::Process).unwrap();
         Self {
@@ -37,7 +37,7 @@ impl Bench {
     }
 
     /// Puts an image of these layers together, up to the last step.
-    fn put(&self, user: &str, layers: &[&str]) -> Parts {
+    pub(super) fn put(&self, user: &str, layers: &[&str]) -> Parts {
         let content = self.store.content();
         let keep = |bytes: &[u8]| {
             let digest = Digest::of(bytes);
@@ -87,7 +87,7 @@ impl Bench {
         }
     }
 
-    fn commit(&self, name: &str, parts: &Parts) -> Result<Image> {
+    pub(super) fn commit(&self, name: &str, parts: &Parts) -> Result<Image> {
         let reference = Reference::parse(name).unwrap();
         let ingest = self.store.begin();
         self.store.commit(
@@ -102,12 +102,12 @@ impl Bench {
         )
     }
 
-    fn make(&self, name: &str, layers: &[&str]) -> Image {
+    pub(super) fn make(&self, name: &str, layers: &[&str]) -> Image {
         self.commit(name, &self.put(name, layers)).unwrap()
     }
 
     /// Blobs, layers and downloads on disk.
-    fn counts(&self) -> (usize, usize, usize) {
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
         let partial = fs::list(&self.dir.path().join("blobs/partial")).unwrap();
         (
             self.store.content().list().unwrap().len(),
@@ -117,7 +117,7 @@ impl Bench {
     }
 }
 
-fn nobody(_: &Digest) -> Option<String> {
+pub(super) fn nobody(_: &Digest) -> Option<String> {
     None
 }
 
