@@ -22,6 +22,7 @@ use orc_host::container::{
 use orc_host::event::{Event, EventFilter};
 use orc_host::exec::{Exec, ExecSpec};
 use orc_host::image::{Credentials, Image, ImportSource, Progress, Removal};
+use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Output, Stream, TerminalSize};
 use orc_host::system::Info;
@@ -31,8 +32,8 @@ use crate::client::address::Address;
 use crate::client::connection::Connections;
 use crate::client::request::Ask;
 use crate::convert::{
-    container, create, endpoint, event, exec, filter, image, info, kind, network, progress, time,
-    volume,
+    build, container, create, endpoint, event, exec, filter, image, info, kind, network, progress,
+    time, volume,
 };
 use crate::stream::{Frames, parse_line};
 use crate::wire;
@@ -399,6 +400,12 @@ impl Host for Client {
     async fn load_images(&self, tar: Stream<Bytes>) -> Result<Stream<Progress>> {
         let address = Address::new("/images/load").extended();
         self.transfer(Ask::post(address).tar(tar)).await
+    }
+
+    async fn build_image(&self, request: BuildRequest) -> Result<Stream<BuildEvent>> {
+        let ask = Ask::post(Address::new("/orc/build")).build(&request.spec, request.archive)?;
+        let lines = ask.lines::<wire::build::Line>(&self.connections).await?;
+        Ok(until_error(lines.map(|line| line.and_then(build::event))))
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<String> {

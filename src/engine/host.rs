@@ -13,6 +13,7 @@ use orc_host::container::{
 use orc_host::event::{Event, EventFilter, Subject};
 use orc_host::exec::{Exec, ExecSpec};
 use orc_host::image::{Credentials, Image, ImportSource, Progress, Removal};
+use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use orc_host::system::Info;
@@ -22,7 +23,8 @@ use crate::cell::Cell;
 use crate::core::{Core, blocking, whole};
 use crate::engine::Engine;
 use crate::{
-    attach, create, images, joins, logs, present, remove, run_exec, start, stop, system, top,
+    attach, builds, create, images, joins, logs, present, remove, run_exec, start, stop, system,
+    top,
 };
 
 impl Engine {
@@ -226,6 +228,10 @@ impl Host for Engine {
 
     async fn load_images(&self, tar: Stream<Bytes>) -> Result<Stream<Progress>> {
         Ok(images::load(&self.core, tar))
+    }
+
+    async fn build_image(&self, request: BuildRequest) -> Result<Stream<BuildEvent>> {
+        builds::build(&self.core, request)
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<String> {

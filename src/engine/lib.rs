@@ -7,6 +7,7 @@
 
 mod actions;
 mod attach;
+mod builds;
 mod cell;
 mod copy;
 mod core;

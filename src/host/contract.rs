@@ -4,6 +4,7 @@
 //! image given must have `sh`, `true`, `false`, `echo`, `sleep` and `cat`, as busybox has.
 
 mod bench;
+mod builds;
 mod life;
 mod streams;
 mod things;
@@ -109,6 +110,10 @@ cases! {
     things::volumes_come_and_go
     things::anonymous_volumes_go_when_asked
     things::images_have_many_names
+    builds::an_image_is_built
+    builds::a_failing_step_fails_the_build
+    builds::a_bad_dockerfile_is_invalid
+    builds::a_check_makes_nothing
     things::the_machine_describes_itself
 }
 

@@ -4,6 +4,7 @@
 //! let containers end with [`FakeHost::exit`]. Everything it did is kept as text in
 //! [`FakeHost::calls`], in order. One lock holds all; whoever waits is woken by every change.
 
+mod build;
 mod host;
 mod program;
 mod world;

@@ -1,4 +1,8 @@
 //! Building an image from a Dockerfile: what someone asks for, and what is told on the way.
+//!
+//! Plain data. Bytes are written as text where they are text, so that requests and events can be read
+//! by people when they travel as JSON. Files of the result are no business of a build: whoever wants
+//! them exports or saves the image that was built.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,7 +10,7 @@ use std::path::PathBuf;
 use orc_base::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::container::Ulimit;
+use crate::container::{Resources, Ulimit};
 use crate::image::Credentials;
 use crate::stream::{Bytes, Output, Stream};
 
@@ -52,14 +56,16 @@ pub struct BuildSpec {
     pub shm_bytes: Option<u64>,
     /// Limits of setrlimit(2) in `RUN` steps.
     pub ulimits: Vec<Ulimit>,
-    /// Most memory of a `RUN` step.
-    pub memory_bytes: Option<u64>,
+    /// Limits of each `RUN` step.
+    pub resources: Resources,
     /// What the Dockerfile may ask for beyond the default: `network.host`, `security.insecure`.
     pub allow: Vec<String>,
     /// How the new layers are compressed: `gzip`, `zstd` or `uncompressed`.
     pub compression: Option<String>,
     /// Accounts by registry host.
     pub credentials: BTreeMap<String, Credentials>,
+    /// Only look for what is wrong or will surprise: nothing is run, and no image made.
+    pub check: bool,
 }
 
 /// Where the files of a build come from.
@@ -107,12 +113,16 @@ impl Default for DockerfileSource {
     }
 }
 
+/// The most bytes of a secret, as in BuildKit.
+pub const MAX_SECRET: usize = 500 << 10;
+
 /// A file that a build step may read and nobody keeps.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
     /// What the Dockerfile calls it.
     pub id: String,
-    /// What it holds; at most 500 KiB.
+    /// What it holds; at most [`MAX_SECRET`] bytes.
+    #[serde(with = "as_text")]
     pub value: Vec<u8>,
 }
 
@@ -139,9 +149,17 @@ pub struct BuildRequest {
     pub archive: Option<Stream<Bytes>>,
 }
 
-/// What happens in a build, in order.
+/// What happens in a build, in order. When it fails, an error is the last item of the stream, after
+/// the [`StepState::Failed`] of the step that is to blame, if one is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BuildEvent {
+    /// The Dockerfile that was read, so that messages can show its lines.
+    Dockerfile {
+        /// What it is called in messages.
+        name: String,
+        /// What it says.
+        text: String,
+    },
     /// What will be done: all steps, in the order of their numbers.
     Planned(Vec<BuildStep>),
     /// A step goes on to another state.
@@ -160,6 +178,7 @@ pub enum BuildEvent {
         /// Where it was written.
         output: Output,
         /// What was written, as it was read.
+        #[serde(with = "as_text")]
         bytes: Vec<u8>,
     },
     /// A step moves bytes.
@@ -175,7 +194,7 @@ pub enum BuildEvent {
     },
     /// Something that will surprise the author of the Dockerfile: `Dockerfile:3: …`.
     Warning(String),
-    /// The last event: the image is here and has its names.
+    /// The last event: the image is here and has its names. A check ends without it.
     Built {
         /// Its id, `sha256:…`.
         image: String,
@@ -191,6 +210,8 @@ pub struct BuildStep {
     pub position: Option<(usize, usize)>,
     /// The instruction: `RUN make`, or what is done: `load build context`.
     pub text: String,
+    /// The line of the Dockerfile it stands in, from 1; 0 when it stands in none.
+    pub line: usize,
 }
 
 /// How far a step is.
@@ -203,7 +224,38 @@ pub enum StepState {
     /// It is done.
     Done,
     /// It failed, and the build with it.
-    Failed(String),
+    Failed {
+        /// Why.
+        why: String,
+        /// How its program ended, when there was one.
+        exit_code: Option<i32>,
+    },
     /// Another step failed first.
     Cancelled,
+}
+
+/// Bytes as text where they are text, else as numbers.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => to.serialize_str(text),
+            Err(_) => bytes.serialize(to),
+        }
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected text or a list of bytes")]
+    enum Either {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        Ok(match Either::deserialize(from)? {
+            Either::Text(text) => text.into_bytes(),
+            Either::Bytes(bytes) => bytes,
+        })
+    }
 }

@@ -30,6 +30,7 @@ use crate::container::{
 use crate::event::{Event, EventFilter};
 use crate::exec::{Exec, ExecSpec};
 use crate::image::{Credentials, Image, ImportSource, Progress, Removal};
+use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
 use crate::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use crate::system::Info;
@@ -155,6 +156,11 @@ pub trait Host: Send + Sync {
 
     /// Takes images from a tar archive that `save` wrote, here or elsewhere.
     async fn load_images(&self, tar: Stream<Bytes>) -> Result<Stream<Progress>>;
+
+    /// Builds an image from a Dockerfile. What is wrong with the request is an error of the call, what
+    /// goes wrong later the last item of the stream; dropping the stream ends the build, and nothing
+    /// of the steps that were under way is left. The stream ends after success.
+    async fn build_image(&self, request: BuildRequest) -> Result<Stream<BuildEvent>>;
 
     // --- networks
 

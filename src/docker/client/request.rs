@@ -1,11 +1,12 @@
 //! Requests and what is read from their answers.
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use orc_base::{Context, Error, Kind, Result};
+use orc_host::image_build::BuildSpec;
 use orc_host::stream::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +17,7 @@ use crate::body::{self, Body};
 use crate::client::address::Address;
 use crate::client::connection::{Connections, whole};
 use crate::convert::kind;
+use crate::wire::build::BUILD;
 use crate::wire::message::Refusal;
 
 /// The longest line of JSON that is read.
@@ -61,6 +63,22 @@ impl Ask {
     pub(crate) fn tar(mut self, tar: Stream<Bytes>) -> Self {
         self.body = body::flowing(tar);
         self.header(CONTENT_TYPE.as_str(), "application/x-tar".into())
+    }
+
+    /// Adds what to build, and the archive of its context.
+    pub(crate) fn build(
+        mut self,
+        spec: &BuildSpec,
+        archive: Option<Stream<Bytes>>,
+    ) -> Result<Self> {
+        let mut line = serde_json::to_vec(spec)?;
+        line.push(b'\n');
+        let line = stream::iter([Ok(line.into())]);
+        self.body = match archive {
+            Some(archive) => body::flowing(Box::pin(line.chain(archive))),
+            None => body::flowing(Box::pin(line)),
+        };
+        Ok(self.header(CONTENT_TYPE.as_str(), BUILD.into()))
     }
 
     /// Adds a header.

@@ -243,7 +243,7 @@ fn exposed_ports(body: &Config) -> Result<BTreeSet<orc_host::network::Port>> {
 }
 
 /// `name:address`; addresses may have colons, names have none.
-fn extra_host(line: &str) -> Result<(String, String)> {
+pub(crate) fn extra_host(line: &str) -> Result<(String, String)> {
     match line.split_once([':', '=']) {
         Some((name, address)) if !name.is_empty() && !address.is_empty() => {
             let address = address.trim_start_matches('[').trim_end_matches(']');
@@ -426,7 +426,8 @@ fn ulimit_to_wire(limit: &Ulimit) -> wire::Ulimit {
     }
 }
 
-fn ulimit_from_wire(limit: &wire::Ulimit) -> Ulimit {
+/// A limit of setrlimit(2).
+pub(crate) fn ulimit_from_wire(limit: &wire::Ulimit) -> Ulimit {
     Ulimit {
         name: limit.name.clone(),
         soft: limit.soft,

@@ -175,7 +175,7 @@ pub(crate) fn familiar(reference: &str) -> &str {
 }
 
 /// Clients write padding or leave it out.
-const TOLERANT: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const TOLERANT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -208,13 +208,18 @@ pub(crate) fn auth_from_header(header: &str) -> Result<Option<Credentials>> {
         return Err(wrong());
     }
     let auth: Option<wire::Auth> = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
-    let mut auth = auth.unwrap_or_default();
+    account(auth.unwrap_or_default(), "X-Registry-Auth")
+}
+
+/// One account of a header; none when it is empty. The error repeats nothing of it.
+pub(crate) fn account(mut auth: wire::Auth, header: &str) -> Result<Option<Credentials>> {
     if !auth.registrytoken.is_empty() {
-        return Err(Error::unsupported(
-            "`registrytoken` in `X-Registry-Auth` is not supported: use a user name and password",
-        ));
+        return Err(Error::unsupported(format!(
+            "`registrytoken` in `{header}` is not supported: use a user name and password"
+        )));
     }
     if auth.username.is_empty() && !auth.auth.is_empty() {
+        let wrong = || Error::invalid(format!("`auth` in `{header}` is not base64 of a pair"));
         let pair = general_purpose::STANDARD
             .decode(&auth.auth)
             .map_err(|_| wrong())?;

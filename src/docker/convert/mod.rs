@@ -1,5 +1,7 @@
 //! Docker's JSON to plain host data and back. Pure: no I/O, no clock, no host.
 
+pub(crate) mod build;
+pub(crate) mod build_log;
 pub(crate) mod container;
 pub(crate) mod create;
 pub(crate) mod endpoint;

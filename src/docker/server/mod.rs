@@ -3,6 +3,8 @@
 //! `listen` accepts connections, `dispatch` finds the row and turns errors into refusals, `call` is
 //! a decoded request and `reply` an answer. The rest is one file for each family of rows.
 
+pub(crate) mod build_query;
+pub(crate) mod builds;
 pub(crate) mod call;
 pub(crate) mod containers;
 pub(crate) mod dispatch;

@@ -3,7 +3,9 @@
 //! The first row that fits is taken, so fixed addresses stand before those with a name in them.
 
 use crate::server::route::Route;
-use crate::server::{containers, execs, images, networks, output, system, transfers, volumes};
+use crate::server::{
+    builds, containers, execs, images, networks, output, system, transfers, volumes,
+};
 
 macro_rules! table {
     ($($method:ident $pattern:literal $handler:path;)*) => {
@@ -16,7 +18,7 @@ macro_rules! table {
 }
 
 /// All rows.
-pub(crate) static ROUTES: [Route; 91] = table! {
+pub(crate) static ROUTES: [Route; 92] = table! {
     GET "/_ping" system::ping;
     GET "/version" system::version;
     GET "/info" system::info;
@@ -68,7 +70,8 @@ pub(crate) static ROUTES: [Route; 91] = table! {
     DELETE "/images/{..}" images::remove;
     GET "/distribution/{..}/json" system::unsupported;
     POST "/commit" system::unsupported;
-    POST "/build" system::no_build;
+    POST "/build" builds::classic;
+    POST "/orc/build" builds::own;
     POST "/build/prune" system::prune_builds;
     POST "/build/cancel" system::no_build;
     POST "/session" system::no_build;

@@ -94,7 +94,7 @@ async fn what_is_not_offered_says_so() {
     for (method, path, status) in [
         ("GET", "/containers/a/stats", "501"),
         ("GET", "/containers/a/archive?path=/", "501"),
-        ("POST", "/build", "501"),
+        ("POST", "/build?version=2", "501"),
         ("GET", "/nodes", "503"),
     ] {
         let answer = server.ask(method, path, "").await;
@@ -395,4 +395,32 @@ async fn the_end_does_not_wait_for_streams() {
     let mut rest = Vec::new();
     let _ = events.read_to_end(&mut rest).await;
     assert_eq!(idle.read(&mut [0]).await.unwrap_or(0), 0);
+}
+
+/// What is spoken to a client that builds by the classic way, and by orc's own.
+#[tokio::test]
+async fn builds_are_told_line_by_line() {
+    let server = Server::start();
+    let answer = server
+        .ask("POST", "/build?t=demo&remote=client-session", "")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    for line in [
+        r#"{"stream":"Step 1/1 : FROM scratch\n"}"#,
+        r#"{"aux":{"ID":"sha256:"#,
+        r#"{"stream":"Successfully built "#,
+        r#"{"stream":"Successfully tagged demo:latest\n"}"#,
+    ] {
+        assert!(answer.contains(line), "{line} in {answer}");
+    }
+    let wrong = server.ask("POST", "/orc/build", "{}").await;
+    assert!(wrong.starts_with("HTTP/1.1 400"), "{wrong}");
+    let body = "{\"tags\":[\"x\"]}";
+    let endless = server
+        .raw(&format!(
+            "POST /orc/build HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/vnd.orc.build\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+    assert!(endless.contains("before the line feed"), "{endless}");
 }

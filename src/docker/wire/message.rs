@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::build::Aux;
 use crate::wire::json::is_zero;
 
 /// A refused request.
@@ -29,6 +30,8 @@ pub(crate) struct Message {
     pub(crate) error_detail: Option<ErrorDetail>,
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) aux: Option<Aux>,
     #[serde(rename = "OrcImage", skip_serializing_if = "Option::is_none")]
     pub(crate) orc_image: Option<String>,
     #[serde(rename = "OrcKind", skip_serializing_if = "is_zero")]

@@ -6,6 +6,7 @@
 #[macro_use]
 pub(crate) mod json;
 
+pub(crate) mod build;
 pub(crate) mod container;
 pub(crate) mod event;
 pub(crate) mod exec;

@@ -15,10 +15,12 @@ use crate::container::{
 use crate::event::{Event, EventFilter, Subject};
 use crate::exec::{Exec, ExecSpec};
 use crate::fake::FakeHost;
+use crate::fake::build;
 use crate::fake::program;
 use crate::fake::program::Ends;
 use crate::fake::world::{Entry, World, merge_env, with_tag};
 use crate::image::{Credentials, Image, ImageConfig, ImportSource, Progress, Removal};
+use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
 use crate::stream::{Attached, Bytes, Chunk, LogLine, LogOptions, Output, Stream, TerminalSize};
 use crate::system::Info;
@@ -616,6 +618,10 @@ impl Host for FakeHost {
             loaded.push(Progress::message(format!("Loaded image: {tag}")));
         }
         Ok(done(loaded))
+    }
+
+    async fn build_image(&self, request: BuildRequest) -> Result<Stream<BuildEvent>> {
+        build::build(self, request).await
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<String> {
