@@ -73,4 +73,16 @@ pub enum StepMount {
         /// How much.
         size_bytes: Option<u64>,
     },
+    /// A socket of its own, made with this owner and mode, behind which an ssh-agent(1) answers for as
+    /// long as the program runs.
+    Agent {
+        /// The agent's socket on the machine.
+        socket: PathBuf,
+        /// Where.
+        target: String,
+        /// Mode of the socket.
+        mode: u32,
+        /// Owner and group of the socket.
+        owner: (u32, u32),
+    },
 }
