@@ -10,17 +10,19 @@
 //! A layer appears whole, by a rename, after its digest was compared. The directory is for root only:
 //! what layers hold (set-id programs of strangers) is nothing for the users of this machine.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use orc_base::{Context, Error, Kind, Result, fs, id};
+use orc_base::{Context, Error, Kind, Result, Time, fs, id};
 
 use crate::catalog::Layer;
 use crate::digest::Digest;
 use crate::flight::{Flight, Flights};
+use crate::pack::adopt;
+use crate::pack::layer::{Packed, RootLook};
 use crate::removal;
 use crate::unpack::layer::{Options, Unpacked, unpack};
 use crate::unpack::limits::Limits;
@@ -29,6 +31,7 @@ use crate::unpack::stream::Watch;
 const NEW: &str = ".new-";
 const GONE: &str = ".gone-";
 const MAX_FACTS_BYTES: u64 = 4096;
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// The layers below one directory. Clones share everything.
 #[derive(Debug, Clone)]
@@ -44,6 +47,14 @@ pub(crate) struct Facts {
     pub(crate) size_bytes: u64,
     /// Whether it says what the root directory is like.
     pub(crate) has_root: bool,
+}
+
+/// A layer that is unpacked, and whose diff id was compared, but that nobody sees yet. It is removed
+/// when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    stage: Stage,
+    diff_id: Digest,
 }
 
 /// A directory that becomes a layer, or is removed when dropped.
@@ -96,6 +107,19 @@ impl Layers {
         if self.contains(diff_id) {
             return Ok(());
         }
+        let source = BufReader::with_capacity(BUFFER_BYTES, source);
+        self.show(self.unpack_aside(diff_id, source, watch, progress)?)
+    }
+
+    /// [`Layers::unpack`], but nobody sees the layer before [`Layers::show`]: its source may have
+    /// to prove itself first. Blocks.
+    pub(crate) fn unpack_aside(
+        &self,
+        diff_id: &Digest,
+        source: impl BufRead + Send,
+        watch: &Watch,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Staged> {
         let mut options = Options {
             limits: Limits::default(),
             needs_end_marker: false,
@@ -109,7 +133,13 @@ impl Layers {
                 unpacked.passed.digest
             )));
         }
-        self.keep(&stage, diff_id)
+        let diff_id = diff_id.clone();
+        Ok(Staged { stage, diff_id })
+    }
+
+    /// Makes a layer visible.
+    pub(crate) fn show(&self, staged: Staged) -> Result<()> {
+        self.keep(&staged.stage, &staged.diff_id)
     }
 
     /// Unpacks an archive that nobody has described, and says what its diff id is. Blocks.
@@ -125,14 +155,53 @@ impl Layers {
             watch,
             progress,
         };
+        let source = BufReader::with_capacity(BUFFER_BYTES, source);
         let (stage, unpacked) = self.stage(source, &mut options)?;
         self.keep(&stage, &unpacked.passed.digest)?;
         Ok(unpacked)
     }
 
+    /// Makes the layer of the overlay's upper directory `upper`, which was packed as `diff_id` and
+    /// which nobody uses any more, by moving it: afterwards it is gone. Stays where it is when the
+    /// layer is here already. `clamp` is what it was packed with. Blocks.
+    pub fn adopt(
+        &self,
+        upper: &Path,
+        diff_id: &Digest,
+        packed: &Packed,
+        clamp: Option<Time>,
+    ) -> Result<()> {
+        if self.contains(diff_id) {
+            return Ok(());
+        }
+        let stage = Stage(self.unique(NEW));
+        fs::create_dir_all(&stage.0, 0o700)?;
+        let tree = stage.0.join("fs");
+        std::fs::rename(upper, &tree).context(|| format!("take over {}", upper.display()))?;
+        adopt::settle(&tree, clamp)?;
+        let facts = Facts {
+            size_bytes: packed.file_bytes,
+            has_root: packed.has_root,
+        };
+        let path = stage.0.join("facts.json");
+        fs::write_json(&path, &facts, fs::Durability::Process)?;
+        self.keep(&stage, diff_id)
+    }
+
+    /// What the root directory of these layers (lowest first) is like: the topmost one that has an
+    /// entry for it says so.
+    pub fn root_look(&self, diff_ids: &[Digest]) -> Result<RootLook> {
+        for diff_id in diff_ids.iter().rev() {
+            if self.facts(diff_id)?.has_root {
+                return RootLook::of(&self.path(diff_id));
+            }
+        }
+        Ok(RootLook::default())
+    }
+
     fn stage(
         &self,
-        source: impl Read + Send,
+        source: impl BufRead + Send,
         options: &mut Options<'_>,
     ) -> Result<(Stage, Unpacked)> {
         let stage = Stage(self.unique(NEW));

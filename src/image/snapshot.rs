@@ -9,7 +9,6 @@
 //! Mounting is the runtime's. What is in `upper` was made by strangers: it is only ever removed by
 //! descriptors, without following links, however deep it is (`removal`).
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -144,27 +143,21 @@ fn make(stage: &Path, layers: &Layers, diff_ids: &[Digest]) -> Result<()> {
     like_the_image(&upper, layers, diff_ids)
 }
 
-/// The root of an overlay looks like its upper directory: give it what the image's root has, as the
-/// topmost layer that describes it says.
+/// The root of an overlay looks like its upper directory: give it what the image's root has.
 fn like_the_image(upper: &Path, layers: &Layers, diff_ids: &[Digest]) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let upper = rustix::fs::open(upper, flags, Mode::empty())?;
-    for diff_id in diff_ids.iter().rev() {
-        if !layers.facts(diff_id)?.has_root {
-            continue;
-        }
-        let root = layers.path(diff_id).symlink_metadata()?;
-        let (uid, gid) = (Uid::from_raw(root.uid()), Gid::from_raw(root.gid()));
-        rustix::fs::fchown(&upper, Some(uid), Some(gid))?;
-        rustix::fs::fchmod(&upper, Mode::from_raw_mode(root.mode() & 0o7777))?;
-        return Ok(());
-    }
-    rustix::fs::fchmod(&upper, Mode::from_raw_mode(0o755))?;
+    let root = layers.root_look(diff_ids)?;
+    let (uid, gid) = (Uid::from_raw(root.uid), Gid::from_raw(root.gid));
+    rustix::fs::fchown(&upper, Some(uid), Some(gid))?;
+    rustix::fs::fchmod(&upper, Mode::from_raw_mode(root.mode))?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
     use crate::testing::{Tape, tape};
     use crate::unpack::stream::Watch;

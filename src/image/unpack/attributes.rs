@@ -65,7 +65,7 @@ pub(crate) fn times(mtime: Time) -> Timestamps {
 
 /// Keeps file capabilities and what users attach; all else would steer this machine (`trusted.*`,
 /// `security.*`) or overlayfs.
-fn is_kept(name: &[u8]) -> bool {
+pub(crate) fn is_kept(name: &[u8]) -> bool {
     let user = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
     user || name == b"security.capability"
 }
