@@ -6,6 +6,7 @@
 //! `joins`, `run_exec`, `recover`). What is remembered is in `records`, on disk through `store`.
 
 mod actions;
+mod agents;
 mod attach;
 mod builds;
 mod cell;
@@ -34,13 +35,16 @@ mod present;
 mod probe;
 mod records;
 mod recover;
+mod registries;
 mod registry;
 mod remove;
 mod restart;
 mod run_exec;
 mod start;
+mod steps;
 mod stop;
 mod store;
+mod stubs;
 mod supervise;
 mod system;
 mod tails;

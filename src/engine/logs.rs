@@ -73,7 +73,7 @@ impl Follower {
 }
 
 /// The next record. A damaged part of the log is skipped, and said so in the daemon's own log.
-fn read(reader: &mut LogReader) -> Result<Option<Record>> {
+pub(crate) fn read(reader: &mut LogReader) -> Result<Option<Record>> {
     loop {
         match reader.next().transpose() {
             Err(error) if error.kind() == Kind::Invalid => tracing::warn!("{error}"),

@@ -328,7 +328,7 @@ pub(crate) fn write_files(
 }
 
 /// The container's own mounts over the generated ones, parents first.
-fn order(generated: Vec<Mount>, own: Vec<Mount>) -> Vec<Mount> {
+pub(crate) fn order(generated: Vec<Mount>, own: Vec<Mount>) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = generated
         .into_iter()
         .filter(|mount| !own.iter().any(|other| other.target() == mount.target()))

@@ -87,8 +87,13 @@ pub enum ContextSource {
     Remote(String),
     /// The files of an image.
     Image(String),
-    /// `oci-layout://`: a directory with an image in it.
-    Layout(PathBuf),
+    /// `oci-layout://`: a directory with images in it, and which of them.
+    Layout {
+        /// The directory.
+        path: PathBuf,
+        /// `:tag` or `@digest`; nothing when there is only one.
+        version: String,
+    },
 }
 
 /// Where the Dockerfile of a build is.
