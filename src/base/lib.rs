@@ -10,6 +10,8 @@ pub mod fs;
 pub mod id;
 pub mod name;
 pub mod root;
+mod seal;
+pub mod spelling;
 pub mod task;
 pub mod units;
 
