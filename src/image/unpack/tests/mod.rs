@@ -1,6 +1,8 @@
 //! Layers as an attacker writes them, and as GNU tar does.
 
+mod corpus;
 mod differential;
 mod hostile;
+mod readers;
 mod tar;
 mod tree;
