@@ -86,6 +86,21 @@ impl Content {
         Ok(bytes)
     }
 
+    /// Whether the bytes of a blob still have its digest. Reads all of them.
+    pub fn is_sound(&self, digest: &Digest) -> Result<bool> {
+        let mut file = self.open_blob(digest)?;
+        let mut hasher = digest.hasher();
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(hasher.finish() == *digest),
+                Ok(count) => hasher.update(&buffer[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context(|| format!("read blob {digest}")),
+            }
+        }
+    }
+
     /// Keeps bytes that are all here already.
     pub fn write_whole(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         if !digest.matches(bytes) {
@@ -149,6 +164,36 @@ impl Content {
             .context(|| format!("doubt blob {digest}"))
     }
 
+    /// Puts a blob whose bytes are bad where nobody sees it; fine when it is missing.
+    pub(crate) fn set_aside(&self, digest: &Digest) -> Result<Aside> {
+        let aside = Aside {
+            path: self.path(digest),
+            // What a crash leaves here is removed at the start, as other bytes without a name are.
+            aside: Incoming::unique(&self.directory.join("partial")),
+        };
+        match std::fs::rename(&aside.path, &aside.aside).map_err(Error::from) {
+            Err(error) if error.kind() != Kind::NotFound => Err(error),
+            _ => Ok(aside),
+        }
+    }
+
+    /// Downloads that nobody went on with for longer than `age`, and bytes without a name.
+    pub(crate) fn strays(&self, now: Time, age: Duration) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+        let (mut stale, mut nameless) = (Vec::new(), Vec::new());
+        for path in fs::list(&self.directory.join("partial"))? {
+            let Ok(metadata) = std::fs::symlink_metadata(&path) else {
+                continue;
+            };
+            let touched = metadata.modified().map_or(Time::EPOCH, Time::from);
+            match Incoming::owns(&path) {
+                true => nameless.push(path),
+                false if now.since(touched) >= age => stale.push(path),
+                false => {}
+            }
+        }
+        Ok((stale, nameless))
+    }
+
     /// Removes what a crash left and nobody can go on with. Only for the owner, before first use.
     pub fn remove_leftovers(&self) -> Result<()> {
         for child in ["sha256", "sha512"] {
@@ -185,6 +230,35 @@ impl Content {
             digest.algorithm().name(),
             digest.hex()
         ))
+    }
+}
+
+/// A blob that nobody sees.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    path: PathBuf,
+    aside: PathBuf,
+}
+
+impl Aside {
+    /// Removes the bytes.
+    pub(crate) fn discard(self) -> Result<()> {
+        fs::remove_file(&self.aside)
+    }
+
+    /// Makes them visible again, unless there are better ones.
+    pub(crate) fn restore(self) -> Result<()> {
+        match std::fs::hard_link(&self.aside, &self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                let error = Error::from(error);
+                match error.kind() {
+                    // It was missing from the start.
+                    Kind::NotFound => Ok(()),
+                    _ => Err(error),
+                }
+            }
+            _ => fs::remove_file(&self.aside),
+        }
     }
 }
 
@@ -240,7 +314,9 @@ mod tests {
         let (_dir, content) = store();
         let digest = Digest::of(b"hello");
         content.write_whole(&digest, b"hello").unwrap();
+        assert!(content.is_sound(&digest).unwrap());
         std::fs::write(content.path(&digest), b"hellp").unwrap();
+        assert!(!content.is_sound(&digest).unwrap());
         let error = content.read(&digest, 10).unwrap_err();
         assert!(error.to_string().contains("damaged"), "{error}");
     }

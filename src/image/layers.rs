@@ -14,6 +14,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use orc_base::{Context, Error, Kind, Result, Time, fs, id};
@@ -55,6 +57,18 @@ pub(crate) struct Facts {
 pub(crate) struct Staged {
     stage: Stage,
     diff_id: Digest,
+}
+
+impl Staged {
+    /// Its files.
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.stage.0.join("fs")
+    }
+
+    /// What will be remembered of it.
+    pub(crate) fn facts(&self) -> Result<Facts> {
+        fs::read_json(&self.stage.0.join("facts.json"), MAX_FACTS_BYTES)
+    }
 }
 
 /// A directory that becomes a layer, or is removed when dropped.
@@ -140,6 +154,19 @@ impl Layers {
     /// Makes a layer visible.
     pub(crate) fn show(&self, staged: Staged) -> Result<()> {
         self.keep(&staged.stage, &staged.diff_id)
+    }
+
+    /// Puts a layer in the place of the damaged one, in one step, and removes that. Nothing may be
+    /// mounted on it.
+    pub(crate) fn replace(&self, staged: Staged) -> Result<()> {
+        let target = self.directory.join(staged.diff_id.hex());
+        let exchange = RenameFlags::EXCHANGE;
+        match rustix::fs::renameat_with(CWD, &staged.stage.0, CWD, &target, exchange) {
+            // Now the stage is the damaged one, and goes when it is dropped.
+            Ok(()) => Ok(()),
+            Err(Errno::NOENT) => self.show(staged),
+            Err(errno) => Err(errno).context(|| format!("replace layer {}", staged.diff_id)),
+        }
     }
 
     /// Unpacks an archive that nobody has described, and says what its diff id is. Blocks.

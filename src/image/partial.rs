@@ -5,8 +5,8 @@
 //! becomes visible under a digest its bytes do not have.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -16,11 +16,13 @@ use orc_base::{Context, Error, Result, fs, id};
 use crate::digest::{Digest, Hasher};
 
 const INCOMING: &str = ".incoming-";
-const CHUNK_BYTES: usize = 1 << 20;
+/// How many bytes are hashed at once of what was here before.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// A blob on its way, whose bytes are appended in order.
 ///
 /// Dropping it keeps what was written: the next [`crate::content::Content::partial`] goes on there.
+/// What an earlier one has left is hashed before the first byte is added to it.
 #[derive(Debug)]
 pub struct Partial {
     digest: Digest,
@@ -28,6 +30,8 @@ pub struct Partial {
     path: PathBuf,
     target: PathBuf,
     hasher: Hasher,
+    /// How many bytes the hasher has seen.
+    hashed: u64,
     offset: u64,
 }
 
@@ -43,16 +47,26 @@ impl Partial {
             .open(&path)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| Error::conflict("someone else is writing it"))?;
-        let mut hasher = digest.hasher();
-        let offset = hash_all(&mut file, &mut hasher)?;
+        let offset = file.seek(SeekFrom::End(0))?;
         Ok(Self {
             digest: digest.clone(),
             file,
             path,
             target,
-            hasher,
+            hasher: digest.hasher(),
+            hashed: 0,
             offset,
         })
+    }
+
+    /// The file opened once more, for whoever reads what was written. No duplicate of the descriptor:
+    /// that would keep the lock, however long someone reads (flock(2)).
+    pub(crate) fn reader(&self) -> Result<File> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).custom_flags(libc::O_NOFOLLOW);
+        options
+            .open(&self.path)
+            .context(|| format!("read blob {} as it comes", self.digest))
     }
 
     /// How many bytes are here. It may be all of them: then [`Partial::finish`] at once.
@@ -62,6 +76,7 @@ impl Partial {
 
     /// Adds the bytes that follow.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.catch_up()?;
         let written = self.file.write_all(bytes);
         if written.is_err() {
             // A full disk may have taken a part: keep the file and the hash telling the same story.
@@ -71,23 +86,41 @@ impl Partial {
         written.context(|| format!("write blob {}", self.digest))?;
         self.hasher.update(bytes);
         self.offset += bytes.len() as u64;
+        self.hashed = self.offset;
         Ok(())
     }
 
-    /// Forgets what is here and begins anew, for a server that does not resume.
+    /// Hashes what was here when it was opened.
+    fn catch_up(&mut self) -> Result<()> {
+        let behind = self.offset - self.hashed;
+        let mut buffer = vec![0; CHUNK_BYTES.min(behind as usize)];
+        while self.hashed < self.offset {
+            let count = buffer.len().min((self.offset - self.hashed) as usize);
+            self.file
+                .read_exact_at(&mut buffer[..count], self.hashed)
+                .context(|| format!("read what is here of blob {}", self.digest))?;
+            self.hasher.update(&buffer[..count]);
+            self.hashed += count as u64;
+        }
+        Ok(())
+    }
+
+    /// Forgets what is here and begins anew, when it is of no use.
     pub fn restart(&mut self) -> Result<()> {
         self.file
             .set_len(0)
             .and_then(|()| self.file.seek(SeekFrom::Start(0)))
             .context(|| format!("begin blob {} anew", self.digest))?;
         self.hasher = self.digest.hasher();
+        self.hashed = 0;
         self.offset = 0;
         Ok(())
     }
 
     /// Compares size and digest and makes the blob visible. When they differ the bytes are removed:
     /// going on from wrong bytes can never succeed.
-    pub fn finish(self, expected_size: u64) -> Result<()> {
+    pub fn finish(mut self, expected_size: u64) -> Result<()> {
+        self.catch_up()?;
         let verdict = self.verdict(expected_size);
         if let Err(error) = verdict {
             self.discard()?;
@@ -119,19 +152,6 @@ impl Partial {
     }
 }
 
-fn hash_all(file: &mut File, hasher: &mut Hasher) -> Result<u64> {
-    let mut buffer = vec![0; CHUNK_BYTES.min(file.metadata()?.len() as usize)];
-    let mut total = 0;
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(total);
-        }
-        hasher.update(&buffer[..count]);
-        total += count as u64;
-    }
-}
-
 /// Bytes that get their name when all of them are here. Removed when dropped before.
 #[derive(Debug)]
 pub struct Incoming {
@@ -143,8 +163,7 @@ pub struct Incoming {
 
 impl Incoming {
     pub(crate) fn create(directory: &Path) -> Result<Self> {
-        let unique = id::hex(&id::random_bytes::<8>());
-        let path = directory.join(format!("{INCOMING}{unique}"));
+        let path = Self::unique(directory);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -158,6 +177,12 @@ impl Incoming {
             hasher: Hasher::sha256(),
             size: 0,
         })
+    }
+
+    /// A name for bytes without one.
+    pub(crate) fn unique(directory: &Path) -> PathBuf {
+        let unique = id::hex(&id::random_bytes::<8>());
+        directory.join(format!("{INCOMING}{unique}"))
     }
 
     /// Whether a file in the directory of partial blobs is one of these.

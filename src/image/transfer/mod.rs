@@ -1,10 +1,11 @@
 //! Images between registries and this machine.
 //!
 //! `resolve` goes from a name to the one manifest and config that fit, `download` fetches one blob,
-//! `pull` runs these for a whole image; `push` is the way back. What is on disk already is not moved
-//! again, and an image becomes visible only after all of it is here.
+//! `layer` unpacks it on its way, `pull` runs these for a whole image; `push` is the way back. What is
+//! on disk already is not moved again, and an image becomes visible only after all of it is here.
 
 pub(crate) mod download;
+pub(crate) mod layer;
 pub mod pull;
 pub(crate) mod push;
 pub(crate) mod relay;

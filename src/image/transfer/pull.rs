@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! name ─► manifest ─► config ─► for each layer: unpacked here? ─► done
-//!                                      no ─► download ─► unpack
+//!                                      no ─► download and unpack in one pass (layer.rs)
 //! ```
 //!
-//! Layers move side by side, and each is unpacked as soon as it is here. Manifest and config are kept
+//! Layers move side by side, a bounded number of them. Manifest and config are kept
 //! last, and then the store makes the image visible in one step: whatever fails before leaves at most
 //! layers that the next attempt finds, and that the store collects when there is none.
 
@@ -28,9 +28,9 @@ use crate::registry::http::Http;
 use crate::registry::session::{Access, Session};
 use crate::store::{Commit, Ingest, Store};
 use crate::transfer::download;
+use crate::transfer::layer::Layer;
 use crate::transfer::relay::{self, Line};
 use crate::transfer::resolve::{self, Resolved};
-use crate::unpacker::unpack_blob;
 
 /// How to pull.
 #[derive(Debug, Clone, Default)]
@@ -131,7 +131,7 @@ async fn fetch_layers(
     progress: &dyn Progress,
 ) -> Result<()> {
     let (reports, events) = mpsc::unbounded_channel();
-    let lanes = Arc::new(Lanes::new(session.http().limits().parallel));
+    let lanes = Arc::new(Semaphore::new(session.http().limits().parallel.max(1)));
     let session = Arc::new(session);
     let mut tasks = JoinSet::new();
     let mut seen = HashSet::new();
@@ -141,7 +141,7 @@ async fn fetch_layers(
         }
         let line = Arc::new(Line::new(blob.digest.short(), &reports));
         line.phase(Phase::Pulling);
-        let job = Job {
+        let layer = Layer {
             session: Arc::clone(&session),
             ingest: ingest.clone(),
             blob: blob.clone(),
@@ -150,81 +150,13 @@ async fn fetch_layers(
         };
         let lanes = Arc::clone(&lanes);
         tasks.spawn(async move {
-            let blob = job.blob.clone();
-            job.run(&lanes)
+            let blob = layer.blob.digest.clone();
+            layer
+                .bring(&lanes)
                 .await
-                .context(|| format!("layer {}", blob.digest.short()))
+                .context(|| format!("layer {}", blob.short()))
         });
     }
     drop(reports);
     relay::run(tasks, events, progress).await.map(|_| ())
-}
-
-/// How many layers may do the same thing at once.
-struct Lanes {
-    network: Semaphore,
-    processor: Semaphore,
-}
-
-impl Lanes {
-    fn new(parallel: usize) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
-        Self {
-            network: Semaphore::new(parallel.max(1)),
-            // One more than there are cores: somebody always waits for the disk.
-            processor: Semaphore::new(cores + 1),
-        }
-    }
-}
-
-/// One layer's way.
-struct Job {
-    session: Arc<Session>,
-    ingest: Ingest,
-    blob: Descriptor,
-    diff_id: Digest,
-    line: Arc<Line>,
-}
-
-impl Job {
-    async fn run(self, lanes: &Lanes) -> Result<()> {
-        let store = self.ingest.store();
-        let (content, layers) = (store.content(), store.layers());
-        // The blob is kept beside the layer, to save and push it under the digest it came with.
-        if layers.contains(&self.diff_id) && content.contains(&self.blob.digest) {
-            self.line.phase(Phase::AlreadyExists);
-            return Ok(());
-        }
-        self.line.phase(Phase::Waiting);
-        {
-            let _lane = lanes.network.acquire().await;
-            self.download().await?;
-        }
-        {
-            let _lane = lanes.processor.acquire().await;
-            self.unpack().await?;
-        }
-        self.line.phase(Phase::PullComplete);
-        Ok(())
-    }
-
-    async fn download(&self) -> Result<()> {
-        let total = self.blob.size;
-        let arrived = |current| {
-            let phase = || Phase::Downloading { current, total };
-            self.line.count(phase, current == total);
-        };
-        let content = self.ingest.store().content();
-        download::download(&self.session, content, &self.blob, &arrived).await?;
-        self.line.phase(Phase::Verifying);
-        Ok(())
-    }
-
-    async fn unpack(&self) -> Result<()> {
-        let (line, total) = (Arc::clone(&self.line), self.blob.size);
-        let taken = move |current| {
-            line.count(|| Phase::Extracting { current, total }, current == total);
-        };
-        unpack_blob(&self.ingest, &self.blob.digest, &self.diff_id, taken).await
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! What is in the directory after an error is the caller's to remove; so is comparing the digest.
 
-use std::io::Read;
+use std::io::BufRead;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -36,13 +36,13 @@ pub struct Unpacked {
 
 /// Writes the layer of `source` into `directory`, which is ours and empty.
 pub fn unpack(
-    source: impl Read + Send,
+    source: impl BufRead + Send,
     directory: &Path,
     options: &mut Options<'_>,
 ) -> Result<Unpacked> {
     let limits = options.limits;
     let watch = options.watch;
-    let (written, passed) = stream::with_uncompressed(source, &limits, watch, |stream| {
+    let (written, passed) = stream::with_uncompressed_of(source, &limits, watch, |stream| {
         write(stream, directory, options)
     })?;
     Ok(Unpacked { passed, written })

@@ -1,8 +1,10 @@
 //! Carries a layer from its compressed source to whoever unpacks it, over three threads.
 //!
 //! One reads and decompresses, one hashes the uncompressed bytes, and the caller's unpacks; chunks go
-//! round between them, so memory stays at a few chunks whatever the layer holds. The first error ends
-//! all three. The digest is that of the whole uncompressed stream, with what follows the archive's end.
+//! round between them, so memory stays at a few chunks whatever the layer holds. Bytes are copied
+//! nowhere on the way: the decoder reads where the source keeps them, and its output is hashed and
+//! written from the same chunk. The first error ends all three. The digest is that of the whole
+//! uncompressed stream, with what follows the archive's end.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -52,6 +54,17 @@ pub struct Uncompressed {
 /// Runs `work` on the uncompressed bytes of `source`. `work` must read to the end, or fail.
 pub fn with_uncompressed<T>(
     source: impl Read + Send,
+    limits: &Limits,
+    watch: &Watch,
+    work: impl FnOnce(&mut Uncompressed) -> Result<T>,
+) -> Result<(T, Passed)> {
+    let source = BufReader::with_capacity(CHUNK_BYTES, source);
+    with_uncompressed_of(source, limits, watch, work)
+}
+
+/// [`with_uncompressed`] of a source that has a buffer already.
+pub fn with_uncompressed_of<T>(
+    source: impl BufRead + Send,
     limits: &Limits,
     watch: &Watch,
     work: impl FnOnce(&mut Uncompressed) -> Result<T>,
@@ -134,7 +147,7 @@ struct Decode<'a> {
 
 impl Decode<'_> {
     /// An error goes to the reader, who reports it; it is repeated here in case nobody read so far.
-    fn run(&self, source: impl Read + Send) -> Result<Compression> {
+    fn run(&self, source: impl BufRead + Send) -> Result<Compression> {
         let result = self.decode(source);
         if let Err(error) = &result {
             let _ = self.out.send(Err(error.clone()));
@@ -142,14 +155,14 @@ impl Decode<'_> {
         result
     }
 
-    fn decode(&self, mut source: impl Read + Send) -> Result<Compression> {
+    fn decode(&self, mut source: impl BufRead + Send) -> Result<Compression> {
         let start = read_start(&mut source).map_err(error)?;
         let compression = Compression::detect(&start)?;
         let source = Counted {
             source: io::Cursor::new(start).chain(source),
             taken: &self.watch.taken,
         };
-        let mut decoder = compression.decoder(BufReader::with_capacity(CHUNK_BYTES, source))?;
+        let mut decoder = compression.decoder(source)?;
         let mut total = 0;
         loop {
             let mut memory = self.recycled.try_recv().unwrap_or_default();
@@ -203,11 +216,22 @@ struct Counted<'a, R> {
     taken: &'a AtomicU64,
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl<R: BufRead> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
         self.taken.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.source.consume(count);
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
     }
 }
 
