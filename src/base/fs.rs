@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::seal;
 
 /// Makes `path` and its missing parents with `mode`; an existing directory is left as it is.
 pub fn create_dir_all(path: &Path, mode: u32) -> Result<()> {
@@ -85,15 +86,19 @@ pub fn remove_leftovers(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// [`write_atomic`] of a value as JSON.
+/// [`write_atomic`] of a value as JSON, sealed (`seal`): [`read_json`] notices when the file changes
+/// on disk.
 pub fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -> Result<()> {
-    write_atomic(path, &serde_json::to_vec(value)?, durability)
+    let sealed = seal::seal(serde_json::to_vec(value)?);
+    write_atomic(path, &sealed, durability)
 }
 
-/// Reads a JSON file of at most `limit` bytes.
+/// Reads a JSON file of at most `limit` bytes. `Invalid` when it is damaged, or another value.
 pub fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T> {
     let bytes = read_limited(path, limit)?;
-    serde_json::from_slice(&bytes).context(|| format!("read {}", path.display()))
+    seal::open(&bytes)
+        .and_then(|json| Ok(serde_json::from_slice(json)?))
+        .context(|| format!("read {}", path.display()))
 }
 
 /// Reads a whole file of at most `limit` bytes.
