@@ -15,9 +15,11 @@
 //!
 //! What a whole file means as a build is `build::plan`'s; which files exist is nobody's here.
 
+pub mod apply;
 pub mod ast;
 pub mod checks;
 pub mod environment;
+pub mod expand;
 mod flags;
 pub mod glob;
 mod heredoc;
@@ -28,6 +30,7 @@ pub mod mount;
 pub mod parse;
 pub mod paths;
 mod pattern;
+mod ports;
 pub mod source;
 mod style;
 pub mod words;
