@@ -11,8 +11,8 @@ use crate::cli::failure::{Failure, Outcome};
 use crate::cli::place::Place;
 use crate::cli::session::Session;
 use crate::cli::{
-    exec, groups, help, images, inspect, lifecycle, logs, look, networks, ps, run, start, system,
-    transfer, usage, volumes,
+    build_flags, exec, groups, help, images, inspect, lifecycle, login, logs, look, networks, ps,
+    registry, run, start, system, transfer, usage, volumes,
 };
 use crate::ui::{error, out};
 
@@ -79,6 +79,8 @@ enum Command {
     #[command(subcommand)]
     Container(groups::Containers),
 
+    /// Build an image from a Dockerfile
+    Build(Box<build_flags::Build>),
     /// List images
     Images(images::List),
     /// Fetch an image from its registry
@@ -100,6 +102,17 @@ enum Command {
     /// Images
     #[command(subcommand)]
     Image(groups::Images),
+    /// Builds and what they keep
+    #[command(subcommand, visible_alias = "buildx")]
+    Builder(groups::Builder),
+
+    /// Check an account at a registry, and keep it
+    Login(login::Login),
+    /// Forget an account at a registry
+    Logout(login::Logout),
+    /// Serve the images of this machine, and look at other registries
+    #[command(subcommand)]
+    Registry(registry::Registry),
 
     /// Networks of containers
     #[command(subcommand)]
@@ -193,6 +206,8 @@ impl Command {
             Self::Top(verb) => verb.run(session).await,
             Self::Port(verb) => verb.run(session).await,
             Self::Container(verb) => verb.run(session).await,
+            Self::Build(verb) => verb.run(session).await,
+            Self::Builder(verb) => verb.run(session).await,
             Self::Images(verb) => verb.run(session).await,
             Self::Pull(verb) => verb.run(session).await,
             Self::Push(verb) => verb.run(session).await,
@@ -203,6 +218,9 @@ impl Command {
             Self::Save(verb) => verb.run(session).await,
             Self::Load(verb) => verb.run(session).await,
             Self::Image(verb) => verb.run(session).await,
+            Self::Login(verb) => verb.run(session).await,
+            Self::Logout(verb) => verb.run(session).await,
+            Self::Registry(verb) => verb.run(session).await,
             Self::Network(verb) => verb.run(session).await,
             Self::Volume(verb) => verb.run(session).await,
             Self::Inspect(verb) => verb.run(session).await,

@@ -4,7 +4,9 @@ use clap::Subcommand;
 
 use crate::cli::failure::Outcome;
 use crate::cli::session::Session;
-use crate::cli::{exec, images, inspect, lifecycle, logs, look, ps, run, start, transfer};
+use crate::cli::{
+    build_flags, exec, images, inspect, lifecycle, logs, look, ps, run, start, transfer,
+};
 
 /// Containers
 #[derive(Debug, Subcommand)]
@@ -81,6 +83,8 @@ impl Containers {
 /// Images
 #[derive(Debug, Subcommand)]
 pub(crate) enum Images {
+    /// Build an image from a Dockerfile
+    Build(Box<build_flags::Build>),
     /// Show how an image was made
     History(images::History),
     /// Make an image of a root file system's tar archive
@@ -111,6 +115,7 @@ impl Images {
     /// Leads to the verb.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         match self {
+            Self::Build(verb) => verb.run(session).await,
             Self::History(verb) => verb.run(session).await,
             Self::Import(verb) => verb.run(session).await,
             Self::Inspect(verb) => verb.run(session, inspect::Kind::Image).await,
@@ -122,6 +127,22 @@ impl Images {
             Self::Rm(verb) => verb.run(session).await,
             Self::Save(verb) => verb.run(session).await,
             Self::Tag(verb) => verb.run(session).await,
+        }
+    }
+}
+
+/// Builds and what they keep
+#[derive(Debug, Subcommand)]
+pub(crate) enum Builder {
+    /// Build an image from a Dockerfile
+    Build(Box<build_flags::Build>),
+}
+
+impl Builder {
+    /// Leads to the verb.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        match self {
+            Self::Build(verb) => verb.run(session).await,
         }
     }
 }

@@ -4,6 +4,10 @@
 //! what it means (plain values of the layers below), and only then the world: through `connect`,
 //! which finds or starts the daemon. Commands decide nothing that is not about typing or printing.
 
+pub(crate) mod build;
+pub(crate) mod build_context;
+pub(crate) mod build_flags;
+pub(crate) mod build_output;
 pub(crate) mod command;
 pub(crate) mod compose;
 pub(crate) mod connect;
@@ -19,6 +23,7 @@ pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod lifecycle;
 pub(crate) mod log_flags;
+pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod look;
 pub(crate) mod networks;
@@ -28,6 +33,7 @@ pub(crate) mod project;
 pub(crate) mod prompt;
 pub(crate) mod ps;
 pub(crate) mod pull;
+pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod spec;

@@ -142,27 +142,30 @@ impl Save {
             )
             .into());
         }
-        let mut pieces = session.host().await?.save_images(&self.images).await?;
-        let Some(path) = &self.output else {
-            while let Some(piece) = pieces.next().await {
-                out::bytes(&piece?);
-            }
-            return Ok(OK);
-        };
-        let partial = partial_name(path)?;
-        let written = write(&partial, pieces).await;
-        let kept = match written {
-            Ok(()) => {
-                std::fs::rename(&partial, path).context(|| format!("write {}", path.display()))
-            }
-            Err(error) => Err(error),
-        };
-        if kept.is_err() {
-            let _ = std::fs::remove_file(&partial);
-        }
-        kept?;
+        let pieces = session.host().await?.save_images(&self.images).await?;
+        save(pieces, self.output.as_deref()).await?;
         Ok(OK)
     }
+}
+
+/// Writes an archive to a file, whole or not at all, or to standard output.
+pub(crate) async fn save(mut pieces: Stream<Bytes>, output: Option<&Path>) -> Result<()> {
+    let Some(path) = output else {
+        while let Some(piece) = pieces.next().await {
+            out::bytes(&piece?);
+        }
+        return Ok(());
+    };
+    let partial = partial_name(path)?;
+    let written = write(&partial, pieces).await;
+    let kept = match written {
+        Ok(()) => std::fs::rename(&partial, path).context(|| format!("write {}", path.display())),
+        Err(error) => Err(error),
+    };
+    if kept.is_err() {
+        let _ = std::fs::remove_file(&partial);
+    }
+    kept
 }
 
 fn partial_name(path: &Path) -> Result<PathBuf> {

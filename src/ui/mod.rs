@@ -3,6 +3,10 @@
 //! Data goes to standard output, everything else to standard error. Nothing here asks a machine for
 //! anything, and nothing here decides what is shown: that is the commands' business.
 
+pub(crate) mod build;
+pub(crate) mod build_frame;
+pub(crate) mod build_plain;
+pub(crate) mod build_story;
 pub(crate) mod color;
 pub(crate) mod error;
 pub(crate) mod escape;

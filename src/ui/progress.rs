@@ -28,6 +28,7 @@ pub(crate) enum Mode {
     /// A line whenever something happens.
     Plain,
     /// A JSON object whenever something happens.
+    #[value(alias = "rawjson")]
     Json,
     /// Nothing but warnings.
     Quiet,

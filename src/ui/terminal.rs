@@ -3,12 +3,15 @@
 //! Raw mode is always undone: when its guard is dropped, when a panic unwinds, and by [`restore`],
 //! which `ui::out::exit` calls. The settings before raw mode are kept in one place for that.
 
-use std::io::IsTerminal;
+use std::io::{BufRead, IsTerminal, Read, Write};
 use std::sync::Mutex;
 
 use orc_base::{Context, Result};
 use orc_host::stream::TerminalSize;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+/// The longest answer that is read.
+const MAX_LINE_BYTES: u64 = 64 << 10;
 
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
@@ -32,6 +35,28 @@ impl Drop for Raw {
     fn drop(&mut self) {
         restore();
     }
+}
+
+/// Asks a question and reads the answer without showing it.
+pub(crate) fn hidden_line(question: &str) -> Result<String> {
+    let stdin = std::io::stdin();
+    let before = tcgetattr(&stdin).context(|| "read the terminal's settings")?;
+    let mut hidden = before.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    *lock() = Some(before);
+    let mut err = std::io::stderr().lock();
+    let _ = write!(err, "{question}").and_then(|()| err.flush());
+    let mut line = String::new();
+    let read = tcsetattr(&stdin, OptionalActions::Flush, &hidden)
+        .context(|| "hide what is typed")
+        .and_then(|()| {
+            let mut limited = stdin.lock().take(MAX_LINE_BYTES);
+            limited.read_line(&mut line).context(|| "read the answer")
+        });
+    restore();
+    let _ = writeln!(err);
+    read?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 /// Puts the terminal back as it was before raw mode; nothing when it is not in raw mode.

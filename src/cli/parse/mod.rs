@@ -1,5 +1,6 @@
 //! What is typed after a flag, turned into plain values: pure, one small file a subject.
 
+pub(crate) mod build;
 pub(crate) mod detach;
 pub(crate) mod env;
 pub(crate) mod filter;
