@@ -12,6 +12,7 @@ use crate::content::Content;
 use crate::digest::{Digest, Hasher};
 use crate::manifest::Descriptor;
 use crate::pack::layer::{self, PackOptions, Packed};
+use crate::pack::leftovers::Leftovers;
 use crate::partial::Incoming;
 use crate::unpack::compression::Compression;
 
@@ -41,6 +42,17 @@ pub fn blob(
     compression: Compression,
     options: &PackOptions,
 ) -> Result<LayerBlob> {
+    blob_without(content, upper, compression, options, None)
+}
+
+/// [`blob`] without what mounts left behind.
+pub fn blob_without(
+    content: &Content,
+    upper: &Path,
+    compression: Compression,
+    options: &PackOptions,
+    leftovers: Option<&Leftovers>,
+) -> Result<LayerBlob> {
     let incoming = content.incoming()?;
     let (to_hash, hashed) = sync_channel(CHUNKS_IN_FLIGHT);
     let (to_keep, kept) = sync_channel(CHUNKS_IN_FLIGHT);
@@ -53,7 +65,7 @@ pub fn blob(
             buffer: Vec::with_capacity(CHUNK_BYTES),
             outs: [to_hash, to_keep],
         };
-        let packed = layer::layer(upper, &mut fork, options);
+        let packed = layer::layer_without(upper, &mut fork, options, leftovers);
         drop(fork);
         // When the keeper fails the packer only sees that nobody listens.
         let incoming = join(keep)?;

@@ -87,7 +87,9 @@ impl<'o> Entries<'o> {
         stat: &Stat,
     ) -> Result<()> {
         self.packed.has_root |= name == b".";
-        name.push(b'/');
+        if !name.ends_with(b"/") {
+            name.push(b'/');
+        }
         let xattrs = look::xattrs(directory.as_fd())?;
         let header = look::header(name, Kind::Directory, stat, self.clamp);
         self.put(&Header { xattrs, ..header })

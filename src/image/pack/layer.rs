@@ -14,6 +14,7 @@ use orc_base::{Context, Error, Result, Time};
 
 use crate::pack::entries::Entries;
 pub use crate::pack::entries::Packed;
+use crate::pack::leftovers::Leftovers;
 use crate::pack::look;
 use crate::pack::walk::{self, Met, Next, Visitor};
 
@@ -62,9 +63,20 @@ impl RootLook {
 
 /// Writes the layer of the overlay's upper directory `upper` to `out`, uncompressed. Blocks.
 pub fn layer(upper: &Path, out: &mut dyn Write, options: &PackOptions) -> Result<Packed> {
+    layer_without(upper, out, options, None)
+}
+
+/// [`layer`] without what mounts left behind.
+pub fn layer_without(
+    upper: &Path,
+    out: &mut dyn Write,
+    options: &PackOptions,
+    leftovers: Option<&Leftovers>,
+) -> Result<Packed> {
     let directory = open(upper)?;
     let mut visitor = LayerEntries {
         entries: Entries::new(out, options.clamp),
+        leftovers,
     };
     visitor.root(directory.as_fd(), options.root)?;
     walk::walk(directory.as_fd(), &mut visitor)?;
@@ -79,6 +91,7 @@ pub(super) fn open(path: &Path) -> Result<OwnedFd> {
 
 struct LayerEntries<'o> {
     entries: Entries<'o>,
+    leftovers: Option<&'o Leftovers>,
 }
 
 impl LayerEntries<'_> {
@@ -104,6 +117,11 @@ fn look_of(stat: &Stat) -> RootLook {
 
 impl Visitor for LayerEntries<'_> {
     fn meet(&mut self, met: &Met<'_>) -> Result<Next> {
+        if let Some(leftovers) = self.leftovers
+            && leftovers.contains(met)?
+        {
+            return Ok(Next::Pass);
+        }
         let name = met.name.to_bytes();
         if name.starts_with(WHITEOUT) {
             return Err(Error::invalid(

@@ -17,7 +17,9 @@ use crate::content::Content;
 use crate::digest::Digest;
 use crate::layers::Layers;
 use crate::pack::blob::blob;
-use crate::pack::layer::{PackOptions, Packed, RootLook, layer};
+use crate::pack::changes::changes;
+use crate::pack::layer::{PackOptions, Packed, RootLook, layer, layer_without};
+use crate::pack::leftovers::Leftovers;
 use crate::pack::tree::{one, tree};
 use crate::unpack::compression::Compression;
 use crate::unpack::stream::Watch;
@@ -314,6 +316,70 @@ fn what_no_layer_can_say_is_refused() {
     assert_eq!(error.kind(), Kind::Exhausted);
     let left = std::fs::read_dir(place.dir.path().join("blobs/partial")).unwrap();
     assert_eq!(left.count(), 0, "nothing half made stays");
+}
+
+#[test]
+fn changes_are_what_differs() {
+    let place = place();
+    let top = place.dir.path();
+    script(
+        top,
+        r#"
+        mkdir -p low/etc low/tree/below low/opaque/x low/opened upper work merged
+        for f in etc/passwd tree/below/file opaque/x/hidden opaque/kept opened/file gone same mode; do echo low > low/$f; done
+        ln -s a low/link; chmod 755 low
+        mount -t overlay overlay -o lowerdir=low,upperdir=upper,workdir=work,index=off,redirect_dir=off,metacopy=off merged
+        cd merged
+        mkdir proc sys dev mine; touch etc/hosts etc/resolv.conf etc/mine; mkdir -p new/etc
+        echo more >> tree/below/file; : >> opened/file; rm gone; chmod 600 mode; touch -r same ../ref; echo >> same; truncate -s 4 same; touch -r ../ref same
+        rm -r opaque; mkdir opaque; echo kept > opaque/kept; ln -sf b link; touch dev/null
+        cd ..; umount merged"#,
+    );
+    let below = || orc_base::root::Root::open(&top.join("low")).unwrap();
+    let places = ["/proc", "/sys", "/dev", "/etc/hosts", "/etc/resolv.conf"];
+    let leftovers = Leftovers::new(below(), places);
+    let told: Vec<String> = changes(&top.join("upper"), &leftovers)
+        .unwrap()
+        .into_iter()
+        .map(|one| format!("{:?} {}", one.kind, one.path.display()))
+        .collect();
+    let expected = [
+        "Added dev",
+        "Added dev/null",
+        "Modified etc",
+        "Added etc/mine",
+        "Deleted gone",
+        "Modified link",
+        "Added mine",
+        "Modified mode",
+        "Added new",
+        "Added new/etc",
+        "Modified opaque",
+        "Modified opaque/kept",
+        "Deleted opaque/x",
+        "Modified tree",
+        "Modified tree/below",
+        "Modified tree/below/file",
+    ];
+    assert_eq!(told, expected);
+    let mut bytes = Vec::new();
+    let options = PackOptions::default();
+    layer_without(&top.join("upper"), &mut bytes, &options, Some(&leftovers)).unwrap();
+    let unpacked = seen(&place.unpack(&bytes));
+    for path in ["proc", "sys", "etc/hosts", "etc/resolv.conf"] {
+        assert!(!unpacked.contains_key(Path::new(path)), "{path}");
+    }
+    for path in ["dev/null", "mine", "etc/mine"] {
+        assert!(unpacked.contains_key(Path::new(path)), "{path}");
+    }
+    // In an image without `/etc` it is only there for the files in it.
+    let bare = place.directory("bare");
+    script(&bare, "mkdir etc; touch etc/hosts; mkdir upper-empty");
+    std::fs::create_dir(top.join("nothing")).unwrap();
+    let nothing = orc_base::root::Root::open(&top.join("nothing")).unwrap();
+    let told = changes(&bare, &Leftovers::new(nothing, places)).unwrap();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].path, Path::new("upper-empty"));
 }
 
 #[test]

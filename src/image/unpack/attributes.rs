@@ -3,10 +3,10 @@
 //! By descriptor where there is one, and otherwise by calls that do not follow links.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use orc_base::{Context, Error, Result, Time};
@@ -36,6 +36,24 @@ pub(crate) fn describe(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> Result<
             .context(|| "set its owner")?;
     }
     rustix::fs::utimensat(parent, name, &times(entry.mtime), flags).context(|| "set its time")
+}
+
+/// The mode of a node of `kind`, which is not opened. chmod(2) would follow a link that someone puts
+/// there meanwhile, so what is there is held first.
+pub(crate) fn set_node_mode(
+    parent: &OwnedFd,
+    name: &OsStr,
+    kind: FileType,
+    entry: &Entry,
+) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let held = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&held)?.st_mode) != kind {
+        return Err(Error::conflict("was replaced while it was written"));
+    }
+    // Leads to what is held and nowhere else (proc_pid_fd(5)).
+    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+    rustix::fs::chmod(path, mode(entry)).context(|| "set its mode")
 }
 
 fn uid(entry: &Entry) -> Option<Uid> {

@@ -60,6 +60,15 @@ pub fn place(name: &[u8]) -> Result<Place> {
     }
 }
 
+/// Reads the name of an entry where whiteouts mean nothing: in an archive of plain files.
+pub fn plain(name: &[u8]) -> Result<Place> {
+    let path = clean(name)?;
+    Ok(match path.file_name() {
+        Some(_) => Place::File(path),
+        None => Place::Root,
+    })
+}
+
 /// Reads the target of a hard link, which is always seen from the root of the archive.
 pub fn link_target(name: &[u8]) -> Result<PathBuf> {
     let path = clean(name).map_err(|error| error.within("its link target"))?;
@@ -154,6 +163,13 @@ mod tests {
         ] {
             assert!(place(bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn plain_names_mean_themselves() {
+        assert_eq!(plain(b"a/.wh.b").unwrap(), Place::File("a/.wh.b".into()));
+        assert_eq!(plain(b"./").unwrap(), Place::Root);
+        assert!(plain(b"a/../b").is_err());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Writes the entries of one layer into a directory.
+//! Writes the entries of an archive into a directory: of a layer into one of its own, or of plain
+//! files into a tree that is there and in use.
 //!
 //! Every path goes through `orc_base::root`; every file is made by name in the open directory that
 //! holds it, with flags that refuse to follow or reuse anything, and gets its attributes through its
@@ -31,12 +32,26 @@ const IMPLIED_MODE: u32 = 0o755;
 /// Hides a name of the layers below (Documentation/filesystems/overlayfs.rst).
 const WHITEOUT_DEVICE: u64 = 0;
 /// Hides all that the layers below have in a directory.
-const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+pub(crate) const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+
+/// What plain files are written into, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    /// The directory below the root that the names begin at. It must be there.
+    pub directory: PathBuf,
+    /// Whether it is an error when a directory would be replaced by something else, or something else
+    /// by a directory.
+    pub keeps_kinds: bool,
+    /// Who owns what is written, whatever the archive says.
+    pub owner: Option<(u32, u32)>,
+}
 
 /// A directory that entries are written into.
 #[derive(Debug)]
 pub struct Tree {
     root: Root,
+    /// None for a layer, where names of whiteouts hide what is below.
+    files: Option<Files>,
     limits: Limits,
     /// The directory of the last entry: the next one is mostly in the same.
     parent: Option<(PathBuf, Arc<OwnedFd>)>,
@@ -62,8 +77,19 @@ pub struct Written {
 impl Tree {
     /// Writes into `directory`, which is ours and empty.
     pub fn new(directory: &Path, limits: Limits) -> Result<Self> {
-        Ok(Self {
-            root: Root::open(directory)?,
+        Ok(Self::at(Root::open(directory)?, None, limits))
+    }
+
+    /// Writes plain files below `root`, which others may use and change meanwhile: whatever they do,
+    /// nothing outside is touched.
+    pub fn of_files(root: Root, files: Files, limits: Limits) -> Self {
+        Self::at(root, Some(files), limits)
+    }
+
+    fn at(root: Root, files: Option<Files>, limits: Limits) -> Self {
+        Self {
+            root,
+            files,
             limits,
             parent: None,
             times: Vec::new(),
@@ -71,14 +97,16 @@ impl Tree {
             entries: 0,
             file_bytes: 0,
             has_root: false,
-        })
+        }
     }
 
     /// Writes one entry.
     pub fn put(&mut self, entry: &Entry, data: &mut Data<'_>) -> Result<()> {
         self.entries += 1;
         self.limits.check_entries(self.entries)?;
-        let result = path::place(&entry.name).and_then(|place| match place {
+        let owned = self.owned(entry);
+        let entry = owned.as_ref().unwrap_or(entry);
+        let result = self.place(&entry.name).and_then(|place| match place {
             Place::Root => self.root_entry(entry),
             Place::File(path) => self.file(&path, entry, data),
             Place::Whiteout(path) => self.whiteout(&path),
@@ -88,9 +116,30 @@ impl Tree {
         result.context(|| format!("the entry {}", path::shown(&entry.name)))
     }
 
+    fn place(&self, name: &[u8]) -> Result<Place> {
+        let Some(files) = &self.files else {
+            return path::place(name);
+        };
+        Ok(match path::plain(name)? {
+            Place::File(path) => Place::File(files.directory.join(path)),
+            other => other,
+        })
+    }
+
+    /// The entry with the owner that all get, if there is one.
+    fn owned(&self, entry: &Entry) -> Option<Entry> {
+        let (uid, gid) = self.files.as_ref()?.owner?;
+        Some(Entry {
+            uid,
+            gid,
+            ..entry.clone()
+        })
+    }
+
     /// Sets what had to wait for the last entry.
     pub fn finish(self) -> Result<Written> {
-        for (path, mtime) in self.times.iter().rev() {
+        // In order: of two entries for one directory the later one counts.
+        for (path, mtime) in &self.times {
             // A directory that another entry has replaced since has no time to set.
             if let Ok(directory) = self.open_directory(path) {
                 rustix::fs::futimens(&directory, &attributes::times(*mtime))
@@ -107,6 +156,10 @@ impl Tree {
     fn root_entry(&mut self, entry: &Entry) -> Result<()> {
         if entry.kind != EntryKind::Directory {
             return Err(Error::invalid("would replace the root directory"));
+        }
+        if self.files.is_some() {
+            // The directory was there before, and stays what it is.
+            return Ok(());
         }
         self.has_root = true;
         self.describe_directory(Path::new(""), entry)
@@ -166,13 +219,14 @@ impl Tree {
     }
 
     fn make_directory(&self, path: &Path) -> Result<OwnedFd> {
-        if self.root.climbs_out(path)? {
+        // In a layer nobody means that. A container's own links may be as they like.
+        if self.files.is_none() && self.root.climbs_out(path)? {
             return Err(Error::invalid(
                 "is written through a link that leads out of the layer",
             ));
         }
         let make = || self.root.create_dir_all(path, IMPLIED_MODE);
-        make().or_else(|error| match self.unhide(path)? {
+        make().or_else(|error| match self.files.is_none() && self.unhide(path)? {
             true => make(),
             false => Err(error.within("its directory")),
         })
@@ -203,10 +257,30 @@ impl Tree {
     fn create<T>(&mut self, path: &Path, make: impl Fn() -> Result<T, Errno>) -> Result<T> {
         match make() {
             Err(Errno::EXIST) => {
+                self.check_kinds(path, false)?;
                 self.clear(path)?;
                 Ok(make()?)
             }
             other => Ok(other?),
+        }
+    }
+
+    /// Refuses to put a directory in the place of something else, or the other way round, where that
+    /// was asked for. Links count as what they are.
+    fn check_kinds(&self, path: &Path, directory: bool) -> Result<()> {
+        if !self.files.as_ref().is_some_and(|files| files.keeps_kinds) {
+            return Ok(());
+        }
+        let (parent, name) = self.root.parent_of(path)?;
+        let shown = path::shown(path.as_os_str().as_bytes());
+        match (existing(&parent, name)?, directory) {
+            (Some(Existing::Directory), false) => Err(Error::invalid(format!(
+                "cannot overwrite directory {shown} with non-directory"
+            ))),
+            (Some(Existing::Whiteout | Existing::Other), true) => Err(Error::invalid(format!(
+                "cannot overwrite non-directory {shown} with directory"
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -237,11 +311,14 @@ impl Tree {
         match make() {
             Err(Errno::EXIST) => match existing(parent, name)? {
                 Some(Existing::Directory) => {}
-                Some(Existing::Whiteout) => {
+                Some(Existing::Whiteout) if self.files.is_none() => {
                     self.create(path, make)?;
                     set_opaque(&self.open_directory(path)?)?;
                 }
-                Some(Existing::Other) | None => self.create(path, make)?,
+                _ => {
+                    self.check_kinds(path, true)?;
+                    self.create(path, make)?;
+                }
             },
             other => other?,
         }
@@ -278,6 +355,10 @@ impl Tree {
             ))
         };
         let target_path = path::link_target(target)?;
+        let target_path = match &self.files {
+            Some(files) => files.directory.join(target_path),
+            None => target_path,
+        };
         let target = self.root.parent_of(&target_path).map_err(|_| missing())?;
         if existing(&target.0, target.1)? != Some(Existing::Other) {
             return Err(missing());
@@ -309,10 +390,8 @@ impl Tree {
         let make = || rustix::fs::mknodat(parent, name, kind, mode, device);
         self.create(path, make).context(|| "make the node")?;
         attributes::describe(parent, name, entry)?;
-        // Made a line above in a directory that only we can reach: there is no link to follow.
-        rustix::fs::chmodat(parent, name, attributes::mode(entry), AtFlags::empty())?;
-        // The mode changed the ctime only, the mtime is as `describe` set it.
-        Ok(())
+        // The mode changes the ctime only, the mtime is as `describe` set it.
+        attributes::set_node_mode(parent, name, kind, entry)
     }
 
     fn whiteout(&mut self, path: &Path) -> Result<()> {
