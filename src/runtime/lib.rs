@@ -16,6 +16,7 @@ pub mod cgroup;
 pub mod log;
 pub mod signal;
 pub mod spec;
+pub mod view;
 
 mod birth;
 mod check;

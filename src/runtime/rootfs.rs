@@ -136,6 +136,25 @@ pub(crate) fn plan(spec: &ContainerSpec) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
+/// The steps for looking at the files of a container that does not run: its layers and what is bound
+/// into them, and none of the kernel's file systems.
+pub(crate) fn plan_files(rootfs: &Rootfs, binds: &[Mount]) -> Vec<Step> {
+    let binds: Vec<Mount> = binds
+        .iter()
+        .filter(|mount| matches!(mount, Mount::Bind { .. }))
+        .cloned()
+        .collect();
+    let mut steps = Vec::new();
+    opens(&binds, &mut steps);
+    steps.push(Step::Isolate);
+    steps.push(Step::Overlay(rootfs.clone()));
+    mounts(&binds, &mut steps);
+    if rootfs.readonly {
+        steps.push(Step::ReadonlyRoot);
+    }
+    steps
+}
+
 fn opens(mounts: &[Mount], steps: &mut Vec<Step>) {
     for (number, mount) in mounts.iter().enumerate() {
         if let Mount::Bind {

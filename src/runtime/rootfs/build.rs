@@ -69,6 +69,18 @@ pub(crate) fn build(steps: &[Step], site: &Site<'_>) -> Result<Built> {
     })
 }
 
+/// Carries out the steps of [`crate::rootfs::plan_files`]: a root on `mountpoint` that no program
+/// runs in. The caller is in a mount namespace of its own.
+pub(crate) fn build_files(steps: &[Step], mountpoint: &Path) -> Result<Root> {
+    rustix::process::umask(Mode::empty());
+    let mut work = Work::default();
+    for step in steps {
+        work.put(step, mountpoint).context(|| step.to_string())?;
+    }
+    work.root
+        .ok_or_else(|| Error::internal("a plan without a root"))
+}
+
 /// What earlier steps left for later ones.
 #[derive(Default)]
 struct Work {
@@ -85,24 +97,6 @@ struct Work {
 impl Work {
     fn carry_out(&mut self, step: &Step, site: &Site<'_>) -> Result<()> {
         match step {
-            Step::Open {
-                number,
-                source,
-                recursive,
-                propagation,
-                readonly,
-            } => {
-                let source = open_source(source, *recursive, *propagation, *readonly)?;
-                let shape = target::shape(&source)?;
-                self.sources.insert(*number, (source, shape));
-                Ok(())
-            }
-            Step::Isolate => isolate(),
-            Step::Overlay(rootfs) => {
-                let mount = overlay::mount(rootfs, site.mountpoint)?;
-                self.root = Some(Root::from_fd(mount));
-                Ok(())
-            }
             Step::Proc => self.proc(),
             Step::Sysctl { path, value } => self.sysctl(path, value),
             Step::Sys { readonly } => {
@@ -134,6 +128,35 @@ impl Work {
                 site.cgroup.enter(site.alone)
             }
             Step::Cgroups { own, readonly } => self.cgroups(*own, *readonly, site),
+            Step::Directory(path) => self.root()?.create_dir_all(path, 0o755).map(drop),
+            Step::Readonly(path) => self.make_readonly(path),
+            Step::Mask(path) => self.mask_all(path),
+            Step::Pivot => pivot(self.root()?.as_fd()),
+            files => self.put(files, site.mountpoint),
+        }
+    }
+
+    /// The steps that need nothing of a process.
+    fn put(&mut self, step: &Step, mountpoint: &Path) -> Result<()> {
+        match step {
+            Step::Open {
+                number,
+                source,
+                recursive,
+                propagation,
+                readonly,
+            } => {
+                let source = open_source(source, *recursive, *propagation, *readonly)?;
+                let shape = target::shape(&source)?;
+                self.sources.insert(*number, (source, shape));
+                Ok(())
+            }
+            Step::Isolate => isolate(),
+            Step::Overlay(rootfs) => {
+                let mount = overlay::mount(rootfs, mountpoint)?;
+                self.root = Some(Root::from_fd(mount));
+                Ok(())
+            }
             Step::Bind { number, target } => {
                 let source = self.sources.remove(number);
                 let (source, shape) =
@@ -157,11 +180,8 @@ impl Work {
                 let target = target::ensure(self.root()?, target, Shape::Directory)?;
                 attach(&tmpfs, &target)
             }
-            Step::Directory(path) => self.root()?.create_dir_all(path, 0o755).map(drop),
-            Step::Readonly(path) => self.make_readonly(path),
-            Step::Mask(path) => self.mask_all(path),
             Step::ReadonlyRoot => Ok(set_attributes(self.root()?.as_fd(), RDONLY, false)?),
-            Step::Pivot => pivot(self.root()?.as_fd()),
+            _ => Err(Error::internal("a step that needs a process")),
         }
     }
 

@@ -102,6 +102,10 @@ fn layer_by_layer(paths: &Paths) -> Result<OwnedFd, Failed> {
     }
     // Without `index` a root that is just being taken down does not stand in the way of the next.
     fsconfig_set_string(&overlay, "index", "off").context(|| "set index=off")?;
+    // What is written must be whole in the upper directory: it may become a layer.
+    for key in ["redirect_dir", "metacopy"] {
+        fsconfig_set_string(&overlay, key, "off").context(|| format!("set {key}=off"))?;
+    }
     fsconfig_set_flag(&overlay, "volatile").context(|| "set volatile")?;
     fsconfig_create(&overlay).context(|| "mount the layers")?;
     let mount = fsmount(
@@ -116,7 +120,7 @@ fn one_line(paths: &Paths, at: &Path) -> Result<OwnedFd> {
     let short = |(_, fd): &(PathBuf, OwnedFd)| short_name(fd).display().to_string();
     let lowers: Vec<String> = paths.lowers.iter().map(short).collect();
     let options = format!(
-        "lowerdir={},upperdir={},workdir={},index=off,volatile",
+        "lowerdir={},upperdir={},workdir={},index=off,redirect_dir=off,metacopy=off,volatile",
         lowers.join(":"),
         short(&paths.upper),
         short(&paths.work)

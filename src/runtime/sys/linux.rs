@@ -126,6 +126,20 @@ pub(crate) fn unshare(_alone: &Alone, namespaces: UnshareFlags) -> Result<(), Er
     unsafe { rustix::thread::unshare_unsafe(namespaces) }
 }
 
+/// unshare(2): this thread gets a root, a working directory, a umask and mounts of its own. It keeps
+/// them to its end, so it should be a thread for this purpose only.
+pub(crate) fn unshare_mounts_of_thread() -> Result<(), Errno> {
+    // SAFETY: only CLONE_FILES can invalidate descriptors of other threads.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+}
+
+/// unshare(2): this thread gets a root, a working directory and a umask of its own, which setns(2)
+/// wants before it joins other mounts.
+pub(crate) fn unshare_root_of_thread() -> Result<(), Errno> {
+    // SAFETY: only CLONE_FILES can invalidate descriptors of other threads.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }
+}
+
 /// execve(2); returns only when it failed.
 pub(crate) fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
     let args = pointers(args);

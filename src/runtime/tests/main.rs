@@ -13,6 +13,7 @@ mod lifecycle;
 mod limits;
 mod roots;
 mod start;
+mod view;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -73,6 +74,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         confinement::TESTS,
         roots::TESTS,
         limits::TESTS,
+        view::TESTS,
     ]
     .into_iter()
     .flatten()
