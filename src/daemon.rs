@@ -26,6 +26,8 @@ const MAX_LOCK_BYTES: u64 = 32;
 /// Somebody who only asks who holds the lock has it for a moment, too.
 const LOCK_TRIES: usize = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(2);
+/// Where the file about registries is when none is named.
+const REGISTRIES: &str = "/etc/orc/registries.json";
 /// Who else may use the socket.
 const GROUP: &str = "orc";
 /// More of `/etc/group` is not read.
@@ -42,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) cgroup_parent: String,
     /// Registries that are spoken to without TLS, beside those on this machine.
     pub(crate) insecure_registries: Vec<String>,
+    /// The file about registries, when one is named.
+    pub(crate) registries: Option<PathBuf>,
     /// What it logs.
     pub(crate) log_level: String,
     /// It leaves the session it was started from.
@@ -137,6 +141,8 @@ async fn open(options: &Options) -> Result<Arc<orc_engine::Engine>> {
         .registries
         .insecure
         .clone_from(&options.insecure_registries);
+    wanted.registries = std::mem::take(&mut wanted.registries)
+        .load(options.registries.as_deref(), Path::new(REGISTRIES))?;
     orc_engine::Engine::open(wanted).await
 }
 

@@ -68,6 +68,7 @@ impl Daemon {
             socket: place.socket()?,
             cgroup_parent: place.cgroup_parent()?,
             insecure_registries: place.insecure_registry.clone(),
+            registries: place.registries()?,
             log_level: place.log_level()?.to_owned(),
             detached: run.detached,
         }))

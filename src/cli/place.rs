@@ -46,6 +46,15 @@ pub(crate) struct Place {
         hide_env_values = true
     )]
     pub(crate) insecure_registry: Vec<String>,
+    /// What the daemon knows of registries: mirrors, certificates, helpers [default:
+    /// /etc/orc/registries.json when there is one]
+    #[arg(
+        long,
+        env = "ORC_REGISTRIES",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub(crate) registries: Option<PathBuf>,
     /// Log more; the same as --log-level debug
     #[arg(short = 'D', long)]
     pub(crate) debug: bool,
@@ -70,6 +79,7 @@ impl Place {
                 true => other.insecure_registry,
                 false => self.insecure_registry,
             },
+            registries: self.registries.or(other.registries),
             debug: self.debug || other.debug,
             log_level: self.log_level.or(other.log_level),
         }
@@ -115,6 +125,15 @@ impl Place {
         }
     }
 
+    /// The file about registries, absolute: the daemon works elsewhere.
+    pub(crate) fn registries(&self) -> Result<Option<PathBuf>> {
+        let named = self.registries.as_deref();
+        named
+            .filter(|path| !path.as_os_str().is_empty())
+            .map(|path| std::path::absolute(path).context(|| format!("use {}", path.display())))
+            .transpose()
+    }
+
     /// What is logged.
     pub(crate) fn log_level(&self) -> Result<&str> {
         const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -144,6 +163,9 @@ impl Place {
         arguments.extend(["--cgroup-parent".into(), self.cgroup_parent()?.into()]);
         for registry in &self.insecure_registry {
             arguments.extend(["--insecure-registry".into(), registry.into()]);
+        }
+        if let Some(registries) = self.registries()? {
+            arguments.extend(["--registries".into(), registries.into()]);
         }
         arguments.extend(["--log-level".into(), self.log_level()?.into()]);
         Ok(arguments)

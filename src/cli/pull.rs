@@ -64,14 +64,14 @@ pub(crate) async fn follow(
 
 /// The account of this user at the registry of `reference`.
 pub(crate) async fn credentials(reference: &str) -> Result<Option<Credentials>> {
-    let Some(file) = orc_image::credentials::default_file() else {
+    let Some(file) = orc_image::credentials_file::default_file() else {
         return Ok(None);
     };
     let Ok(parsed) = orc_image::reference::Reference::parse(reference) else {
         // The daemon says what is wrong with it.
         return Ok(None);
     };
-    let found = orc_image::credentials::find(&file, parsed.registry()).await?;
+    let found = orc_image::credentials_file::find(&file, parsed.registry()).await?;
     Ok(found.map(|found| Credentials {
         username: found.username,
         password: found.password,

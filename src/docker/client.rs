@@ -24,6 +24,7 @@ use orc_host::exec::{Exec, ExecSpec};
 use orc_host::image::{Credentials, Image, ImportSource, Progress, Removal};
 use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
+use orc_host::registry::{Login, ServeEvent, ServeSpec};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Output, Stream, TerminalSize};
 use orc_host::system::Info;
 use orc_host::volume::{Volume, VolumeSpec};
@@ -32,8 +33,7 @@ use crate::client::address::Address;
 use crate::client::connection::Connections;
 use crate::client::request::Ask;
 use crate::convert::{
-    build, container, create, endpoint, event, exec, filter, image, info, kind, network, progress,
-    time, volume,
+    build, container, create, endpoint, event, exec, filter, image, info, kind, network, progress, registry, time, volume,
 };
 use crate::stream::{Frames, parse_line};
 use crate::wire;
@@ -406,6 +406,33 @@ impl Host for Client {
         let ask = Ask::post(Address::new("/orc/build")).build(&request.spec, request.archive)?;
         let lines = ask.lines::<wire::build::Line>(&self.connections).await?;
         Ok(until_error(lines.map(|line| line.and_then(build::event))))
+    }
+
+    async fn log_in(&self, registry: &str, credentials: &Credentials) -> Result<Login> {
+        let body = registry::login_to_wire(registry, credentials);
+        let ask = Ask::post(Address::new("/auth")).json(&body)?;
+        let reply: wire::registry::LoginReply = ask.read(&self.connections).await?;
+        Ok(Login {
+            status: reply.status,
+            identity_token: reply.identity_token,
+        })
+    }
+
+    async fn list_tags(
+        &self,
+        repository: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<Vec<String>> {
+        let address = Address::new("/orc/tags").with("repository", repository);
+        let ask = with_credentials(Ask::get(address), credentials.as_ref())?;
+        let reply: wire::registry::Tags = ask.read(&self.connections).await?;
+        Ok(reply.tags)
+    }
+
+    async fn serve_registry(&self, spec: &ServeSpec) -> Result<Stream<ServeEvent>> {
+        let body = registry::serve_to_wire(spec);
+        let ask = Ask::post(Address::new("/orc/registry")).json(&body)?;
+        ask.lines(&self.connections).await
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<String> {

@@ -15,6 +15,7 @@ use orc_host::exec::{Exec, ExecSpec};
 use orc_host::image::{Credentials, Image, ImportSource, Progress, Removal};
 use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
+use orc_host::registry::{Login, ServeEvent, ServeSpec};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use orc_host::system::Info;
 use orc_host::volume::{Volume, VolumeSpec};
@@ -23,8 +24,8 @@ use crate::cell::Cell;
 use crate::core::{Core, blocking, whole};
 use crate::engine::Engine;
 use crate::{
-    attach, builds, create, images, joins, logs, present, remove, run_exec, start, stop, system,
-    top,
+    attach, builds, create, images, joins, logs, present, registries, remove, run_exec, start,
+    stop, system, top,
 };
 
 impl Engine {
@@ -228,6 +229,22 @@ impl Host for Engine {
 
     async fn load_images(&self, tar: Stream<Bytes>) -> Result<Stream<Progress>> {
         Ok(images::load(&self.core, tar))
+    }
+
+    async fn log_in(&self, registry: &str, credentials: &Credentials) -> Result<Login> {
+        registries::log_in(&self.core, registry, credentials).await
+    }
+
+    async fn list_tags(
+        &self,
+        repository: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<Vec<String>> {
+        registries::list_tags(&self.core, repository, credentials).await
+    }
+
+    async fn serve_registry(&self, spec: &ServeSpec) -> Result<Stream<ServeEvent>> {
+        registries::serve(&self.core, spec).await
     }
 
     async fn build_image(&self, request: BuildRequest) -> Result<Stream<BuildEvent>> {

@@ -176,7 +176,7 @@ pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool) -> Result<
 }
 
 /// The name of a container of an image.
-fn user(core: &Core, image: &str) -> Option<String> {
+pub(crate) fn user(core: &Core, image: &str) -> Option<String> {
     core.containers.all().into_iter().find_map(|cell| {
         let record = cell.record();
         (record.image_id == image).then(|| record.name.to_string())
@@ -253,7 +253,7 @@ fn healthcheck(check: &config::Healthcheck) -> host::Healthcheck {
     }
 }
 
-fn account(credentials: Credentials) -> orc_image::credentials::Credentials {
+pub(crate) fn account(credentials: Credentials) -> orc_image::credentials::Credentials {
     orc_image::credentials::Credentials {
         username: credentials.username,
         password: credentials.password,

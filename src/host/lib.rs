@@ -5,6 +5,7 @@
 //! contract suite ([`contract`]) runs against all three. Wire formats and system calls stay behind
 //! the implementers.
 
+pub mod archive;
 pub mod container;
 #[cfg(feature = "fake")]
 pub mod contract;
@@ -15,6 +16,7 @@ pub mod fake;
 pub mod image;
 pub mod image_build;
 pub mod network;
+pub mod registry;
 pub mod stream;
 pub mod system;
 pub mod volume;
@@ -22,8 +24,9 @@ pub mod volume;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orc_base::Result;
+use orc_base::{Error, Result};
 
+use crate::archive::{CommitSpec, PathArchive, PathChange, PathStat, WriteOptions};
 use crate::container::{
     Container, ContainerFilter, ContainerSpec, Created, Exit, RemoveOptions, Top, WaitFor,
 };
@@ -32,6 +35,7 @@ use crate::exec::{Exec, ExecSpec};
 use crate::image::{Credentials, Image, ImportSource, Progress, Removal};
 use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
+use crate::registry::{Login, ServeEvent, ServeSpec};
 use crate::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use crate::system::Info;
 use crate::volume::{Volume, VolumeSpec};
@@ -105,6 +109,37 @@ pub trait Host: Send + Sync {
     /// The processes of a running container.
     async fn top(&self, name: &str) -> Result<Top>;
 
+    // --- files of containers
+
+    /// What is at a path of a container, running or not. `NotFound` when nothing is.
+    async fn stat_path(&self, name: &str, path: &str) -> Result<PathStat>;
+
+    /// The archive of what is at a path of a container, volumes and bind mounts included, the
+    /// kernel's file systems (`/proc`, `/sys`, `/dev`) not. Until the stream ends or is dropped a
+    /// container that does not run cannot be started.
+    async fn read_path(&self, name: &str, path: &str) -> Result<PathArchive>;
+
+    /// Writes the files of a tar archive, compressed or not, into the directory `path` of a
+    /// container. What was written before an error stays. `Invalid` when `path` is no directory,
+    /// `Denied` when it is read-only.
+    async fn write_path(
+        &self,
+        name: &str,
+        path: &str,
+        tar: Stream<Bytes>,
+        options: WriteOptions,
+    ) -> Result<()>;
+
+    /// The root file system of a container as a tar archive, without what is mounted into it.
+    async fn export_container(&self, name: &str) -> Result<Stream<Bytes>>;
+
+    /// How a container differs from its image, in the order of paths.
+    async fn container_changes(&self, name: &str) -> Result<Vec<PathChange>>;
+
+    /// Makes an image of a container: its image with one more layer, and what it runs as config.
+    /// Returns the image's id.
+    async fn commit_container(&self, name: &str, spec: &CommitSpec) -> Result<String>;
+
     // --- further processes in containers
 
     /// Prepares a process in a running container and returns its id.
@@ -161,6 +196,30 @@ pub trait Host: Send + Sync {
     /// goes wrong later the last item of the stream; dropping the stream ends the build, and nothing
     /// of the steps that were under way is left. The stream ends after success.
     async fn build_image(&self, request: BuildRequest) -> Result<Stream<BuildEvent>>;
+
+    // --- registries
+
+    /// Asks a registry whether it knows the account. `Denied` when it does not.
+    async fn log_in(&self, registry: &str, credentials: &Credentials) -> Result<Login> {
+        let _ = (registry, credentials);
+        Err(Error::unsupported("this machine speaks to no registries"))
+    }
+
+    /// The tags of a repository on its registry.
+    async fn list_tags(
+        &self,
+        repository: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<Vec<String>> {
+        let _ = (repository, credentials);
+        Err(Error::unsupported("this machine speaks to no registries"))
+    }
+
+    /// Serves the images of this machine to others, until the stream is dropped.
+    async fn serve_registry(&self, spec: &ServeSpec) -> Result<Stream<ServeEvent>> {
+        let _ = spec;
+        Err(Error::unsupported("this machine can be no registry"))
+    }
 
     // --- networks
 

@@ -55,6 +55,50 @@ pub(crate) struct Addition {
     pub(crate) layers: Vec<Layer>,
 }
 
+/// All that an image is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    pub(crate) id: Digest,
+    /// The manifest that came last.
+    pub(crate) manifest: Digest,
+    /// Each with the blobs of its layers.
+    pub(crate) manifests: BTreeMap<Digest, Vec<Digest>>,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) references: Vec<Reference>,
+    pub(crate) repo_digests: Vec<Reference>,
+}
+
+/// What a file is to an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Config,
+    Manifest,
+    /// The compressed bytes of a layer.
+    Blob,
+    /// The files of a layer.
+    Layer,
+    Download,
+}
+
+impl Parts {
+    /// All its blobs; one may be there twice.
+    pub(crate) fn blobs(&self) -> Vec<(Digest, Role)> {
+        let mut blobs = vec![(self.id.clone(), Role::Config)];
+        for (manifest, layers) in &self.manifests {
+            blobs.push((manifest.clone(), Role::Manifest));
+            blobs.extend(layers.iter().map(|blob| (blob.clone(), Role::Blob)));
+        }
+        blobs
+    }
+
+    /// A name for people.
+    pub(crate) fn name(&self) -> String {
+        let mut names = self.references.iter().chain(&self.repo_digests);
+        let name = names.next().map(Reference::familiar);
+        name.unwrap_or_else(|| self.id.short().to_owned())
+    }
+}
+
 /// How a name led to an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -98,6 +142,19 @@ impl Catalog {
         self.images.keys().cloned().collect()
     }
 
+    /// All images with all that they are made of.
+    pub(crate) fn parts(&self) -> Vec<Parts> {
+        let parts = |(id, record): (&Digest, &Record)| Parts {
+            id: id.clone(),
+            manifest: record.manifest.clone(),
+            manifests: record.manifests.clone(),
+            layers: record.layers.clone(),
+            references: record.references.keys().cloned().collect(),
+            repo_digests: record.repo_digests.iter().cloned().collect(),
+        };
+        self.images.iter().map(parts).collect()
+    }
+
     pub(crate) fn facts(&self, id: &Digest) -> Result<Facts> {
         let record = self.record(id)?;
         Ok(Facts {
@@ -134,6 +191,34 @@ impl Catalog {
         images
             .find(|(_, record)| record.references.contains_key(reference))
             .map(|(id, _)| id)
+    }
+
+    /// The manifest that a tag stands for.
+    pub(crate) fn manifest_of(&self, tag: &Reference) -> Option<&Digest> {
+        let mut images = self.images.values();
+        images.find_map(|record| record.references.get(tag))
+    }
+
+    /// All tags of all images.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &Reference> {
+        self.images
+            .values()
+            .flat_map(|record| record.references.keys())
+    }
+
+    /// Whether this is the manifest of some image.
+    pub(crate) fn has_manifest(&self, digest: &Digest) -> bool {
+        let mut images = self.images.values();
+        images.any(|record| record.manifests.contains_key(digest))
+    }
+
+    /// Whether some image has this blob as its config, its manifest or a layer.
+    pub(crate) fn has_blob(&self, digest: &Digest) -> bool {
+        let in_record = |record: &Record| {
+            let mut manifests = record.manifests.iter();
+            manifests.any(|(manifest, layers)| manifest == digest || layers.contains(digest))
+        };
+        self.images.contains_key(digest) || self.images.values().any(in_record)
     }
 
     /// The blobs and the layers that some image needs.

@@ -12,23 +12,30 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use orc_base::clock::SystemClock;
 use orc_base::fs::Durability;
-use orc_base::{Clock, Error, Id, Kind, Result};
+use orc_base::{Clock, Context, Error, Id, Kind, Result};
 
 use crate::archive::import::{self, ImportOptions};
 use crate::archive::load::{self, Loaded};
 use crate::archive::pipe;
 use crate::archive::save;
+use crate::cache::{CacheEntry, CachePrune, CachePruned};
+use crate::check::{self, CheckOptions, Report};
 use crate::credentials::Credentials;
 use crate::digest::Digest;
 use crate::image::{Image, Removal};
 use crate::progress::{Progress, ProgressEvent, Silent};
 use crate::reference::Reference;
-use crate::registry::config::RegistryConfig;
+use crate::registry::config::{RegistryConfig, check_host};
 use crate::registry::http::Http;
+use crate::registry::session::{Access, Session};
+use crate::serve::options::ServeOptions;
+use crate::serve::server::Server;
 use crate::snapshot::{Snapshot, Snapshots};
+use crate::store::footprint::Footprint;
 use crate::store::{Ingest, Store};
 use crate::transfer::pull::{self, PullOptions};
 use crate::transfer::push::{self, Push};
+use crate::usage::Usage;
 
 /// The images below one directory. Clones share everything.
 #[derive(Clone)]
@@ -118,6 +125,69 @@ impl Images {
             Ok(digest)
         })
         .await
+    }
+
+    /// Asks a registry whether it knows the account; `Denied` when it does not.
+    pub async fn log_in(&self, registry: &str, credentials: Credentials) -> Result<()> {
+        check_host(registry)?;
+        Session::with_registry(&self.0.http, registry, credentials)
+            .await?
+            .check_login()
+            .await
+            .context(|| format!("log in to {registry}"))
+    }
+
+    /// The tags of a repository on its registry.
+    pub async fn list_tags(
+        &self,
+        reference: &Reference,
+        credentials: Option<Credentials>,
+    ) -> Result<Vec<String>> {
+        let list = async {
+            Session::open(&self.0.http, reference, Access::Pull, &[], credentials)
+                .await?
+                .tags(reference)
+                .await
+        };
+        list.await
+            .context(|| format!("list the tags of {}", reference.familiar_name()))
+    }
+
+    /// Lets others pull the images of this machine, and push to it if the options say so, until the
+    /// server is dropped.
+    pub async fn serve_registry(&self, options: ServeOptions) -> Result<Server> {
+        Server::start(&self.0.store, options).await
+    }
+
+    /// Compares all that is kept with what it should be, and mends it if that is wanted. Reads all
+    /// bytes of all images unless told not to.
+    pub async fn check(&self, options: CheckOptions) -> Result<Report> {
+        check::check(&self.0.http, &self.0.store, options).await
+    }
+
+    /// How much space images and the build cache take, in blocks on disk.
+    pub fn footprint(&self) -> Result<Footprint> {
+        self.0.store.footprint()
+    }
+
+    /// How much space the files take that a container wrote, in blocks on disk.
+    pub fn snapshot_usage(&self, container: &Id) -> Result<Usage> {
+        self.0.snapshots.usage(container)
+    }
+
+    /// What builds may use again.
+    pub fn cache_list(&self) -> Result<Vec<CacheEntry>> {
+        self.0.store.cache_list()
+    }
+
+    /// Removes what builds may use again, no running build has asked for, and fits.
+    pub fn cache_prune(&self, prune: &CachePrune) -> Result<CachePruned> {
+        self.0.store.cache_prune(prune)
+    }
+
+    /// How many bytes may be kept for builds when none runs; zero is no limit.
+    pub fn cache_limit(&self, bytes: u64) {
+        self.0.store.cache_limit(bytes);
     }
 
     /// All images, newest first.

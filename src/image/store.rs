@@ -3,7 +3,7 @@
 //! ```text
 //! <directory>/blobs        content.rs
 //! <directory>/layers       layers.rs
-//! <directory>/images.json  the catalog, replaced as a whole
+//! <directory>/images.json  the catalog, replaced as a whole, with a copy (ledger.rs)
 //! <directory>/cache.json   what builds may use again (cache.rs), replaced as a whole
 //! <directory>/cache-mounts cache_mount.rs
 //! <directory>/reserve      reserve.rs
@@ -15,7 +15,7 @@
 //! at any instant leaves the image there or absent, and garbage only until the next sweep. What an
 //! interrupted download left is kept for [`RESUME_WITHIN`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,13 +35,13 @@ use crate::content::Content;
 use crate::digest::Digest;
 use crate::image::{Image, Removal};
 use crate::layers::Layers;
+use crate::ledger::{self, Ledger};
+use crate::rebuild;
 use crate::reference::Reference;
 use crate::reserve::Reserve;
 
 /// How long an interrupted download is kept.
 pub const RESUME_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
-
-const MAX_CATALOG_BYTES: u64 = 256 << 20;
 
 /// The images below one directory. Clones share everything. Its calls block, mostly shortly.
 #[derive(Debug, Clone)]
@@ -52,11 +52,14 @@ struct Inner {
     content: Content,
     layers: Layers,
     directory: PathBuf,
+    ledger: Ledger,
     reserve: Reserve,
     durability: Durability,
     catalog: Mutex<Catalog>,
     cache: Mutex<cache::Cache>,
     cache_mounts: CacheMounts,
+    /// Bytes on disk of layers, as far as somebody asked.
+    layer_sizes: Mutex<HashMap<Digest, u64>>,
     ingests: Mutex<Ingests>,
 }
 
@@ -99,15 +102,20 @@ impl Store {
     pub fn open(directory: &Path, durability: Durability) -> Result<Self> {
         fs::create_dir_all(directory, 0o700)
             .context(|| format!("make the image store {}", directory.display()))?;
+        let content = Content::open(&directory.join("blobs"))?;
+        let layers = Layers::open(&directory.join("layers"))?;
+        let ledger = Ledger::new(directory, durability);
         let store = Self(Arc::new(Inner {
-            content: Content::open(&directory.join("blobs"))?,
-            layers: Layers::open(&directory.join("layers"))?,
+            catalog: Mutex::new(load(&ledger, &content, &layers)?),
+            content,
+            layers,
+            ledger,
             directory: directory.to_owned(),
             reserve: Reserve::new(directory),
             durability,
-            catalog: Mutex::new(load(&directory.join("images.json"))?),
             cache: Mutex::new(cache::Cache::open(directory)),
             cache_mounts: CacheMounts::open(&directory.join("cache-mounts"))?,
+            layer_sizes: Mutex::default(),
             ingests: Mutex::default(),
         }));
         store.recover()?;
@@ -324,8 +332,7 @@ impl Store {
     }
 
     fn write(&self, catalog: &Catalog) -> Result<()> {
-        let path = self.0.directory.join("images.json");
-        let write = || fs::write_json(&path, catalog, self.0.durability);
+        let write = || self.0.ledger.write(catalog);
         write().or_else(|error| {
             if error.kind() != Kind::Exhausted {
                 return Err(error);
@@ -529,12 +536,20 @@ fn name(
     Ok(())
 }
 
-fn load(path: &Path) -> Result<Catalog> {
-    let catalog: Catalog = match fs::read_json(path, MAX_CATALOG_BYTES) {
-        Err(error) if error.kind() == Kind::NotFound => return Ok(Catalog::default()),
-        other => other?,
+/// The catalog as it was, or as the copy or the blobs say it was.
+fn load(ledger: &Ledger, content: &Content, layers: &Layers) -> Result<Catalog> {
+    let catalog = match ledger.read()? {
+        ledger::Found::Whole(catalog) => {
+            if !catalog.ids().is_empty() && !ledger.copy_is(&catalog) {
+                ledger.write_copy(&catalog);
+            }
+            return Ok(catalog);
+        }
+        ledger::Found::Copy(catalog) => catalog,
+        ledger::Found::Lost => rebuild::catalog(content, layers)?,
     };
-    catalog.check()?;
+    ledger.set_aside()?;
+    ledger.write(&catalog)?;
     Ok(catalog)
 }
 
@@ -545,5 +560,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod cache;
 #[cfg(test)]
 mod cache_tests;
+pub mod footprint;
+mod inspect;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ pub(crate) mod path;
 pub(crate) mod pattern;
 pub(crate) mod port;
 pub(crate) mod progress;
+pub(crate) mod registry;
 pub(crate) mod resources;
 pub(crate) mod summary;
 pub(crate) mod time;

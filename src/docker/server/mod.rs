@@ -15,6 +15,7 @@ pub mod listen;
 pub(crate) mod networks;
 pub(crate) mod output;
 pub(crate) mod query;
+pub(crate) mod registries;
 pub(crate) mod reply;
 pub(crate) mod route;
 pub(crate) mod routes;

@@ -4,7 +4,7 @@
 
 use crate::server::route::Route;
 use crate::server::{
-    builds, containers, execs, images, networks, output, system, transfers, volumes,
+    builds, containers, execs, images, networks, output, registries, system, transfers, volumes,
 };
 
 macro_rules! table {
@@ -18,14 +18,16 @@ macro_rules! table {
 }
 
 /// All rows.
-pub(crate) static ROUTES: [Route; 92] = table! {
+pub(crate) static ROUTES: [Route; 94] = table! {
     GET "/_ping" system::ping;
     GET "/version" system::version;
     GET "/info" system::info;
     GET "/events" system::events;
     GET "/system/df" system::disk_usage;
-    POST "/auth" system::no_auth;
+    POST "/auth" registries::log_in;
     GET "/plugins" system::plugins;
+    GET "/orc/tags" registries::tags;
+    POST "/orc/registry" registries::serve;
 
     GET "/containers/json" containers::list;
     POST "/containers/create" containers::create;

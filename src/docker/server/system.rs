@@ -139,13 +139,6 @@ pub(crate) async fn no_stats(_call: Call) -> Result<Reply> {
     ))
 }
 
-/// Logins.
-pub(crate) async fn no_auth(_call: Call) -> Result<Reply> {
-    Err(Error::unsupported(
-        "checking credentials is not supported: they are sent with each pull and push",
-    ))
-}
-
 /// Builds.
 pub(crate) async fn no_build(_call: Call) -> Result<Reply> {
     Err(Error::unsupported("building images is not supported yet"))

@@ -14,5 +14,6 @@ pub(crate) mod host_config;
 pub(crate) mod image;
 pub(crate) mod message;
 pub(crate) mod network;
+pub(crate) mod registry;
 pub(crate) mod system;
 pub(crate) mod volume;

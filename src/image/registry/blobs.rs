@@ -3,7 +3,7 @@
 //! Bytes are handed on unverified; `transfer/download.rs` hashes them as it writes.
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use tokio::time::{Instant, timeout};
 
@@ -15,7 +15,7 @@ use crate::registry::config::Limits;
 use crate::registry::http::{self, Answer, Ask};
 use crate::registry::refusal::Asked;
 use crate::registry::retry::Failure;
-use crate::registry::session::Session;
+use crate::registry::session::{Endpoint, Session};
 
 /// The bytes of a blob from `start` on.
 #[derive(Debug)]
@@ -35,14 +35,17 @@ impl Session {
         blob: &Descriptor,
         offset: u64,
     ) -> Result<BlobStream, Failure> {
-        let mut ask = Ask::new(Method::GET, self.url(&format!("blobs/{}", blob.digest))?);
-        if offset > 0 {
-            let range = format!("bytes={offset}-");
-            let range = HeaderValue::from_str(&range)
-                .map_err(|_| Error::internal("a range that cannot stand in a header"))?;
-            ask.headers.insert(RANGE, range);
-        }
-        let answer = self.once(&ask, Asked::Blob, &[416]).await?;
+        let make = |at: &Endpoint| {
+            let mut ask = Ask::new(Method::GET, at.url(&format!("blobs/{}", blob.digest))?);
+            if offset > 0 {
+                let range = format!("bytes={offset}-");
+                let range = HeaderValue::from_str(&range)
+                    .map_err(|_| Error::internal("a range that cannot stand in a header"))?;
+                ask.headers.insert(RANGE, range);
+            }
+            Ok(ask)
+        };
+        let answer = self.once(&make, Asked::Blob, &[416]).await?;
         let start = begin(&answer, offset, blob.size)?;
         check_length(&answer, blob, start)?;
         Ok(BlobStream {
@@ -62,28 +65,33 @@ impl Session {
                 blob.digest, blob.size
             )));
         }
-        let ask = Ask::new(Method::GET, self.url(&format!("blobs/{}", blob.digest))?);
-        let (_, bytes) = self
-            .ask_whole(&ask, Asked::Blob, blob.size)
+        let make = |at: &Endpoint| {
+            let url = at.url(&format!("blobs/{}", blob.digest))?;
+            Ok(Ask::new(Method::GET, url))
+        };
+        let read = |_: &HeaderMap, bytes: Bytes| check_whole(blob, bytes);
+        self.ask_whole(&make, Asked::Blob, blob.size, read)
             .await
-            .context(|| format!("blob {}", blob.digest))?;
-        if bytes.len() as u64 != blob.size {
-            return Err(Error::invalid(format!(
-                "blob {} has {} bytes, but {} were announced",
-                blob.digest,
-                bytes.len(),
-                blob.size
-            )));
-        }
-        if !blob.digest.matches(&bytes) {
-            return Err(Error::invalid(format!(
-                "blob {} has the digest {}: its bytes are not what was announced",
-                blob.digest,
-                Digest::of(&bytes)
-            )));
-        }
-        Ok(bytes)
+            .context(|| format!("blob {}", blob.digest))
     }
+}
+
+/// The bytes, when they are what the descriptor says.
+fn check_whole(blob: &Descriptor, bytes: Bytes) -> Result<Bytes> {
+    if bytes.len() as u64 != blob.size {
+        return Err(Error::invalid(format!(
+            "it has {} bytes, but {} were announced",
+            bytes.len(),
+            blob.size
+        )));
+    }
+    if !blob.digest.matches(&bytes) {
+        return Err(Error::invalid(format!(
+            "it has the digest {}: its bytes are not what was announced",
+            Digest::of(&bytes)
+        )));
+    }
+    Ok(bytes)
 }
 
 /// Where the answer to a request from `offset` on begins.

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::manifest::{self, Descriptor, Document, MAX_DOCUMENT_BYTES};
 use crate::registry::http::{Ask, Payload};
 use crate::registry::refusal::Asked;
-use crate::registry::session::Session;
+use crate::registry::session::{Endpoint, Session};
 
 const DIGEST_HEADER: &str = "docker-content-digest";
 
@@ -62,25 +62,29 @@ impl Session {
         digest: Option<&Digest>,
         announced: &[&str],
     ) -> Result<Fetched> {
-        let mut ask = Ask::new(Method::GET, self.url(&format!("manifests/{version}"))?);
         let accept = HeaderValue::from_str(&manifest::accepted())
             .map_err(|_| Error::internal("media types that cannot stand in a header"))?;
-        ask.headers.insert(ACCEPT, accept);
-        let (headers, bytes) = self
-            .ask_whole(&ask, Asked::Manifest, MAX_DOCUMENT_BYTES)
-            .await?;
-        let digest = verify(&headers, &bytes, digest)?;
-        let content_type = headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let announced: Vec<&str> = announced.iter().copied().chain(content_type).collect();
-        let document = Document::parse(&bytes, &announced)
-            .context(|| format!("manifest {version} from {}", self.who()))?;
-        Ok(Fetched {
-            digest,
-            bytes,
-            document,
-        })
+        let make = |at: &Endpoint| {
+            let mut ask = Ask::new(Method::GET, at.url(&format!("manifests/{version}"))?);
+            ask.headers.insert(ACCEPT, accept.clone());
+            Ok(ask)
+        };
+        let read = |headers: &HeaderMap, bytes: Bytes| {
+            let digest = verify(headers, &bytes, digest)?;
+            let content_type = headers
+                .get(CONTENT_TYPE)
+                .and_then(|value| value.to_str().ok());
+            let announced: Vec<&str> = announced.iter().copied().chain(content_type).collect();
+            let document = Document::parse(&bytes, &announced)
+                .context(|| format!("manifest {version} from {}", self.who()))?;
+            Ok(Fetched {
+                digest,
+                bytes,
+                document,
+            })
+        };
+        self.ask_whole(&make, Asked::Manifest, MAX_DOCUMENT_BYTES, read)
+            .await
     }
 
     /// Puts a manifest under a tag or its digest.
@@ -91,12 +95,15 @@ impl Session {
         bytes: Bytes,
     ) -> Result<()> {
         let digest = Digest::of(&bytes);
-        let mut ask = Ask::new(Method::PUT, self.url(&format!("manifests/{version}"))?);
         let content_type = HeaderValue::from_str(media_type)
             .map_err(|_| Error::invalid("the manifest's media type cannot stand in a header"))?;
-        ask.headers.insert(CONTENT_TYPE, content_type);
-        ask.payload = Payload::Bytes(bytes);
-        let answer = self.ask(&ask, Asked::Upload, &[]).await?;
+        let make = |at: &Endpoint| {
+            let mut ask = Ask::new(Method::PUT, at.url(&format!("manifests/{version}"))?);
+            ask.headers.insert(CONTENT_TYPE, content_type.clone());
+            ask.payload = Payload::Bytes(bytes.clone());
+            Ok(ask)
+        };
+        let answer = self.ask(&make, Asked::Upload, &[]).await?;
         // Not every registry says what it stored; one that says it must have stored our bytes.
         match answer.header(DIGEST_HEADER) {
             Some(stored) if stored != digest.as_str() => Err(Error::invalid(format!(

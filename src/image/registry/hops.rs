@@ -12,7 +12,7 @@ use reqwest::Url;
 use orc_base::{Error, Result};
 
 use crate::reference::DEFAULT_REGISTRY;
-use crate::registry::config::RegistryConfig;
+use crate::registry::config::{HostConfig, Mirror, RegistryConfig};
 
 /// How many redirects one request may take.
 pub(crate) const MAX_HOPS: usize = 5;
@@ -56,6 +56,9 @@ pub(crate) fn homes(registry: &str, config: &RegistryConfig) -> Result<Vec<Home>
         Ok(Home { url, verify })
     };
     let secure = home("https", true)?;
+    if own_tls(&secure.url, config).is_some() {
+        return Ok(vec![secure]);
+    }
     let unchecked = Home {
         verify: false,
         ..secure.clone()
@@ -66,6 +69,31 @@ pub(crate) fn homes(registry: &str, config: &RegistryConfig) -> Result<Vec<Home>
         (false, true) => Ok(vec![unchecked, home("http", false)?]),
         (false, false) => Ok(vec![secure]),
     }
+}
+
+/// The addresses a mirror may have, in the order to try.
+pub(crate) fn mirror_homes(mirror: &Mirror, config: &RegistryConfig) -> Result<Vec<Home>> {
+    let homes = homes(mirror.host(), config)?;
+    let Some(scheme) = mirror.scheme() else {
+        return Ok(homes);
+    };
+    let url = Url::parse(&format!("{scheme}://{}/", mirror.host()))
+        .map_err(|error| Error::invalid(format!("`{mirror}` is not a mirror: {error}")))?;
+    let verify = scheme == "https" && is_verified(&url, config);
+    Ok(vec![Home { url, verify }])
+}
+
+/// What is special about the TLS to a host: authorities or a certificate of our own for it.
+pub(crate) fn own_tls<'a>(
+    url: &Url,
+    config: &'a RegistryConfig,
+) -> Option<(&'a str, &'a HostConfig)> {
+    let mut hosts = config.hosts.iter();
+    let (name, host) = hosts.find(|(name, host)| {
+        let special = !host.authorities.is_empty() || host.client.is_some();
+        special && is_same_host(url, name)
+    })?;
+    Some((name, host))
 }
 
 /// Judges a URL that the registry at `home` sent us to.
@@ -136,7 +164,16 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 
 /// Whether the certificate at `url` has to be good.
 pub(crate) fn is_verified(url: &Url, config: &RegistryConfig) -> bool {
-    !is_loopback(url) && !is_insecure(url, config)
+    own_tls(url, config).is_some() || (!is_loopback(url) && !is_insecure(url, config))
+}
+
+/// Whether `url` is at `host[:port]`, where no port means that of HTTPS.
+fn is_same_host(url: &Url, host: &str) -> bool {
+    let host = match host {
+        DEFAULT_REGISTRY => HUB_HOST,
+        other => other,
+    };
+    Url::parse(&format!("https://{host}/")).is_ok_and(|own| own.origin() == url.origin())
 }
 
 fn is_insecure(url: &Url, config: &RegistryConfig) -> bool {

@@ -18,14 +18,14 @@ use futures_util::StreamExt;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Body, Certificate, Client, Method, Request, Response, StatusCode, Url};
+use reqwest::{Body, Certificate, Client, Identity, Method, Request, Response, StatusCode, Url};
 use tokio::time::{Instant, timeout};
 use tokio_util::io::ReaderStream;
 
 use orc_base::clock::SystemClock;
 use orc_base::{Clock, Context, Error, Kind, Result, fs};
 
-use crate::registry::config::{Limits, RegistryConfig};
+use crate::registry::config::{ClientCertificate, Limits, RegistryConfig};
 use crate::registry::hops::{self, Home, MAX_HOPS, Whose};
 use crate::registry::refusal;
 use crate::registry::retry::{self, Failure, Hope};
@@ -72,7 +72,7 @@ pub(crate) struct Http {
 }
 
 /// How a host is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Way {
     /// Its certificate is checked.
     verify: bool,
@@ -80,6 +80,8 @@ struct Way {
     direct: bool,
     /// Its name must not lead into this machine.
     guarded: bool,
+    /// The registry whose authorities and certificate are for it alone.
+    own_tls: Option<String>,
 }
 
 impl Ask {
@@ -164,7 +166,20 @@ impl Http {
             let client = self.client(self.way(home, &url, whose))?;
             let request = ask.request(&url, authorize(&url, whose)).await?;
             tracing::debug!(method = %ask.method, host = %hops::origin(&url), path = url.path(), "ask");
-            let response = self.execute(&client, request, &ask.payload, &who).await?;
+            let patience = match ask.method == Method::PUT {
+                // What ends an upload: the registry hashes, moves or unpacks it first.
+                true => self.limits().commit,
+                false => self.limits().answer,
+            };
+            let answered = self.execute(&client, request, &ask.payload, patience);
+            let response = match answered.await {
+                Some(result) => result.map_err(|error| explain(&error, &who))?,
+                None => {
+                    return Err(Failure::passing(Error::timeout(format!(
+                        "{who} took the request but did not answer in time"
+                    ))));
+                }
+            };
             match next_hop(&url, &response)? {
                 Some(next) if ask.may_move() => url = next,
                 _ => return Ok(Answer { response, whose }),
@@ -175,23 +190,18 @@ impl Http {
         ))))
     }
 
+    /// None when there is no answer in time.
     async fn execute(
         &self,
         client: &Client,
         request: Request,
         payload: &Payload,
-        who: &str,
-    ) -> Result<Response, Failure> {
+        patience: Duration,
+    ) -> Option<reqwest::Result<Response>> {
         let answer = client.execute(request);
-        let answered = match payload {
+        match payload {
             Payload::File { size, sent, .. } => self.watch(answer, *size, sent).await,
-            _ => timeout(self.limits().answer, answer).await.ok(),
-        };
-        match answered {
-            Some(result) => result.map_err(|error| explain(&error, who)),
-            None => Err(Failure::passing(Error::timeout(format!(
-                "{who} took the request but did not answer in time"
-            )))),
+            _ => timeout(patience, answer).await.ok(),
         }
     }
 
@@ -219,7 +229,9 @@ impl Http {
     }
 
     fn way(&self, home: &Home, url: &Url, whose: Whose) -> Way {
+        let own_tls = hops::own_tls(url, &self.config);
         Way {
+            own_tls: own_tls.map(|(name, _)| name.to_owned()),
             verify: url.scheme() == "https" && hops::is_verified(url, &self.config),
             direct: url.scheme() == "http" || hops::is_loopback(url),
             guarded: whose == Whose::Foreign && !hops::is_loopback(&home.url),
@@ -231,12 +243,12 @@ impl Http {
         if let Some(client) = clients.get(&way) {
             return Ok(client.clone());
         }
-        let client = self.build(way)?;
+        let client = self.build(&way)?;
         clients.insert(way, client.clone());
         Ok(client)
     }
 
-    fn build(&self, way: Way) -> Result<Client> {
+    fn build(&self, way: &Way) -> Result<Client> {
         // reqwest is built without a provider of its own. One that is there already is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // One connection for each layer beats HTTP/2's one window for all.
@@ -253,6 +265,15 @@ impl Http {
                 builder = builder.tls_certs_merge(certificates(file)?);
             }
         }
+        let own = way.own_tls.as_ref().and_then(|name| self.config.host(name));
+        if let Some(own) = own {
+            for file in &own.authorities {
+                builder = builder.tls_certs_merge(certificates(file)?);
+            }
+            if let Some(client) = &own.client {
+                builder = builder.identity(identity(client)?);
+            }
+        }
         if way.direct {
             builder = builder.no_proxy();
         }
@@ -264,6 +285,20 @@ impl Http {
             Error::internal(format!("prepare for TLS: {cause}"))
         })
     }
+}
+
+/// A certificate and its key, as one of those who ask.
+fn identity(client: &ClientCertificate) -> Result<Identity> {
+    let mut bytes = fs::read_limited(&client.certificate, MAX_CERTIFICATES_BYTES)?;
+    bytes.push(b'\n');
+    bytes.extend(fs::read_limited(&client.key, MAX_CERTIFICATES_BYTES)?);
+    Identity::from_pem(&bytes).map_err(|_| {
+        Error::invalid(format!(
+            "read {} and {}: not a certificate and its key in PEM form",
+            client.certificate.display(),
+            client.key.display()
+        ))
+    })
 }
 
 fn certificates(file: &std::path::Path) -> Result<Vec<Certificate>> {
@@ -498,8 +533,9 @@ mod tests {
                 verify: false,
                 direct: way,
                 guarded: way,
+                own_tls: None,
             };
-            http.client(way).unwrap();
+            http.client(way.clone()).unwrap();
             http.client(way).unwrap();
         }
         assert_eq!(http.clients.lock().unwrap().len(), 2);
@@ -518,6 +554,7 @@ mod tests {
             verify: true,
             direct: true,
             guarded: false,
+            own_tls: None,
         };
         let error = http.client(way).unwrap_err().to_string();
         assert!(error.contains("ca.pem"), "{error}");

@@ -25,6 +25,10 @@ pub(crate) enum Asked {
     Upload,
     /// A token.
     Token,
+    /// Which tags there are.
+    Tags,
+    /// Whether it knows an account.
+    Login,
 }
 
 /// Everything a refusal is made of.
@@ -71,6 +75,12 @@ impl Refusal<'_> {
             .as_deref()
             .map_or(String::new(), |said| format!(": {said}"));
         let code = status.as_u16();
+        if self.asked == Asked::Login && matches!(code, 401 | 403) {
+            let text = format!(
+                "registry {registry} refuses this login ({code}){because}: check the user name and the password"
+            );
+            return (Kind::Denied, text);
+        }
         match code {
             401 if self.had_credentials => (
                 Kind::Denied,
@@ -141,6 +151,11 @@ impl Refusal<'_> {
             (Asked::Token, _) => {
                 format!("the place where registry {registry} issues tokens does not exist (404)")
             }
+            (Asked::Tags | Asked::Login, Some(said)) => format!("{said}: check the name"),
+            (Asked::Tags, None) => {
+                format!("registry {registry} has no repository {repository} (404)")
+            }
+            (Asked::Login, None) => format!("{registry} is not a registry (404)"),
             (Asked::Blob | Asked::Upload, Some(said)) => {
                 format!("registry {registry} does not have it in {repository}: {said}")
             }

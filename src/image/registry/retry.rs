@@ -53,14 +53,29 @@ impl From<Error> for Failure {
     }
 }
 
-/// How often a request failed so far.
+/// How often a request failed so far, and at which endpoint.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Tries(u32);
+pub(crate) struct Tries {
+    failed: u32,
+    endpoint: usize,
+}
 
 impl Tries {
     /// Begins to count anew, after something went well.
     pub(crate) fn reset(&mut self) {
-        self.0 = 0;
+        self.failed = 0;
+    }
+
+    /// Begins to count anew when it is another endpoint's turn: then true.
+    pub(crate) fn moved_to(&mut self, endpoint: usize) -> bool {
+        let moved = self.endpoint != endpoint;
+        if moved {
+            *self = Self {
+                failed: 0,
+                endpoint,
+            };
+        }
+        moved
     }
 
     /// Counts a failure: how long to wait before the next try, or none to give up. `reached` is
@@ -72,16 +87,18 @@ impl Tries {
         limits: &Limits,
         random: u8,
     ) -> Option<Duration> {
-        self.0 += 1;
+        self.failed += 1;
         let tries = match hope {
             Hope::None => 1,
             Hope::NoConnection if !reached => limits.tries.min(2),
             _ => limits.tries,
         };
-        if self.0 >= tries {
+        if self.failed >= tries {
             return None;
         }
-        let doubled = limits.backoff.saturating_mul(1 << (self.0 - 1).min(16));
+        let doubled = limits
+            .backoff
+            .saturating_mul(1 << (self.failed - 1).min(16));
         let spread = doubled.mul_f64(1.0 + f64::from(random) / 512.0);
         let wait = match hope {
             Hope::After(asked) if asked > limits.longest_wait => return None,

@@ -1,35 +1,36 @@
 //! Blobs on their way to a registry: there already, taken from a sister repository, or sent.
 //!
-//! A blob is sent in one request, because that is fastest and every registry takes it; where a proxy in
-//! between refuses so large a body, in chunks. A broken upload begins anew: the registry's own check of
-//! the digest is what counts, and half an upload is never visible.
+//! A blob is sent in one request, because that is fastest and every registry takes it. Where a proxy in
+//! between refuses so large a body, or the connection broke once, it goes in chunks: then the registry
+//! is asked how far it got, and the upload goes on there. The registry's own check of the digest is what
+//! counts, and half an upload is never visible.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
 use reqwest::{Method, StatusCode, Url};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 
 use orc_base::{Context, Error, Kind, Result};
 
 use crate::digest::Digest;
 use crate::registry::http::{self, Answer, Ask, Payload};
 use crate::registry::refusal::Asked;
-use crate::registry::retry::{Failure, Tries};
-use crate::registry::session::Session;
+use crate::registry::retry::{Failure, Hope, Tries};
+use crate::registry::session::{Endpoint, Session};
 
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
-/// Large enough for every registry's smallest chunk, small enough for every proxy.
-const CHUNK_BYTES: u64 = 16 << 20;
+/// The largest chunk that is kept in memory, whatever a registry wants at least.
+const MAX_CHUNK_BYTES: u64 = 64 << 20;
 
 /// How an upload began.
 enum Begun {
     /// The registry took the blob from the other repository.
     Mounted,
-    /// It goes on here.
-    At(Url),
+    /// It goes on here, in chunks of at least so many bytes.
+    At(Url, u64),
 }
 
 /// A blob on disk.
@@ -40,11 +41,25 @@ pub(crate) struct Local<'a> {
     pub(crate) size: u64,
 }
 
+/// An upload in chunks, as far as it got.
+struct Chunked {
+    /// Where it goes on; none before it began.
+    at: Option<Url>,
+    /// How many bytes the registry said it has.
+    offset: u64,
+    chunk_bytes: u64,
+    /// Whether something went wrong since the registry last said how far it is.
+    in_doubt: bool,
+}
+
 impl Session {
     /// Whether the registry has a blob of this digest and size.
     pub(crate) async fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool> {
-        let ask = Ask::new(Method::HEAD, self.url(&format!("blobs/{digest}"))?);
-        let answer = self.ask(&ask, Asked::Blob, &[404]).await?;
+        let make = |at: &Endpoint| {
+            let url = at.url(&format!("blobs/{digest}"))?;
+            Ok(Ask::new(Method::HEAD, url))
+        };
+        let answer = self.ask(&make, Asked::Blob, &[404]).await?;
         let length = answer.header("content-length").map(str::parse::<u64>);
         let same_size = !matches!(length, Some(Ok(other)) if other != size);
         Ok(answer.status().is_success() && same_size)
@@ -52,10 +67,11 @@ impl Session {
 
     /// Asks the registry to take a blob from another of its repositories. False when it does not.
     pub(crate) async fn mount_blob(&self, digest: &Digest, from: &str) -> Result<bool> {
-        match self.begin(Some((digest, from))).await {
+        let mount = Some((digest, from));
+        match self.retry(|| self.begin(mount)).await {
             Ok(Begun::Mounted) => Ok(true),
             // Refusing a mount is no reason to give up: the blob is sent instead.
-            Ok(Begun::At(_)) => Ok(false),
+            Ok(Begun::At(..)) => Ok(false),
             Err(error) if error.kind() == Kind::Unavailable => Err(error),
             Err(_) => Ok(false),
         }
@@ -63,68 +79,128 @@ impl Session {
 
     /// Sends a blob. `sent` counts its bytes.
     pub(crate) async fn send_blob(&self, blob: &Local<'_>, sent: &Arc<AtomicU64>) -> Result<()> {
-        let mut tries = Tries::default();
+        let limits = self.http().limits();
+        let (mut tries, mut resumes) = (Tries::default(), 0);
+        let mut chunked: Option<Chunked> = None;
         loop {
-            let whole = self.send_once(blob, sent).await;
-            let failure = match whole {
-                Ok(()) => return Ok(()),
-                Err(failure)
-                    if failure.error.kind() == Kind::Exhausted && blob.size > CHUNK_BYTES =>
-                {
-                    tracing::debug!(error = %failure.error, "send in chunks");
-                    match self.send_chunks(blob, sent).await {
-                        Ok(()) => return Ok(()),
-                        Err(failure) => failure,
-                    }
-                }
-                Err(failure) => failure,
+            let before = chunked.as_ref().map_or(0, |chunked| chunked.offset);
+            let result = match &mut chunked {
+                None => self.send_whole(blob, sent).await,
+                Some(chunked) => self.send_chunks(blob, sent, chunked).await,
             };
+            let Err(failure) = result else {
+                return Ok(());
+            };
+            let too_large = failure.error.kind() == Kind::Exhausted;
+            let parts = blob.size > limits.chunk_bytes;
+            if chunked.is_none() && parts && (too_large || failure.hope != Hope::None) {
+                tracing::debug!(error = %failure.error, "send in chunks");
+                chunked = Some(Chunked::new(limits.chunk_bytes));
+                if too_large {
+                    continue;
+                }
+            }
+            let after = chunked.as_ref().map_or(0, |chunked| chunked.offset);
+            if after > before && resumes < limits.resumes {
+                resumes += 1;
+                tries.reset();
+            }
             self.pause(&mut tries, failure).await?;
         }
     }
 
-    async fn send_once(&self, blob: &Local<'_>, sent: &Arc<AtomicU64>) -> Result<(), Failure> {
-        let payload = Payload::File {
+    async fn send_whole(&self, blob: &Local<'_>, sent: &Arc<AtomicU64>) -> Result<(), Failure> {
+        let payload = || Payload::File {
             path: blob.path.to_owned(),
             size: blob.size,
             sent: Arc::clone(sent),
         };
-        let at = self.place().await?;
-        self.finish(at, blob.digest, payload).await
+        let (at, _) = self.place().await?;
+        self.finish(&at, blob.digest, &payload).await
     }
 
-    async fn send_chunks(&self, blob: &Local<'_>, sent: &AtomicU64) -> Result<(), Failure> {
-        sent.store(0, Ordering::Relaxed);
+    /// Sends what the registry does not have yet.
+    async fn send_chunks(
+        &self,
+        blob: &Local<'_>,
+        sent: &AtomicU64,
+        upload: &mut Chunked,
+    ) -> Result<(), Failure> {
         let mut file = tokio::fs::File::open(blob.path)
             .await
             .context(|| format!("open {}", blob.path.display()))?;
-        let mut at = self.place().await?;
-        let mut offset = 0;
-        while offset < blob.size {
-            let length = CHUNK_BYTES.min(blob.size - offset);
+        let mut at = self.go_on(upload, blob.size).await?;
+        sent.store(upload.offset, Ordering::Relaxed);
+        upload.in_doubt = true;
+        let read = || format!("read {}", blob.path.display());
+        let start = SeekFrom::Start(upload.offset);
+        file.seek(start).await.context(read)?;
+        while upload.offset < blob.size {
+            let length = upload.chunk_bytes.min(blob.size - upload.offset);
             let mut chunk = vec![0; length as usize];
-            file.read_exact(&mut chunk)
-                .await
-                .context(|| format!("read {}", blob.path.display()))?;
-            let mut ask = Ask::new(Method::PATCH, at.clone());
-            let range = format!("{offset}-{}", offset + length - 1);
-            let range = HeaderValue::from_str(&range)
-                .map_err(|_| Error::internal("a range that cannot stand in a header"))?;
-            ask.headers.insert(CONTENT_RANGE, range);
-            ask.headers.insert(CONTENT_TYPE, BYTES);
-            ask.payload = Payload::Bytes(chunk.into());
-            let answer = self.once(&ask, Asked::Upload, &[]).await?;
-            at = self.location(&at, &answer)?;
-            offset += length;
-            sent.store(offset, Ordering::Relaxed);
+            file.read_exact(&mut chunk).await.context(read)?;
+            at = self.send_chunk(&at, upload.offset, chunk).await?;
+            upload.at = Some(at.clone());
+            upload.offset += length;
+            sent.store(upload.offset, Ordering::Relaxed);
         }
-        self.finish(at, blob.digest, Payload::Nothing).await
+        self.finish(&at, blob.digest, &|| Payload::Bytes(bytes::Bytes::new()))
+            .await
     }
 
-    /// A new upload's place.
-    async fn place(&self) -> Result<Url, Failure> {
-        match self.begin_once(None).await? {
-            Begun::At(url) => Ok(url),
+    async fn send_chunk(&self, at: &Url, offset: u64, chunk: Vec<u8>) -> Result<Url, Failure> {
+        let range = format!("{offset}-{}", offset + chunk.len() as u64 - 1);
+        let range = HeaderValue::from_str(&range)
+            .map_err(|_| Error::internal("a range that cannot stand in a header"))?;
+        let chunk = bytes::Bytes::from(chunk);
+        let make = |_: &Endpoint| {
+            let mut ask = Ask::new(Method::PATCH, at.clone());
+            ask.headers.insert(CONTENT_RANGE, range.clone());
+            ask.headers.insert(CONTENT_TYPE, BYTES);
+            ask.payload = Payload::Bytes(chunk.clone());
+            Ok(ask)
+        };
+        let answer = self.once(&make, Asked::Upload, &[]).await?;
+        Ok(self.location(at, &answer)?)
+    }
+
+    /// Where an upload in chunks goes on, and sets how far it is.
+    async fn go_on(&self, upload: &mut Chunked, size: u64) -> Result<Url, Failure> {
+        if let Some(at) = upload.at.clone().filter(|_| upload.in_doubt) {
+            match self.progress(&at).await? {
+                Some((at, offset)) if offset <= size => {
+                    upload.offset = offset;
+                    upload.at = Some(at.clone());
+                    return Ok(at);
+                }
+                _ => upload.at = None,
+            }
+        }
+        if let Some(at) = upload.at.clone() {
+            return Ok(at);
+        }
+        let (at, least) = self.place().await?;
+        upload.offset = 0;
+        upload.chunk_bytes = upload.chunk_bytes.max(least.min(MAX_CHUNK_BYTES));
+        upload.at = Some(at.clone());
+        Ok(at)
+    }
+
+    /// How far the registry says an upload is, and where it goes on; none when it forgot the upload.
+    async fn progress(&self, at: &Url) -> Result<Option<(Url, u64)>, Failure> {
+        let make = |_: &Endpoint| Ok(Ask::new(Method::GET, at.clone()));
+        let answer = self.once(&make, Asked::Upload, &[400, 404, 416]).await?;
+        let offset = answer.header(RANGE.as_str()).and_then(read_progress);
+        match (answer.status().is_success(), offset) {
+            (true, Some(offset)) => Ok(Some((self.location(at, &answer)?, offset))),
+            _ => Ok(None),
+        }
+    }
+
+    /// A new upload's place, and its smallest chunk.
+    async fn place(&self) -> Result<(Url, u64), Failure> {
+        match self.begin(None).await? {
+            Begun::At(url, least) => Ok((url, least)),
             Begun::Mounted => Err(Failure::last(Error::invalid(format!(
                 "{} says it has a blob that it was not told of",
                 self.who()
@@ -132,36 +208,44 @@ impl Session {
         }
     }
 
-    async fn begin(&self, mount: Option<(&Digest, &str)>) -> Result<Begun> {
-        self.retry(|| self.begin_once(mount)).await
-    }
-
-    async fn begin_once(&self, mount: Option<(&Digest, &str)>) -> Result<Begun, Failure> {
-        let mut url = self.url("blobs/uploads/")?;
-        if let Some((digest, from)) = mount {
-            url.query_pairs_mut()
-                .append_pair("mount", digest.as_str())
-                .append_pair("from", from);
+    async fn begin(&self, mount: Option<(&Digest, &str)>) -> Result<Begun, Failure> {
+        let make = |at: &Endpoint| {
+            let mut url = at.url("blobs/uploads/")?;
+            if let Some((digest, from)) = mount {
+                url.query_pairs_mut()
+                    .append_pair("mount", digest.as_str())
+                    .append_pair("from", from);
+            }
+            let mut ask = Ask::new(Method::POST, url);
+            ask.payload = Payload::Bytes(bytes::Bytes::new());
+            Ok(ask)
+        };
+        let answer = self.once(&make, Asked::Upload, &[]).await?;
+        if answer.status() == StatusCode::CREATED && mount.is_some() {
+            return Ok(Begun::Mounted);
         }
-        let mut ask = Ask::new(Method::POST, url.clone());
-        ask.payload = Payload::Bytes(bytes::Bytes::new());
-        let answer = self.once(&ask, Asked::Upload, &[]).await?;
-        match answer.status() {
-            StatusCode::CREATED if mount.is_some() => Ok(Begun::Mounted),
-            _ => Ok(Begun::At(self.location(&url, &answer)?)),
-        }
+        let asked = self.url("blobs/uploads/")?;
+        let least = answer.header("oci-chunk-min-length");
+        let least = least.and_then(|least| least.parse().ok()).unwrap_or(0);
+        Ok(Begun::At(self.location(&asked, &answer)?, least))
     }
 
     /// The last request of an upload, after which the blob is there.
-    async fn finish(&self, mut at: Url, digest: &Digest, payload: Payload) -> Result<(), Failure> {
+    async fn finish(
+        &self,
+        at: &Url,
+        digest: &Digest,
+        payload: &(dyn Fn() -> Payload + Send + Sync),
+    ) -> Result<(), Failure> {
+        let mut at = at.clone();
         at.query_pairs_mut().append_pair("digest", digest.as_str());
-        let mut ask = Ask::new(Method::PUT, at);
-        ask.headers.insert(CONTENT_TYPE, BYTES);
-        ask.payload = match payload {
-            Payload::Nothing => Payload::Bytes(bytes::Bytes::new()),
-            payload => payload,
+        let make = |_: &Endpoint| {
+            let mut ask = Ask::new(Method::PUT, at.clone());
+            ask.headers.insert(CONTENT_TYPE, BYTES);
+            ask.payload = payload();
+            Ok(ask)
         };
-        self.once(&ask, Asked::Upload, &[]).await.map(|_| ())
+        self.once(&make, Asked::Upload, &[]).await.map(|_| ())
     }
 
     /// Where an upload goes on.
@@ -179,5 +263,48 @@ impl Session {
             }
         }
         Ok(url)
+    }
+}
+
+impl Chunked {
+    fn new(chunk_bytes: u64) -> Self {
+        Self {
+            at: None,
+            offset: 0,
+            chunk_bytes: chunk_bytes.max(1),
+            in_doubt: false,
+        }
+    }
+}
+
+/// How many bytes `0-9` are. Registries say `0-0` when there is none; chunks are larger than one byte,
+/// so that is what it means.
+fn read_progress(range: &str) -> Option<u64> {
+    let range = range.strip_prefix("bytes=").unwrap_or(range);
+    match range.split_once('-')? {
+        ("0", "0") => Some(0),
+        ("0", last) => last.trim().parse::<u64>().ok()?.checked_add(1),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_how_far_an_upload_is() {
+        for (range, expected) in [
+            ("0-9", Some(10)),
+            ("bytes=0-9", Some(10)),
+            ("0-0", Some(0)),
+            ("0-", None),
+            ("5-9", None),
+            ("0--1", None),
+            ("0-18446744073709551615", None),
+            ("", None),
+        ] {
+            assert_eq!(read_progress(range), expected, "{range}");
+        }
     }
 }

@@ -3,12 +3,14 @@
 mod bounds;
 mod bytes;
 mod certificates;
+mod checks;
 mod fixture;
 mod hosts;
 mod logins;
 mod pushes;
 mod real;
 mod scripted;
+mod served;
 mod tls;
 mod weather;
 
@@ -49,6 +51,7 @@ fn limits() -> Limits {
         slow_bytes: 1,
         slow_window: patient,
         parallel: 3,
+        chunk_bytes: 16 << 20,
     }
 }
 
@@ -151,7 +154,8 @@ impl Bench {
     fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         walk(self.directory.path(), &mut files);
-        files.retain(|file| !file.ends_with("/images.json") && !file.ends_with("/reserve"));
+        let own = ["/images.json", "/images.copy.json", "/reserve"];
+        files.retain(|file| !own.iter().any(|name| file.ends_with(name)));
         files.sort();
         files
     }

@@ -1,0 +1,74 @@
+//! Registries in the words of the door: logins, tags, and this machine as one.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use orc_base::Result;
+use orc_host::image::Credentials;
+use orc_host::registry::{Login, ServeEvent, ServeSpec};
+use orc_host::stream::Stream;
+use orc_image::digest::Digest;
+use orc_image::reference::Reference;
+use orc_image::serve::options::{ServeOptions, TlsTexts};
+
+use crate::core::Core;
+use crate::images::{account, user};
+
+/// Asks a registry whether it knows the account.
+pub(crate) async fn log_in(
+    core: &Core,
+    registry: &str,
+    credentials: &Credentials,
+) -> Result<Login> {
+    core.images
+        .log_in(registry, account(credentials.clone()))
+        .await?;
+    Ok(Login {
+        status: "Login Succeeded".into(),
+        identity_token: String::new(),
+    })
+}
+
+/// The tags of a repository on its registry.
+pub(crate) async fn list_tags(
+    core: &Core,
+    repository: &str,
+    credentials: Option<Credentials>,
+) -> Result<Vec<String>> {
+    let reference = Reference::parse(repository)?;
+    core.images
+        .list_tags(&reference, credentials.map(account))
+        .await
+}
+
+/// Serves the images of this machine until the stream is dropped.
+pub(crate) async fn serve(core: &Arc<Core>, spec: &ServeSpec) -> Result<Stream<ServeEvent>> {
+    let weak = Arc::downgrade(core);
+    let options = ServeOptions {
+        listen: spec.listen,
+        writable: spec.writable,
+        tls: spec.tls.as_ref().map(|tls| TlsTexts {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            client_authorities: tls.client_authorities.clone(),
+        }),
+        in_use: Arc::new(move |id: &Digest| {
+            let core = weak.upgrade()?;
+            user(&core, id.as_str())
+        }),
+    };
+    let server = core.images.serve_registry(options).await?;
+    tracing::info!(address = %server.address(), writable = spec.writable, "serving images");
+    let listening = ServeEvent::Listening(server.address());
+    let answers = stream::unfold(server, |mut server| async move {
+        let answered = server.answered().await?;
+        let event = ServeEvent::Answered {
+            peer: answered.peer,
+            method: answered.method,
+            path: answered.path,
+            status: answered.status,
+        };
+        Some((Ok(event), server))
+    });
+    Ok(Box::pin(stream::iter([Ok(listening)]).chain(answers)))
+}
