@@ -22,6 +22,7 @@ pub mod graph;
 mod key;
 mod owner;
 mod place;
+pub mod plan;
 pub mod request;
 pub mod runner;
 mod select;

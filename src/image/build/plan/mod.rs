@@ -1,0 +1,22 @@
+//! From a Dockerfile to a graph of steps. Pure: no file is opened, nothing is asked.
+//!
+//! ```text
+//! make::wanted ─► which images and contexts are needed ─► the executor finds their configs ─┐
+//!        ▲                 triggers of a base image may need more: ask again                │
+//!        └──────────────────────────────────────────────────────────────────────────────────┤
+//! make::plan  ◄─────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! `arguments` knows the values of `ARG`, `stages` how stages hang together, `stage` walks through one
+//! of them, `run` and `transfer` make its steps, `findings` collects what will surprise.
+
+mod arguments;
+mod findings;
+pub mod make;
+pub mod options;
+mod run;
+mod show;
+mod stage;
+mod stages;
+mod steps;
+mod transfer;
