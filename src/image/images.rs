@@ -14,6 +14,7 @@ use orc_base::clock::SystemClock;
 use orc_base::fs::Durability;
 use orc_base::{Clock, Context, Error, Id, Kind, Result};
 
+use crate::archive::commit::{self, CommitOptions};
 use crate::archive::import::{self, ImportOptions};
 use crate::archive::load::{self, Loaded};
 use crate::archive::pipe;
@@ -23,6 +24,7 @@ use crate::check::{self, CheckOptions, Report};
 use crate::credentials::Credentials;
 use crate::digest::Digest;
 use crate::image::{Image, Removal};
+use crate::pack::leftovers::Leftovers;
 use crate::progress::{Progress, ProgressEvent, Silent};
 use crate::reference::Reference;
 use crate::registry::config::{RegistryConfig, check_host};
@@ -260,6 +262,23 @@ impl Images {
         let inner = ingest.clone();
         let work = move |tar, reports| load::load(&inner, tar, &reports);
         settle(ingest, pipe::feed(tar, progress, work).await).await
+    }
+
+    /// Makes an image of what `container` wrote on top of the image `parent`, without `leftovers`.
+    /// Nobody may write there meanwhile.
+    pub async fn commit(
+        &self,
+        container: &Id,
+        parent: &Digest,
+        leftovers: Leftovers,
+        options: CommitOptions,
+    ) -> Result<Image> {
+        let upper = self.snapshot(container, parent)?.upper;
+        let ingest = self.0.store.begin();
+        let now = SystemClock.now();
+        let (inner, parent) = (ingest.clone(), parent.clone());
+        let work = move || commit::commit(&inner, &parent, &upper, &leftovers, &options, now);
+        settle(ingest, pipe::blocking(work).await).await
     }
 
     /// Makes the directories that the container writes to, on top of the layers of an image.

@@ -29,6 +29,7 @@ use crate::removal;
 use crate::unpack::layer::{Options, Unpacked, unpack};
 use crate::unpack::limits::Limits;
 use crate::unpack::stream::Watch;
+use crate::unpack::tree::OPAQUE_XATTR;
 
 const NEW: &str = ".new-";
 const GONE: &str = ".gone-";
@@ -103,6 +104,25 @@ impl Layers {
     /// The directory that overlayfs stacks.
     pub fn path(&self, diff_id: &Digest) -> PathBuf {
         self.directory.join(diff_id.hex()).join("fs")
+    }
+
+    /// The directories of an image's layers (lowest first) as overlayfs has to stack them, topmost first.
+    ///
+    /// A layer that comes twice counts where it is topmost: there it covers all it has below, and
+    /// overlayfs stacks no directory twice. Below a layer whose root is opaque nothing is seen:
+    /// overlayfs asks the directories in a root for that, but not the root itself.
+    pub(crate) fn stack(&self, diff_ids: &[Digest]) -> Vec<PathBuf> {
+        let mut lowers: Vec<PathBuf> = Vec::new();
+        for path in diff_ids.iter().rev().map(|diff_id| self.path(diff_id)) {
+            let hides_all = is_opaque(&path);
+            if !lowers.contains(&path) {
+                lowers.push(path);
+            }
+            if hides_all {
+                break;
+            }
+        }
+        lowers
     }
 
     /// Waits until nobody else unpacks this layer. Look again with [`Layers::contains`] afterwards.
@@ -322,6 +342,12 @@ impl Layers {
     }
 }
 
+fn is_opaque(root: &Path) -> bool {
+    let mut value = [0; 1];
+    let size = rustix::fs::lgetxattr(root, OPAQUE_XATTR, &mut value[..]);
+    size.is_ok_and(|size| &value[..size] == b"y")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,6 +402,25 @@ mod tests {
             assert!(error.contains(text), "{text}: {error}");
             assert_eq!(std::fs::read_dir(&layers.directory).unwrap().count(), 0);
         }
+    }
+
+    #[test]
+    fn a_stack_has_each_layer_once_and_ends_where_all_is_hidden() {
+        let (_dir, layers) = store();
+        let make = |bytes: Vec<u8>| {
+            let diff_id = Digest::of(&bytes);
+            put(&layers, &diff_id, &bytes).unwrap();
+            diff_id
+        };
+        let low = make(tape().file("f", b"low").end());
+        let high = make(tape().file("f", b"high").end());
+        let opaque = make(tape().file(".wh..wh..opq", b"").end());
+        let path = |diff_id: &Digest| layers.path(diff_id);
+        // Two steps that change nothing make the same layer.
+        let twice = [low.clone(), high.clone(), low.clone(), low.clone()];
+        assert_eq!(layers.stack(&twice), [path(&low), path(&high)]);
+        let hidden = [low, opaque.clone(), high.clone()];
+        assert_eq!(layers.stack(&hidden), [path(&high), path(&opaque)]);
     }
 
     #[test]

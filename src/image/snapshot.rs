@@ -18,6 +18,7 @@ use orc_base::{Context, Error, Id, Kind, Result, fs, id};
 use crate::digest::Digest;
 use crate::layers::Layers;
 use crate::removal;
+use crate::usage::Usage;
 
 const NEW: &str = ".new-";
 const GONE: &str = ".gone-";
@@ -87,17 +88,14 @@ impl Snapshots {
         diff_ids: &[Digest],
     ) -> Result<Snapshot> {
         let own = self.directory.join(container.as_str());
-        let lowers = diff_ids
-            .iter()
-            .rev()
-            .map(|diff_id| match layers.contains(diff_id) {
-                true => Ok(layers.path(diff_id)),
-                false => Err(Error::not_found(format!(
-                    "layer {diff_id} is not unpacked: remove the image and pull it again"
-                ))),
-            });
+        let missing = diff_ids.iter().find(|diff_id| !layers.contains(diff_id));
+        if let Some(diff_id) = missing {
+            return Err(Error::not_found(format!(
+                "layer {diff_id} is not unpacked: remove the image and pull it again"
+            )));
+        }
         Ok(Snapshot {
-            lowers: lowers.collect::<Result<_>>()?,
+            lowers: layers.stack(diff_ids),
             upper: own.join("upper"),
             work: own.join("work"),
         })
@@ -120,6 +118,11 @@ impl Snapshots {
         }
         .and_then(|()| removal::remove_tree(&gone))
         .context(|| format!("remove the root file system of {}", container.short()))
+    }
+
+    /// How much space the directories of `container` take; none when they are not made.
+    pub(crate) fn usage(&self, container: &Id) -> Result<Usage> {
+        Usage::of(&self.directory.join(container.as_str()))
     }
 
     /// The containers that have directories here.

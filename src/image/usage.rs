@@ -48,14 +48,26 @@ impl std::iter::Sum for Usage {
 }
 
 impl Usage {
-    /// Counts the file or tree at `path`, which is ours; nothing when it is not there.
+    /// Counts the file or tree at `path`, which is ours, as far as it is on one file system; nothing
+    /// when it is not there.
     pub fn of(path: &Path) -> Result<Self> {
+        Self::except(path, &|_| false)
+    }
+
+    /// [`Usage::of`] without what `skips` says, which is asked with the names below `path` of each
+    /// file and directory.
+    pub fn except(path: &Path, skips: &dyn Fn(&[&[u8]]) -> bool) -> Result<Self> {
         let count = || -> Result<Self, Errno> {
             let stat = match rustix::fs::lstat(path) {
                 Err(Errno::NOENT) => return Ok(Self::default()),
                 other => other?,
             };
-            let mut counter = Counter::default();
+            let mut counter = Counter {
+                usage: Self::default(),
+                seen: HashSet::new(),
+                device: stat.st_dev,
+                skips,
+            };
             counter.add(&stat);
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -68,11 +80,13 @@ impl Usage {
     }
 }
 
-#[derive(Default)]
-struct Counter {
+struct Counter<'a> {
     usage: Usage,
     /// Files with several names, by device and number.
     seen: HashSet<(u64, u64)>,
+    /// The file system that it is about.
+    device: u64,
+    skips: &'a dyn Fn(&[&[u8]]) -> bool,
 }
 
 /// A directory on the way down.
@@ -81,10 +95,11 @@ struct Level {
     fd: Option<OwnedFd>,
     /// Which directory it is, to know it again.
     identity: (u64, u64),
+    name: CString,
     left: Vec<CString>,
 }
 
-impl Counter {
+impl Counter<'_> {
     fn add(&mut self, stat: &Stat) {
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::Directory
@@ -103,7 +118,7 @@ impl Counter {
     /// Depth first without recursion: a tree may be deeper than there are descriptors. What is far up
     /// is closed, and opened again as `..` of what is below it.
     fn walk(&mut self, top: OwnedFd) -> Result<(), Errno> {
-        let mut levels = vec![self.enter(top)?];
+        let mut levels = vec![self.enter(top, CString::default(), &[])?];
         loop {
             let depth = levels.len();
             let Some(level) = levels.last_mut() else {
@@ -123,7 +138,10 @@ impl Counter {
             match open(fd.as_fd(), &child) {
                 // It went, or became something else: it was counted as what it was.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
-                other => levels.push(self.enter(other?)?),
+                other => {
+                    let next = self.enter(other?, child, &levels)?;
+                    levels.push(next);
+                }
             }
             if let Some(far) = depth.checked_sub(MAX_OPEN) {
                 levels[far].fd = None;
@@ -131,8 +149,12 @@ impl Counter {
         }
     }
 
-    fn enter(&mut self, fd: OwnedFd) -> Result<Level, Errno> {
+    fn enter(&mut self, fd: OwnedFd, name: CString, above: &[Level]) -> Result<Level, Errno> {
         let mut left = Vec::new();
+        let above = above.iter().skip(1).map(|level| level.name.to_bytes());
+        let mut names: Vec<&[u8]> = above.collect();
+        // The top has no name.
+        names.extend(Some(name.to_bytes()).filter(|name| !name.is_empty()));
         for entry in Dir::read_from(&fd)? {
             let entry = entry?;
             let child = entry.file_name();
@@ -143,6 +165,10 @@ impl Counter {
                 Err(Errno::NOENT) => continue,
                 other => other?,
             };
+            let path: Vec<&[u8]> = names.iter().copied().chain([child.to_bytes()]).collect();
+            if stat.st_dev != self.device || (self.skips)(&path) {
+                continue;
+            }
             self.add(&stat);
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 left.push(child.to_owned());
@@ -152,6 +178,7 @@ impl Counter {
         Ok(Level {
             fd: Some(fd),
             identity,
+            name,
             left,
         })
     }
@@ -213,6 +240,22 @@ mod tests {
         assert_eq!(usage.inodes, 1 + 50 * 3 + 2);
         assert_eq!(Usage::of(&top.join("d1/e/f")).unwrap().file_bytes, 1000);
         assert_eq!(Usage::of(&top.join("none")).unwrap(), Usage::default());
+    }
+
+    #[test]
+    fn leaves_out_what_is_counted_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a/skip/f", "a/f", "skip/f", "b/c/f"] {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, vec![b'x'; 1000]).unwrap();
+        }
+        let usage = Usage::except(dir.path(), &|path| match path {
+            [first, second] => *first == b"a" && *second == b"skip",
+            _ => path.ends_with(&[b"c", b"f"]),
+        });
+        // The top, a, a/f, skip, skip/f, b, b/c.
+        assert_eq!(usage.unwrap().inodes, 7);
     }
 
     #[test]

@@ -80,7 +80,10 @@ impl Bench {
                 let path = entry.unwrap().path();
                 match path.symlink_metadata().unwrap().is_dir() {
                     true => left.push(path),
-                    false if path.ends_with("images.json") || path.ends_with("reserve") => {}
+                    false
+                        if ["images.json", "images.copy.json", "reserve"]
+                            .iter()
+                            .any(|name| path.ends_with(name)) => {}
                     false => files.push(path),
                 }
             }

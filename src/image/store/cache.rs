@@ -174,6 +174,19 @@ impl Store {
         lock(&self.0.cache).limit_bytes = bytes;
     }
 
+    /// What is wrong with the file of the records, which is written anew when that is to be.
+    pub(super) fn cache_problem(&self, repair: bool) -> Result<Option<(String, String)>> {
+        let mut cache = lock(&self.0.cache);
+        let problem = match fs::read_json::<Records>(&cache.path, MAX_FILE_BYTES) {
+            Err(error) if error.kind() != Kind::NotFound => error.to_string(),
+            _ => return Ok(None),
+        };
+        if repair {
+            cache.write(Durability::Process)?;
+        }
+        Ok(Some((cache.path.display().to_string(), problem)))
+    }
+
     pub(super) fn cache_roots(&self) -> (HashSet<Digest>, HashSet<Digest>) {
         lock(&self.0.cache).records.used()
     }
