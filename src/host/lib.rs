@@ -16,7 +16,9 @@ pub mod fake;
 pub mod image;
 pub mod image_build;
 pub mod network;
+pub mod prune;
 pub mod registry;
+pub mod storage;
 pub mod stream;
 pub mod system;
 pub mod volume;
@@ -35,7 +37,9 @@ use crate::exec::{Exec, ExecSpec};
 use crate::image::{Credentials, Image, ImportSource, Progress, Removal};
 use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
+use crate::prune::{Prune, Pruned};
 use crate::registry::{Login, ServeEvent, ServeSpec};
+use crate::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use crate::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use crate::system::Info;
 use crate::volume::{Volume, VolumeSpec};
@@ -254,4 +258,31 @@ pub trait Host: Send + Sync {
 
     /// All volumes, in order of name.
     async fn list_volumes(&self) -> Result<Vec<Volume>>;
+
+    // --- disk
+
+    /// How much space things take.
+    async fn disk_usage(&self, of: &UsageOf) -> Result<DiskUsage> {
+        let _ = of;
+        Err(Error::unsupported("this machine does not count its space"))
+    }
+
+    /// Removes what nobody uses.
+    async fn prune(&self, prune: &Prune) -> Result<Pruned> {
+        prune::prune(self, prune).await
+    }
+
+    /// Removes what builds may use again, as far as no running build has asked for it.
+    async fn prune_build_cache(&self, prune: &CachePrune) -> Result<Pruned> {
+        let _ = prune;
+        Ok(Pruned::default())
+    }
+
+    /// Compares what is kept on disk with what it should be, and mends it if that is wanted.
+    async fn check_storage(&self, options: CheckOptions) -> Result<CheckReport> {
+        let _ = options;
+        Err(Error::unsupported(
+            "this machine does not check what it keeps",
+        ))
+    }
 }
