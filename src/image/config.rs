@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use orc_base::{Context, Error, Result, Time};
+use orc_base::{Error, Result, Time};
 
 use crate::digest::Digest;
 
@@ -18,6 +18,8 @@ pub const MAX_CONFIG_BYTES: u64 = 8 << 20;
 pub const MAX_LAYERS: usize = 500;
 const MAX_HISTORY: usize = 10_000;
 const MAX_WORDS: usize = 100_000;
+/// The most characters of serde's words that a message repeats.
+const MAX_MESSAGE: usize = 200;
 
 /// How a container of the image starts when nobody says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -109,8 +111,7 @@ impl ConfigFile {
                 "the image config is larger than {MAX_CONFIG_BYTES} bytes"
             )));
         }
-        let wire: wire::File =
-            serde_json::from_slice(bytes).context(|| "the image config is not valid")?;
+        let wire: wire::File = serde_json::from_slice(bytes).map_err(|error| not_valid(&error))?;
         let file = wire.into_config()?;
         file.check()?;
         Ok(file)
@@ -135,6 +136,20 @@ impl ConfigFile {
         }
         self.config.check()
     }
+}
+
+/// What is wrong, without all of the foreign text that serde repeats: it may be megabytes long.
+fn not_valid(error: &serde_json::Error) -> Error {
+    let text: Vec<char> = error.to_string().chars().collect();
+    let half = MAX_MESSAGE / 2;
+    let shown: String = match text.len() > MAX_MESSAGE {
+        // The end says where it is.
+        true => [&text[..half], &['…'], &text[text.len() - half..]].concat(),
+        false => text,
+    }
+    .iter()
+    .collect();
+    Error::invalid(format!("the image config is not valid: {shown}"))
 }
 
 impl ImageConfig {
@@ -477,6 +492,15 @@ mod tests {
         assert!(file.history[1].empty_layer);
         assert_eq!(ConfigFile::parse(&file.render().unwrap()).unwrap(), file);
         assert_eq!(file.render().unwrap(), file.clone().render().unwrap());
+    }
+
+    /// Found by fuzzing: a config that is one long string came back whole in the message.
+    #[test]
+    fn a_message_does_not_repeat_the_config() {
+        let long = format!("\"{}\"", "x".repeat(1 << 20));
+        let error = ConfigFile::parse(long.as_bytes()).unwrap_err().to_string();
+        assert!(error.len() < 400, "{} bytes", error.len());
+        assert!(error.ends_with("at line 1 column 1048578"), "{error}");
     }
 
     #[test]

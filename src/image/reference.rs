@@ -254,14 +254,11 @@ fn is_host_label(label: &str) -> bool {
 
 fn check_repository(path: &str) -> std::result::Result<(), String> {
     if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Err(format!(
-            "the repository must be lower case; did you mean `{}`?",
-            path.chars()
-                .take(80)
-                .flat_map(char::escape_default)
-                .collect::<String>()
-                .to_ascii_lowercase()
-        ));
+        let lower = path.to_ascii_lowercase();
+        return Err(match check_repository(&lower) {
+            Ok(()) => format!("the repository must be lower case; did you mean `{lower}`?"),
+            Err(_) => "the repository must be lower case".into(),
+        });
     }
     if !path.split('/').all(is_path_component) {
         return Err(
@@ -489,6 +486,14 @@ mod tests {
             Reference::parse("BusyBox:1").unwrap_err().to_string(),
             "`BusyBox:1` is not an image name: the repository must be lower case; did you mean `busybox`?"
         );
+    }
+
+    /// Found by fuzzing: the suggestion repeated the wrong name, control characters and all.
+    #[test]
+    fn suggests_only_what_is_a_name() {
+        let error = Reference::parse(&format!("Bu{}x", "\u{17}".repeat(90))).unwrap_err();
+        assert!(error.to_string().ends_with("must be lower case"), "{error}");
+        assert!(error.to_string().len() < 700, "{error}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod whiteouts;
 
 use std::path::Path;
 
-use crate::entry::{Entry, archive};
+use crate::entry::{Entry, Kind, archive};
 use crate::model::{self, Style};
 use crate::tape::Tape;
 use crate::view::View;
@@ -111,7 +111,16 @@ fn expect(layers: &[Vec<Entry>], style: Style) -> Expect {
             let mut words = vec![refusal.says.to_owned()];
             let name = &refusal.name;
             let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'\\';
-            if !name.is_empty() && name.len() <= 200 && name.iter().all(plain) {
+            let holds_nul = |entry: &Entry| match &entry.kind {
+                Kind::Symlink(target) | Kind::HardLink(target) => target.contains(&0),
+                _ => false,
+            };
+            // A record with a NUL is refused before anyone knows whose it is.
+            let known = !layers
+                .iter()
+                .flatten()
+                .any(|one| one.name == *name && holds_nul(one));
+            if known && !name.is_empty() && name.len() <= 200 && name.iter().all(plain) {
                 words.push(format!("`{}`", name.escape_ascii()));
             }
             words.retain(|word| !word.is_empty());

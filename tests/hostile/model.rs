@@ -246,6 +246,9 @@ impl Layer {
         let mut links = 0;
         while let Some(name) = pending.pop() {
             let here = *at.last().expect("the root stays");
+            if matches!(self.nodes[here].what, What::Whiteout) {
+                return Walk::Missing;
+            }
             if !self.is_directory(here) {
                 return Walk::Wrong("");
             }

@@ -30,6 +30,6 @@ impl Files {
 
     /// The directories to stack, topmost first.
     pub(crate) fn lowers(&self, layers: &Layers) -> Vec<PathBuf> {
-        self.layers.iter().rev().map(|id| layers.path(id)).collect()
+        layers.stack(&self.layers)
     }
 }

@@ -322,7 +322,7 @@ fn long_names() -> Vec<Case> {
         Case::tape(
             "PAX path of 1 MiB",
             tape()
-                .pax(&[("path", &b"n/".repeat(500_000))])
+                .pax(&[("path", &[&b"n/".repeat(500_000)[..], b"n"].concat())])
                 .file("f", b""),
             &["4095 bytes"],
         ),

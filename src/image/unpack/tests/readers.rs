@@ -37,6 +37,8 @@ pub(super) struct Reader {
     pub(super) takes_layers: bool,
     /// Whether somebody told it a digest of what is to come.
     pub(super) knows_digest: bool,
+    /// Whether it takes layers at the same time: which of two bad ones it names is chance.
+    pub(super) all_at_once: bool,
     /// Whether it must refuse every case: an archive of files is none of images.
     pub(super) refuses_all: bool,
     pub(super) feed: fn(&Machine, &[Vec<u8>]) -> Result<Vec<PathBuf>>,
@@ -49,6 +51,7 @@ pub(super) const READERS: [Reader; 6] = [
         style: Style::Layer,
         takes_layers: true,
         knows_digest: true,
+        all_at_once: false,
         refuses_all: false,
         feed: layers,
     },
@@ -57,6 +60,7 @@ pub(super) const READERS: [Reader; 6] = [
         style: Style::Layer,
         takes_layers: true,
         knows_digest: true,
+        all_at_once: true,
         refuses_all: false,
         feed: pull,
     },
@@ -65,6 +69,7 @@ pub(super) const READERS: [Reader; 6] = [
         style: Style::Layer,
         takes_layers: true,
         knows_digest: true,
+        all_at_once: false,
         refuses_all: false,
         feed: load_docker,
     },
@@ -73,6 +78,7 @@ pub(super) const READERS: [Reader; 6] = [
         style: Style::Layer,
         takes_layers: true,
         knows_digest: true,
+        all_at_once: false,
         refuses_all: false,
         feed: load_oci,
     },
@@ -81,6 +87,7 @@ pub(super) const READERS: [Reader; 6] = [
         style: Style::Layer,
         takes_layers: false,
         knows_digest: false,
+        all_at_once: false,
         refuses_all: true,
         feed: load_itself,
     },
@@ -89,6 +96,7 @@ pub(super) const READERS: [Reader; 6] = [
         style: Style::Layer,
         takes_layers: false,
         knows_digest: false,
+        all_at_once: false,
         refuses_all: false,
         feed: import,
     },
@@ -240,13 +248,13 @@ fn image(streams: &[Vec<u8>]) -> (Vec<u8>, Vec<Vec<u8>>) {
 
 fn layers(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
     let layers = Layers::open(&machine.trap.path().join("layers"))?;
-    let mut lowers = Vec::new();
+    let mut diff_ids = Vec::new();
     for stream in streams {
         let diff_id = diff_id(stream);
         layers.unpack(&diff_id, &stream[..], &Watch::default(), &mut |_| ())?;
-        lowers.insert(0, layers.path(&diff_id));
+        diff_ids.push(diff_id);
     }
-    Ok(lowers)
+    Ok(layers.stack(&diff_ids))
 }
 
 fn pull(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
@@ -265,7 +273,9 @@ fn pull(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
 }
 
 fn load_docker(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
-    let names: Vec<_> = (0..streams.len()).map(|n| format!("{n}/layer.tar")).collect();
+    let names: Vec<_> = (0..streams.len())
+        .map(|n| format!("{n}/layer.tar"))
+        .collect();
     let manifest = json!([{"Config": "config.json", "RepoTags": [NAME], "Layers": names}]);
     let start = tape()
         .file("config.json", &config(streams))
