@@ -11,27 +11,33 @@ use rustix::io::Errno;
 
 use orc_base::{Context, Error, Result, Time};
 
+use crate::unpack::born::Needs;
 use crate::unpack::entry::Entry;
 use crate::unpack::limits::MAX_XATTR_BYTES;
 
 /// Owner first: changing it drops set-id bits and file capabilities. Times last.
-pub(crate) fn finish(file: impl AsFd, entry: &Entry) -> Result<()> {
+pub(crate) fn finish(file: impl AsFd, entry: &Entry, needs: Needs) -> Result<()> {
     let file = file.as_fd();
-    own(file, entry)?;
+    own(file, entry, needs)?;
     set_xattrs(file, &entry.xattrs)?;
     rustix::fs::futimens(file, &times(entry.mtime)).context(|| "set its time")
 }
 
-/// Owner and mode of an open file.
-pub(crate) fn own(file: BorrowedFd<'_>, entry: &Entry) -> Result<()> {
-    rustix::fs::fchown(file, uid(entry), gid(entry)).context(|| "set its owner")?;
-    rustix::fs::fchmod(file, mode(entry)).context(|| "set its mode")
+/// Owner and mode of an open file, where it does not have them.
+pub(crate) fn own(file: BorrowedFd<'_>, entry: &Entry, needs: Needs) -> Result<()> {
+    if needs.owner {
+        rustix::fs::fchown(file, uid(entry), gid(entry)).context(|| "set its owner")?;
+    }
+    if needs.mode {
+        rustix::fs::fchmod(file, mode(entry)).context(|| "set its mode")?;
+    }
+    Ok(())
 }
 
 /// Owner and time of what cannot be opened without side effects.
-pub(crate) fn describe(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> Result<()> {
+pub(crate) fn describe(parent: &OwnedFd, name: &OsStr, entry: &Entry, needs: Needs) -> Result<()> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
-    if (entry.uid, entry.gid) != (0, 0) {
+    if needs.owner {
         rustix::fs::chownat(parent, name, uid(entry), gid(entry), flags)
             .context(|| "set its owner")?;
     }

@@ -2,15 +2,17 @@
 //!
 //! `stream` takes the compression off and hashes on other threads, `tar` cuts the bytes into entries
 //! (with `header`, `pax`, `sparse`), `path` decides where an entry may go, `tree` puts it there (with
-//! `contents`, `attributes`), and `layer` runs them. All bounds are in `limits`.
+//! `parents`, `born`, `contents`, `attributes`), and `layer` runs them. All bounds are in `limits`.
 
 pub(crate) mod attributes;
+pub(crate) mod born;
 pub mod compression;
 pub mod contents;
 pub mod entry;
 pub(crate) mod header;
 pub mod layer;
 pub mod limits;
+pub(crate) mod parents;
 pub mod path;
 pub mod pax;
 pub mod sparse;

@@ -22,9 +22,11 @@ use orc_base::{Context, Error, Result, Time};
 
 use crate::removal;
 use crate::unpack::attributes;
+use crate::unpack::born::{Born, Needs};
 use crate::unpack::contents::{self, Data};
 use crate::unpack::entry::{Device, Entry, EntryKind};
 use crate::unpack::limits::Limits;
+use crate::unpack::parents::{Parent, Parents};
 use crate::unpack::path::{self, Place};
 
 /// The mode of directories that no entry describes.
@@ -53,8 +55,9 @@ pub struct Tree {
     /// None for a layer, where names of whiteouts hide what is below.
     files: Option<Files>,
     limits: Limits,
-    /// The directory of the last entry: the next one is mostly in the same.
-    parent: Option<(PathBuf, Arc<OwnedFd>)>,
+    parents: Parents,
+    /// What new files are like; none where others may change the tree meanwhile.
+    born: Option<Born>,
     /// Directories whose times are set at the end, when nothing is written into them any more.
     times: Vec<(PathBuf, Time)>,
     times_bytes: usize,
@@ -77,21 +80,24 @@ pub struct Written {
 impl Tree {
     /// Writes into `directory`, which is ours and empty.
     pub fn new(directory: &Path, limits: Limits) -> Result<Self> {
-        Ok(Self::at(Root::open(directory)?, None, limits))
+        let root = Root::open(directory)?;
+        let born = Born::observe(&root);
+        Ok(Self::at(root, None, Some(born), limits))
     }
 
     /// Writes plain files below `root`, which others may use and change meanwhile: whatever they do,
     /// nothing outside is touched.
     pub fn of_files(root: Root, files: Files, limits: Limits) -> Self {
-        Self::at(root, Some(files), limits)
+        Self::at(root, Some(files), None, limits)
     }
 
-    fn at(root: Root, files: Option<Files>, limits: Limits) -> Self {
+    fn at(root: Root, files: Option<Files>, born: Option<Born>, limits: Limits) -> Self {
         Self {
             root,
             files,
             limits,
-            parent: None,
+            parents: Parents::default(),
+            born,
             times: Vec::new(),
             times_bytes: 0,
             entries: 0,
@@ -162,40 +168,52 @@ impl Tree {
             return Ok(());
         }
         self.has_root = true;
-        self.describe_directory(Path::new(""), entry)
+        self.parents.forget();
+        self.describe_directory(Path::new(""), entry, Needs::ALL)
     }
 
     fn file(&mut self, path: &Path, entry: &Entry, data: &mut Data<'_>) -> Result<()> {
         let (parent, name) = self.parent(path)?;
+        let (mode, needs) = self.make(entry, &parent);
+        let parent = &parent.fd;
         match &entry.kind {
-            EntryKind::Directory => self.directory(path, &parent, name, entry),
+            EntryKind::Directory => self.directory(path, parent, name, entry, (mode, needs)),
             EntryKind::File(size) => {
                 self.count(*size)?;
-                let file = self.create_file(path, &parent, name)?;
+                let file = self.create_file(path, parent, name, mode)?;
                 contents::write(&file, data)?;
-                attributes::finish(&file, entry)
+                attributes::finish(&file, entry, needs)
             }
             EntryKind::Sparse(map) => {
                 self.count(map.size)?;
-                let file = self.create_file(path, &parent, name)?;
+                let file = self.create_file(path, parent, name, mode)?;
                 contents::write_sparse(&file, map, data)?;
-                attributes::finish(&file, entry)
+                attributes::finish(&file, entry, needs)
             }
             EntryKind::Symlink(target) => {
                 let target = OsStr::from_bytes(target);
-                self.create(path, || rustix::fs::symlinkat(target, &*parent, name))?;
-                attributes::describe(&parent, name, entry)
+                self.create(path, || rustix::fs::symlinkat(target, &**parent, name))?;
+                attributes::describe(parent, name, entry, needs)
             }
-            EntryKind::HardLink(target) => self.hard_link(path, &parent, name, target),
-            EntryKind::Fifo => self.node(path, &parent, name, entry, FileType::Fifo, None),
+            EntryKind::HardLink(target) => self.hard_link(path, parent, name, target),
+            EntryKind::Fifo => self.node(path, parent, name, entry, FileType::Fifo, None),
             EntryKind::Char(device) => {
                 let kind = FileType::CharacterDevice;
-                self.node(path, &parent, name, entry, kind, Some(*device))
+                self.node(path, parent, name, entry, kind, Some(*device))
             }
             EntryKind::Block(device) => {
                 let kind = FileType::BlockDevice;
-                self.node(path, &parent, name, entry, kind, Some(*device))
+                self.node(path, parent, name, entry, kind, Some(*device))
             }
+        }
+    }
+
+    /// The mode to make a file with in `parent`, and what is left to set.
+    fn make(&self, entry: &Entry, parent: &Parent) -> (Mode, Needs) {
+        match (&self.born, &entry.kind) {
+            (Some(born), _) => born.make(entry, parent.usual),
+            (None, EntryKind::Directory) => (Mode::RWXU, Needs::ALL),
+            (None, _) => (Mode::RUSR | Mode::WUSR, Needs::ALL),
         }
     }
 
@@ -205,17 +223,37 @@ impl Tree {
     }
 
     /// The open directory that holds `path`, made when it is missing, and the last component.
-    fn parent<'p>(&mut self, path: &'p Path) -> Result<(Arc<OwnedFd>, &'p OsStr)> {
+    fn parent<'p>(&mut self, path: &'p Path) -> Result<(Parent, &'p OsStr)> {
         let directory = path.parent().unwrap_or(Path::new(""));
         let name = path.file_name().unwrap_or_default();
-        if let Some((last, fd)) = &self.parent
-            && last == directory
-        {
-            return Ok((fd.clone(), name));
+        if let Some(parent) = self.parents.get(directory) {
+            return Ok((parent, name));
         }
-        let fd = Arc::new(self.make_directory(directory)?);
-        self.parent = Some((directory.to_owned(), fd.clone()));
-        Ok((fd, name))
+        let fd = match self.step_into(directory) {
+            Some(fd) => fd,
+            None => self.make_directory(directory)?,
+        };
+        let usual = match &self.born {
+            Some(born) => born.is_usual_in(&fd)?,
+            None => {
+                // Whoever uses the tree may have moved the others.
+                self.parents.forget();
+                false
+            }
+        };
+        let fd = Arc::new(fd);
+        let parent = Parent { fd, usual };
+        self.parents.put(directory, parent.clone());
+        Ok((parent, name))
+    }
+
+    /// Opens a directory from the one above it, when that is open and no link is in between. Only
+    /// where nobody else moves directories about.
+    fn step_into(&mut self, directory: &Path) -> Option<OwnedFd> {
+        self.born?;
+        let above = self.parents.get(directory.parent()?)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&*above.fd, directory.file_name()?, flags, Mode::empty()).ok()
     }
 
     fn make_directory(&self, path: &Path) -> Result<OwnedFd> {
@@ -287,15 +325,20 @@ impl Tree {
     /// Removes what earlier entries have left at `path`.
     fn clear(&mut self, path: &Path) -> Result<()> {
         let (parent, name) = self.root.parent_of(path)?;
-        // The directory that is open may be in what goes away.
-        self.parent = None;
+        // Directories that are open may be in what goes away.
+        self.parents.forget();
         removal::remove_at(parent.as_fd(), name)
     }
 
-    fn create_file(&mut self, path: &Path, parent: &OwnedFd, name: &OsStr) -> Result<File> {
+    fn create_file(
+        &mut self,
+        path: &Path,
+        parent: &OwnedFd,
+        name: &OsStr,
+        mode: Mode,
+    ) -> Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
         let file = self.create(path, || rustix::fs::openat(parent, name, flags, mode))?;
         Ok(file.into())
     }
@@ -306,11 +349,20 @@ impl Tree {
         parent: &OwnedFd,
         name: &OsStr,
         entry: &Entry,
+        (mode, needs): (Mode, Needs),
     ) -> Result<()> {
-        let make = || rustix::fs::mkdirat(parent, name, Mode::RWXU);
+        let make = || rustix::fs::mkdirat(parent, name, mode | Mode::RWXU);
+        let mut needs = Needs {
+            mode: needs.mode || !mode.contains(Mode::RWXU),
+            ..needs
+        };
         match make() {
             Err(Errno::EXIST) => match existing(parent, name)? {
-                Some(Existing::Directory) => {}
+                Some(Existing::Directory) => {
+                    needs = Needs::ALL;
+                    // Its group may change, and that is what files in it get.
+                    self.parents.forget();
+                }
                 Some(Existing::Whiteout) if self.files.is_none() => {
                     self.create(path, make)?;
                     set_opaque(&self.open_directory(path)?)?;
@@ -322,13 +374,15 @@ impl Tree {
             },
             other => other?,
         }
-        self.describe_directory(path, entry)
+        self.describe_directory(path, entry, needs)
     }
 
-    fn describe_directory(&mut self, path: &Path, entry: &Entry) -> Result<()> {
-        let directory = self.open_directory(path)?;
-        attributes::own(directory.as_fd(), entry)?;
-        attributes::set_xattrs(directory.as_fd(), &entry.xattrs)?;
+    fn describe_directory(&mut self, path: &Path, entry: &Entry, needs: Needs) -> Result<()> {
+        if needs != Needs::NOTHING || !entry.xattrs.is_empty() {
+            let directory = self.open_directory(path)?;
+            attributes::own(directory.as_fd(), entry, needs)?;
+            attributes::set_xattrs(directory.as_fd(), &entry.xattrs)?;
+        }
         self.times_bytes += path.as_os_str().len() + size_of::<(PathBuf, Time)>();
         self.limits.check_directory_names(self.times_bytes)?;
         self.times.push((path.to_owned(), entry.mtime));
@@ -389,13 +443,14 @@ impl Tree {
         let mode = Mode::RUSR | Mode::WUSR;
         let make = || rustix::fs::mknodat(parent, name, kind, mode, device);
         self.create(path, make).context(|| "make the node")?;
-        attributes::describe(parent, name, entry)?;
+        attributes::describe(parent, name, entry, Needs::ALL)?;
         // The mode changes the ctime only, the mtime is as `describe` set it.
         attributes::set_node_mode(parent, name, kind, entry)
     }
 
     fn whiteout(&mut self, path: &Path) -> Result<()> {
         let (parent, name) = self.parent(path)?;
+        let parent = parent.fd;
         match existing(&parent, name)? {
             // A whiteout is about the layers below: what this layer has stays.
             Some(Existing::Directory) => set_opaque(&self.open_directory(path)?),
