@@ -264,3 +264,99 @@ fn check_signal(signal: &str) -> Result<()> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_of_commit_and_import() {
+        let mut config = ImageConfig {
+            cmd: Some(vec!["old".into()]),
+            env: vec!["HOME=/h".into()],
+            ..ImageConfig::default()
+        };
+        apply_changes(
+            &mut config,
+            &[
+                "entrypoint /run me",
+                r#"CMD ["sh", "-c", "echo hi"]"#,
+                "ENV A=1 B=\"two words\" C=x\\ y D=$HOME",
+                "ENV A 3 4",
+                "EXPOSE 80 53/UDP 8000-8001",
+                "LABEL a=b \"c d\"=e",
+                "USER 1000:1000",
+                "VOLUME /data /more",
+                "WORKDIR $HOME",
+                "WORKDIR b/../c",
+                "ONBUILD RUN x",
+                "HEALTHCHECK --interval=5s --retries=2 CMD curl -f http://localhost/",
+                "STOPSIGNAL SIGRTMIN+3",
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.cmd.unwrap(), ["sh", "-c", "echo hi"]);
+        assert_eq!(config.entrypoint.unwrap(), ["/bin/sh", "-c", "/run me"]);
+        assert_eq!(
+            config.env,
+            ["HOME=/h", "A=3 4", "B=two words", "C=x y", "D=/h"]
+        );
+        let ports = ["53/udp", "80/tcp", "8000/tcp", "8001/tcp"];
+        assert_eq!(config.exposed_ports, ports);
+        assert_eq!(config.labels["c d"], "e");
+        assert_eq!(config.volumes, ["/data", "/more"]);
+        assert_eq!((&*config.user, &*config.working_dir), ("1000:1000", "/h/c"));
+        assert_eq!(config.on_build, ["RUN x"]);
+        assert_eq!(config.stop_signal.as_deref(), Some("SIGRTMIN+3"));
+        let check = config.healthcheck.unwrap();
+        assert_eq!(check.test, ["CMD-SHELL", "curl -f http://localhost/"]);
+    }
+
+    #[test]
+    fn an_entrypoint_drops_the_arguments_of_the_old_one() {
+        let mut config = ImageConfig {
+            cmd: Some(vec!["old".into()]),
+            ..ImageConfig::default()
+        };
+        apply_change(&mut config, "ENTRYPOINT [\"x\"]").unwrap();
+        assert_eq!(config.cmd, None);
+    }
+
+    #[test]
+    fn refuses_and_shows_what_it_does_not_understand() {
+        for bad in [
+            "",
+            "CMD",
+            "RUN x",
+            "COPY a b",
+            "FROM a",
+            "ARG a",
+            "MAINTAINER a",
+            "ENV A",
+            "ENV =x",
+            "ENV A='x",
+            "EXPOSE http",
+            "EXPOSE 0",
+            "EXPOSE 70000",
+            "EXPOSE 80/xyz",
+            "EXPOSE 9-8",
+            "USER a b",
+            "LABEL a",
+            "HEALTHCHECK curl",
+            "HEALTHCHECK --every=5s CMD x",
+            "HEALTHCHECK --retries=x CMD x",
+            "SHELL sh",
+            "VOLUME [\"\"]",
+            "STOPSIGNAL 65",
+            "STOPSIGNAL RTMIN+31",
+            "USER a\nUSER b",
+            "ENV A=${B:?}",
+        ] {
+            let before = ImageConfig::default();
+            let mut config = before.clone();
+            let error = apply_changes(&mut config, &["USER x", bad]).unwrap_err();
+            assert!(error.to_string().contains("change command"), "{error}");
+            assert_eq!(config, before, "nothing is changed by half");
+        }
+    }
+}

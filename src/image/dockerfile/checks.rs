@@ -42,6 +42,8 @@ pub enum Rule {
     DuplicateStageName,
     ExposeInvalidFormat,
     ExposeProtoCasing,
+    /// Not Docker's: `# syntax=` names a language that is not Docker's own.
+    ForeignSyntax,
     FromAsCasing,
     FromPlatformFlagConstDisallowed,
     InvalidBaseImagePlatform,

@@ -164,8 +164,9 @@ impl Flags<'_> {
                 (Some(near), _) => format!(", did you mean --{near}?"),
                 (None, true) => format!(", {} takes no flags", self.instruction),
                 (None, false) => {
-                    let known: Vec<String> =
-                        self.known.iter().map(|name| format!("--{name}")).collect();
+                    // A device can be asked for, but never given.
+                    let known = self.known.iter().filter(|name| **name != "device");
+                    let known: Vec<String> = known.map(|name| format!("--{name}")).collect();
                     format!(", there are {}", known.join(" "))
                 }
             };

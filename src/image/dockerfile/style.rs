@@ -17,6 +17,7 @@ pub(crate) fn check(
             stage_words(&stage.from, word, name, &mut warnings);
         }
     }
+    syntax(dockerfile, &mut warnings);
     stage_names(dockerfile, &mut warnings);
     descriptions(dockerfile, &mut warnings);
     casing(dockerfile, &mut warnings);
@@ -54,6 +55,21 @@ fn told(dockerfile: &Dockerfile, warning: &Warning) -> bool {
         warning.rule == Rule::InvalidDefinitionDescription
             || Checks::of_comments(&place.comments).tells(warning.rule)
     })
+}
+
+/// Frontends are not loaded: what is not Docker's may be another language.
+fn syntax(dockerfile: &Dockerfile, warnings: &mut Vec<Warning>) {
+    let Some(syntax) = &dockerfile.directives.syntax else {
+        return;
+    };
+    let name = syntax.split_whitespace().next().unwrap_or_default();
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    let name = name.split([':', '@']).next().unwrap_or_default();
+    if !matches!(name, "docker/dockerfile" | "docker/dockerfile-upstream") {
+        let message =
+            format!("The frontend {syntax} is not loaded, the file is read as a Dockerfile");
+        warnings.push(Warning::new(1, Rule::ForeignSyntax, message));
+    }
 }
 
 fn stage_words(from: &Place, word: &str, name: &str, warnings: &mut Vec<Warning>) {

@@ -10,7 +10,7 @@ use orc_base::{Result, spelling};
 
 use crate::build::plan::findings::Findings;
 use crate::build::plan::options::PlanOptions;
-use crate::dockerfile::ast::{Dockerfile, Kind, Place};
+use crate::dockerfile::ast::{Dockerfile, Instruction, Kind, Place};
 use crate::dockerfile::checks::Rule;
 use crate::dockerfile::environment::Environment;
 use crate::dockerfile::words::{Expanded, Words};
@@ -154,8 +154,9 @@ pub(crate) fn check_defaults(
 }
 
 /// Finds values that were given for nothing.
-pub(crate) fn check_given(
-    dockerfile: &Dockerfile,
+pub(crate) fn check_given<'i>(
+    dockerfile: &'i Dockerfile,
+    triggers: impl Iterator<Item = &'i Instruction>,
     options: &PlanOptions,
     findings: &mut Findings<'_>,
 ) {
@@ -163,7 +164,7 @@ pub(crate) fn check_given(
         .stages
         .iter()
         .flat_map(|stage| &stage.instructions);
-    let instructions = dockerfile.global_args.iter().chain(below);
+    let instructions = dockerfile.global_args.iter().chain(below).chain(triggers);
     let taken: BTreeSet<&str> = instructions
         .filter_map(|instruction| match &instruction.kind {
             Kind::Arg(arguments) => Some(arguments),

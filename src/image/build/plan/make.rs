@@ -39,8 +39,9 @@ pub fn plan(dockerfile: &Dockerfile, options: &PlanOptions, bases: &Bases) -> Re
     let mut findings = Findings::new(dockerfile);
     let globals = arguments::globals(dockerfile, options)?;
     arguments::check_defaults(dockerfile, options, &mut findings);
-    arguments::check_given(dockerfile, options, &mut findings);
     let stages = Stages::resolve(dockerfile, options, &globals, bases, &mut findings)?;
+    let triggers = stages.nodes.iter().flat_map(|node| &node.triggers);
+    arguments::check_given(dockerfile, triggers, options, &mut findings);
     let mut walk = Walk {
         stages: &stages,
         globals: &globals,

@@ -19,4 +19,7 @@ mod show;
 mod stage;
 mod stages;
 mod steps;
+#[cfg(test)]
+mod tests;
+mod text;
 mod transfer;

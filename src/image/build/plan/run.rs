@@ -2,12 +2,14 @@
 
 use orc_base::{Error, Result};
 
-use crate::build::graph::{InlineFile, Mount, Network, Op, Run as Step, Sharing};
+use crate::build::graph::{InlineFile, Mount, Network, Op, Run as Step, Sharing, Source};
 use crate::build::plan::arguments;
 use crate::build::plan::stage::{State, Walk};
 use crate::build::plan::stages::{Origin, from_root};
+use crate::build::plan::text;
 use crate::dockerfile::apply;
 use crate::dockerfile::ast::{Command, Heredoc, Place, RawMount, Run, RunNetwork};
+use crate::dockerfile::environment::Environment;
 use crate::dockerfile::expand::Expander;
 use crate::dockerfile::mount::{CacheSharing, MountKind, MountOptions};
 use crate::dockerfile::{heredoc, paths};
@@ -23,7 +25,7 @@ pub(crate) fn plan(
     run: &Run,
     mut expander: Expander<'_>,
     place: &Place,
-    text: &str,
+    trigger: bool,
 ) -> Result<()> {
     let (command, files) = command(run)?;
     let argv = apply::wrapped(&state.metadata.config, &command);
@@ -40,7 +42,9 @@ pub(crate) fn plan(
     for (number, (raw, options)) in run.mounts.iter().zip(&options).enumerate() {
         mounts.push(mount(walk, index, state, raw, options, number, place.line)?);
     }
-    let text = masked(summed_up(text, run), &mounts, state);
+    let escape = walk.stages.dockerfile.directives.escape;
+    let text = text::shown(place, &masked(&state.environment, &mounts), escape, trigger);
+    let text = text::with_script(text, run);
     let step = Step {
         parent: state.result,
         argv: argv.clone(),
@@ -95,24 +99,6 @@ fn whole(line: &str, heredocs: &[Heredoc]) -> String {
         text.push_str(&heredoc.name);
     }
     text
-}
-
-/// The text people see, with the first line of a script.
-fn summed_up(text: &str, run: &Run) -> String {
-    let (Command::Shell(line), Some(first)) = (&run.command, run.heredocs.first()) else {
-        return text.into();
-    };
-    if !matches!(heredoc::parse(line), Ok(Some(_))) {
-        return text.into();
-    }
-    let content = first.text.trim();
-    let line = content.lines().next().unwrap_or_default();
-    let more = if content.lines().nth(1).is_some() {
-        "..."
-    } else {
-        ""
-    };
-    format!("{text} ({line}{more})")
 }
 
 /// `|2 A=1 B= /bin/sh -c …`: the arguments that count stand before the words.
@@ -181,7 +167,7 @@ fn mount(
         MountKind::Bind => {
             let origin = match &raw.from {
                 Some(from) => walk.stages.origin(index, from)?,
-                None => Origin::Outside(crate::build::graph::Source::Context(None)),
+                None => Origin::Outside(Source::Context(None)),
             };
             Mount::Bind {
                 from: walk.result_of(&origin, line)?,
@@ -218,8 +204,8 @@ fn mount(
         },
         MountKind::Secret => secret(state, options, owner)?,
         MountKind::Ssh => Mount::Ssh {
-            id: text(options.id.as_ref()).unwrap_or_else(|| "default".into()),
-            target: match text(options.target.as_ref()) {
+            id: filled(options.id.as_ref()).unwrap_or_else(|| "default".into()),
+            target: match filled(options.target.as_ref()) {
                 Some(_) => target()?,
                 None => format!("/run/buildkit/ssh_agent.{number}"),
             },
@@ -230,13 +216,13 @@ fn mount(
     })
 }
 
-fn text(option: Option<&String>) -> Option<String> {
+fn filled(option: Option<&String>) -> Option<String> {
     option.filter(|text| !text.is_empty()).cloned()
 }
 
 fn secret(state: &State, options: &MountOptions, owner: (u32, u32)) -> Result<Mount> {
-    let written = text(options.target.as_ref());
-    let id = text(options.source.as_ref()).or(text(options.id.as_ref()));
+    let written = filled(options.target.as_ref());
+    let id = filled(options.source.as_ref()).or(filled(options.id.as_ref()));
     let id = id.or_else(|| {
         written
             .as_deref()
@@ -277,17 +263,16 @@ fn target(state: &State, options: &MountOptions) -> Result<String> {
     }
 }
 
-/// A variable that comes from a secret is shown as stars, never as the value of its namesake.
-fn masked(text: String, mounts: &[Mount], state: &State) -> String {
-    let secret = |mount: &Mount| match mount {
-        Mount::Secret {
+/// Variables that come from secrets are shown as stars, never as the value of a namesake.
+fn masked(environment: &Environment, mounts: &[Mount]) -> Environment {
+    let mut masked = environment.clone();
+    for mount in mounts {
+        if let Mount::Secret {
             env: Some(name), ..
-        } => state.environment.get(name).map(str::to_owned),
-        _ => None,
-    };
-    let values = mounts
-        .iter()
-        .filter_map(secret)
-        .filter(|value| !value.is_empty());
-    values.fold(text, |text, value| text.replace(&value, "****"))
+        } = mount
+        {
+            masked.set(name, "****");
+        }
+    }
+    masked
 }

@@ -9,6 +9,7 @@ use crate::build::plan::arguments::Globals;
 use crate::build::plan::findings::Findings;
 use crate::build::plan::stages::{Node, Origin, Stages};
 use crate::build::plan::steps::Steps;
+use crate::build::plan::text::shown;
 use crate::build::plan::{run, transfer};
 use crate::config::{ConfigFile, History};
 use crate::dockerfile::apply::Metadata;
@@ -16,7 +17,6 @@ use crate::dockerfile::ast::{Argument, Command, Instruction, Kind, Place};
 use crate::dockerfile::checks::Rule;
 use crate::dockerfile::environment::Environment;
 use crate::dockerfile::expand::Expander;
-use crate::dockerfile::words::{Quotes, Words};
 use crate::dockerfile::{paths, ports};
 use crate::platform::Platform;
 
@@ -212,13 +212,13 @@ impl Walk<'_, '_> {
         let environment = state.environment.clone();
         let mut expander = Expander::new(escape, &environment);
         let kind = expander.kind(&instruction.kind)?;
-        let text = shown(&instruction.place, &environment, escape, trigger);
+        let text = || shown(place, &environment, escape, trigger);
         let unset = std::mem::take(&mut expander.unset);
         match &kind {
-            Kind::Run(run) => run::plan(self, index, state, run, expander, place, &text)?,
-            Kind::Copy(from) => transfer::plan(self, index, state, from, false, place, text)?,
-            Kind::Add(from) => transfer::plan(self, index, state, from, true, place, text)?,
-            Kind::Workdir(path) => self.workdir(index, state, path, place, text)?,
+            Kind::Run(run) => run::plan(self, index, state, run, expander, place, trigger)?,
+            Kind::Copy(from) => transfer::plan(self, index, state, from, false, place, text())?,
+            Kind::Add(from) => transfer::plan(self, index, state, from, true, place, text())?,
+            Kind::Workdir(path) => self.workdir(index, state, path, place, text())?,
             kind => {
                 if let Kind::Env(pairs) = kind {
                     for pair in pairs {
@@ -415,21 +415,6 @@ impl Walk<'_, '_> {
                 .add(&before, Rule::MultipleInstructionsDisallowed, message);
         }
     }
-}
-
-/// An instruction as people see it: on one line, its keyword in capitals, variables expanded.
-fn shown(place: &Place, environment: &Environment, escape: char, trigger: bool) -> String {
-    let rest = place.text[place.keyword.len()..].trim_start();
-    let words = Words {
-        quotes: Quotes::Keep,
-        keep_escapes: true,
-        keep_unset: true,
-        ..Words::new(escape)
-    };
-    let expanded = words.expand(rest, environment);
-    let rest = expanded.map_or_else(|_| rest.to_owned(), |expanded| expanded.text);
-    let before = if trigger { "ONBUILD " } else { "" };
-    format!("{before}{} {rest}", place.keyword.to_ascii_uppercase())
 }
 
 fn bounded(environment: &Environment) -> Result<()> {

@@ -206,11 +206,12 @@ impl<'a> Stages<'a> {
             return Ok(Origin::Outside(context));
         }
         if let Err(error) = Reference::parse(name) {
-            let hint = self.hint(name).map(|hint| format!("; {hint}"));
-            return Err(Error::invalid(format!(
-                "{error}{}",
-                hint.unwrap_or_default()
-            )));
+            return Err(match self.hint(name) {
+                Some(hint) => Error::invalid(format!(
+                    "`{name}` is neither a stage above nor an image; {hint}"
+                )),
+                None => error,
+            });
         }
         let platform = platform.unwrap_or(self.options.target_platform());
         Ok(Origin::Outside(Source::Image {
@@ -302,10 +303,11 @@ impl<'a> Stages<'a> {
     /// What `--from` and `from=` of stage `index` mean.
     pub(crate) fn origin(&self, index: usize, name: &str) -> Result<Origin> {
         if let Ok(number) = name.parse::<usize>() {
-            return match number < index {
-                true => Ok(Origin::Stage(number)),
-                false => Err(Error::invalid(format!(
-                    "there is no stage {number} above; this is stage {index}, the first is stage 0"
+            return match (number < index, index) {
+                (true, _) => Ok(Origin::Stage(number)),
+                (false, 0) => Err(Error::invalid("no stage stands above this one")),
+                (false, _) => Err(Error::invalid(format!(
+                    "there is no stage {number} above this one; it is stage {index}, the first is stage 0"
                 ))),
             };
         }

@@ -1,0 +1,3 @@
+FROM alpine
+ENTRYPOINT ["/entry"]
+CMD serve --port $PORT

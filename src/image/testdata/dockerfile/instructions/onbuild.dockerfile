@@ -1,0 +1,7 @@
+FROM alpine
+ONBUILD ADD . /app
+onbuild run make $X
+ONBUILD RUN <<EOF
+one
+two
+EOF

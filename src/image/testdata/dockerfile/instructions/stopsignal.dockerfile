@@ -1,0 +1,3 @@
+FROM alpine
+ARG s=QUIT
+STOPSIGNAL SIG$s

@@ -1,0 +1,3 @@
+FROM alpine
+ENV who=app
+USER $who:1000

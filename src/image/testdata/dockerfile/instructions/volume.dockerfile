@@ -1,0 +1,4 @@
+FROM alpine
+ENV d=/srv
+VOLUME /data $d/files
+VOLUME ["/with space", "/data"]

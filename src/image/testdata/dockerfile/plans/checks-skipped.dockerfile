@@ -1,0 +1,6 @@
+# check=skip=JSONArgsRecommended,StageNameCasing
+FROM alpine AS Loud
+CMD serve
+# check=skip=all
+ENV SECRET=x
+ENV TOKEN=x

@@ -1,0 +1,4 @@
+FROM scratch AS nothing
+ENV A=1
+FROM nothing
+COPY x /

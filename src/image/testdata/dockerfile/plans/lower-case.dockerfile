@@ -1,0 +1,4 @@
+from alpine as a
+run x
+from a
+copy --from=A y /

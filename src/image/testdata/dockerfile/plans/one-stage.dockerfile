@@ -1,0 +1,5 @@
+FROM alpine:3.20
+WORKDIR /src
+COPY . .
+RUN make
+CMD ["/src/app"]

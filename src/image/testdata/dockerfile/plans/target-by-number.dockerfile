@@ -1,0 +1,3 @@
+FROM alpine AS base
+FROM base
+RUN two

@@ -1,0 +1,7 @@
+FROM full
+WORKDIR a
+USER 1000
+WORKDIR /b
+RUN x
+USER root
+WORKDIR /
