@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use orc_base::{Error, Result};
 use orc_host::Host;
+use orc_host::archive::{CommitSpec, PathArchive, PathChange, PathStat, WriteOptions};
 use orc_host::container::{
     Container, ContainerFilter, ContainerSpec, Created, Exit, RemoveOptions, Top, WaitFor,
 };
@@ -24,16 +25,20 @@ use orc_host::exec::{Exec, ExecSpec};
 use orc_host::image::{Credentials, Image, ImportSource, Progress, Removal};
 use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
+use orc_host::prune::{Prunable, Prune, Pruned};
 use orc_host::registry::{Login, ServeEvent, ServeSpec};
+use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Output, Stream, TerminalSize};
 use orc_host::system::Info;
 use orc_host::volume::{Volume, VolumeSpec};
 
+use crate::body;
 use crate::client::address::Address;
 use crate::client::connection::Connections;
 use crate::client::request::Ask;
 use crate::convert::{
-    build, container, create, endpoint, event, exec, filter, image, info, kind, network, progress, registry, time, volume,
+    archive, build, container, create, disk, endpoint, event, exec, filter, image, info, kind,
+    network, progress, registry, time, volume,
 };
 use crate::stream::{Frames, parse_line};
 use crate::wire;
@@ -128,6 +133,12 @@ fn with_credentials(ask: Ask, credentials: Option<&Credentials>) -> Result<Ask> 
         Some(credentials) => ask.header("x-registry-auth", image::auth_to_header(credentials)?),
         None => ask,
     })
+}
+
+fn path_stat(headers: &hyper::HeaderMap) -> Result<PathStat> {
+    let header = headers.get(archive::PATH_STAT);
+    let header = header.and_then(|value| value.to_str().ok());
+    archive::stat_from_header(header.unwrap_or_default())
 }
 
 #[async_trait]
@@ -289,6 +300,67 @@ impl Host for Client {
             titles: top.titles,
             processes: top.processes,
         })
+    }
+
+    async fn stat_path(&self, name: &str, path: &str) -> Result<PathStat> {
+        let address = Address::of("/containers/{}/archive", name).with("path", path);
+        let answer = Ask::head(address).answer(&self.connections).await;
+        // An answer to HEAD has no words: the same question by GET has.
+        let answer = match answer {
+            Err(_) => return self.read_path(name, path).await.map(|found| found.stat),
+            Ok(answer) => answer,
+        };
+        path_stat(answer.headers())
+    }
+
+    async fn read_path(&self, name: &str, path: &str) -> Result<PathArchive> {
+        let address = Address::of("/containers/{}/archive", name).with("path", path);
+        let answer = Ask::get(address).open(&self.connections).await?;
+        Ok(PathArchive {
+            stat: path_stat(answer.headers())?,
+            tar: body::stream(answer.into_body()),
+        })
+    }
+
+    async fn write_path(
+        &self,
+        name: &str,
+        path: &str,
+        tar: Stream<Bytes>,
+        options: WriteOptions,
+    ) -> Result<()> {
+        let address = Address::of("/containers/{}/archive", name)
+            .with("path", path)
+            .flag("noOverwriteDirNonDir", options.keeps_kinds)
+            .flag("copyUIDGID", options.as_user);
+        Ask::put(address).tar(tar).done(&self.connections).await
+    }
+
+    async fn export_container(&self, name: &str) -> Result<Stream<Bytes>> {
+        let address = Address::of("/containers/{}/export", name);
+        Ask::get(address).bytes(&self.connections).await
+    }
+
+    async fn container_changes(&self, name: &str) -> Result<Vec<PathChange>> {
+        let address = Address::of("/containers/{}/changes", name);
+        let rows: Vec<wire::archive::Change> = Ask::get(address).read(&self.connections).await?;
+        rows.into_iter().map(archive::change_from_wire).collect()
+    }
+
+    async fn commit_container(&self, name: &str, spec: &CommitSpec) -> Result<String> {
+        let pause = if spec.pause { "1" } else { "0" };
+        let address = Address::new("/commit")
+            .with("container", name)
+            .maybe("repo", spec.reference.as_deref())
+            .with("author", &spec.author)
+            .with("comment", &spec.message)
+            .with("pause", pause);
+        let address = spec
+            .changes
+            .iter()
+            .fold(address, |address, change| address.with("changes", change));
+        let reply: wire::archive::CommitReply = Ask::post(address).read(&self.connections).await?;
+        Ok(reply.id)
     }
 
     async fn create_exec(&self, name: &str, spec: &ExecSpec) -> Result<String> {
@@ -508,6 +580,84 @@ impl Host for Client {
         let address = Address::new("/volumes").extended();
         let list: wire::volume::VolumeList = Ask::get(address).read(&self.connections).await?;
         list.volumes.iter().map(volume::from_wire).collect()
+    }
+
+    async fn disk_usage(&self, of: &UsageOf) -> Result<DiskUsage> {
+        let types = disk::types(of);
+        let address = types
+            .iter()
+            .fold(Address::new("/system/df").extended(), |address, kind| {
+                address.with("type", kind)
+            });
+        let address = of
+            .only
+            .iter()
+            .fold(address, |address, name| address.with("container", name));
+        let answer: wire::disk::DiskUsage = Ask::get(address).read(&self.connections).await?;
+        answer
+            .orc_usage
+            .ok_or_else(|| Error::internal("the daemon did not say enough"))
+    }
+
+    async fn prune(&self, prune: &Prune) -> Result<Pruned> {
+        let (path, filters) = disk::of_prune(prune);
+        let ask = Ask::post(Address::new(path).filtered(&filters));
+        let connections = &self.connections;
+        Ok(match prune.what {
+            Prunable::Containers => {
+                let reply: wire::container::Pruned = ask.read(connections).await?;
+                Pruned {
+                    removed: reply.containers_deleted,
+                    bytes: reply.space_reclaimed,
+                    ..Pruned::default()
+                }
+            }
+            Prunable::Networks => {
+                let reply: wire::network::Pruned = ask.read(connections).await?;
+                Pruned {
+                    removed: reply.networks_deleted,
+                    ..Pruned::default()
+                }
+            }
+            Prunable::Volumes { .. } => {
+                let reply: wire::volume::Pruned = ask.read(connections).await?;
+                Pruned {
+                    removed: reply.volumes_deleted,
+                    bytes: reply.space_reclaimed,
+                    ..Pruned::default()
+                }
+            }
+            Prunable::Images { .. } => {
+                let reply: wire::image::Pruned = ask.read(connections).await?;
+                let images = reply.images_deleted.into_iter();
+                Pruned {
+                    images: images.map(image::removal_from_wire).collect(),
+                    bytes: reply.space_reclaimed,
+                    ..Pruned::default()
+                }
+            }
+        })
+    }
+
+    async fn prune_build_cache(&self, prune: &CachePrune) -> Result<Pruned> {
+        let keep = prune.keep_bytes.map(|bytes| bytes.to_string());
+        let address = Address::new("/build/prune")
+            .flag("all", prune.all)
+            .maybe("reserved-space", keep.as_deref())
+            .filtered(&disk::of_cache_prune(prune));
+        let reply: wire::disk::BuildsPruned = Ask::post(address).read(&self.connections).await?;
+        Ok(Pruned {
+            removed: reply.caches_deleted,
+            bytes: reply.space_reclaimed,
+            ..Pruned::default()
+        })
+    }
+
+    async fn check_storage(&self, options: CheckOptions) -> Result<CheckReport> {
+        let address = Address::new("/orc/system/check")
+            .flag("quick", options.quick)
+            .flag("repair", options.repair);
+        Ask::post(address).read(&self.connections).await
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orc_base::{Error, Id, Result};
 use orc_host::Host;
+use orc_host::archive::{CommitSpec, PathArchive, PathChange, PathStat, WriteOptions};
 use orc_host::container::{
     Container, ContainerFilter, ContainerSpec, Created, Exit, RemoveOptions, Top, WaitFor,
 };
@@ -15,7 +16,9 @@ use orc_host::exec::{Exec, ExecSpec};
 use orc_host::image::{Credentials, Image, ImportSource, Progress, Removal};
 use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
+use orc_host::prune::Pruned;
 use orc_host::registry::{Login, ServeEvent, ServeSpec};
+use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use orc_host::system::Info;
 use orc_host::volume::{Volume, VolumeSpec};
@@ -24,8 +27,7 @@ use crate::cell::Cell;
 use crate::core::{Core, blocking, whole};
 use crate::engine::Engine;
 use crate::{
-    attach, builds, create, images, joins, logs, present, registries, remove, run_exec, start,
-    stop, system, top,
+    archive, attach, builds, check, commit, create, images, joins, logs, present, registries, remove, run_exec, start, stop, system, top, usage,
 };
 
 impl Engine {
@@ -166,6 +168,45 @@ impl Host for Engine {
         let group = self.core.runtime.cgroup(&self.core.cgroup_of(cell.id()))?;
         let now = self.core.now();
         blocking(move || top::top(&group.processes()?, now)).await
+    }
+
+    async fn stat_path(&self, name: &str, path: &str) -> Result<PathStat> {
+        let cell = self.core.find(name)?;
+        archive::stat(&self.core, &cell, path).await
+    }
+
+    async fn read_path(&self, name: &str, path: &str) -> Result<PathArchive> {
+        let cell = self.core.find(name)?;
+        archive::read(&self.core, &cell, path).await
+    }
+
+    async fn write_path(
+        &self,
+        name: &str,
+        path: &str,
+        tar: Stream<Bytes>,
+        options: WriteOptions,
+    ) -> Result<()> {
+        let cell = self.core.find(name)?;
+        archive::write(&self.core, &cell, path, tar, options).await
+    }
+
+    async fn export_container(&self, name: &str) -> Result<Stream<Bytes>> {
+        let cell = self.core.find(name)?;
+        archive::export(&self.core, &cell).await
+    }
+
+    async fn container_changes(&self, name: &str) -> Result<Vec<PathChange>> {
+        let cell = self.core.find(name)?;
+        commit::changes(&self.core, &cell).await
+    }
+
+    async fn commit_container(&self, name: &str, spec: &CommitSpec) -> Result<String> {
+        let spec = spec.clone();
+        self.on(name, |core, cell| async move {
+            commit::commit(&core, &cell, &spec).await
+        })
+        .await
     }
 
     async fn create_exec(&self, name: &str, spec: &ExecSpec) -> Result<String> {
@@ -341,6 +382,24 @@ impl Host for Engine {
 
     async fn list_volumes(&self) -> Result<Vec<Volume>> {
         Ok(self.core.volumes.list())
+    }
+
+    async fn disk_usage(&self, of: &UsageOf) -> Result<DiskUsage> {
+        usage::disk_usage(&self.core, of).await
+    }
+
+    async fn prune_build_cache(&self, prune: &CachePrune) -> Result<Pruned> {
+        let (removed, bytes) = usage::prune_build_cache(&self.core, prune).await?;
+        Ok(Pruned {
+            removed,
+            bytes,
+            ..Pruned::default()
+        })
+    }
+
+    async fn check_storage(&self, options: CheckOptions) -> Result<CheckReport> {
+        let core = self.core.clone();
+        whole(async move { check::check(&core, options).await }).await
     }
 }
 

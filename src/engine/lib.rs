@@ -6,10 +6,13 @@
 //! `joins`, `run_exec`, `recover`). What is remembered is in `records`, on disk through `store`.
 
 mod actions;
+mod archive;
 mod agents;
 mod attach;
 mod builds;
 mod cell;
+mod commit;
+mod check;
 mod copy;
 mod core;
 mod create;
@@ -50,6 +53,7 @@ mod system;
 mod tails;
 mod top;
 mod translate;
+mod usage;
 mod validate;
 mod volumes;
 mod wiring;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use orc_base::{Context, Error, Id, Name, Result, Time};
@@ -140,6 +141,16 @@ impl Networks {
             .map(|record| (&record.network.id, &record.network.name));
         let id = names::resolve_as("network", typed, named)?;
         Ok(records[id].clone())
+    }
+
+    /// Writes the record of a network anew whose file is `path`. Says whether there is one.
+    pub(crate) fn rewrite(&self, path: &Path) -> Result<bool> {
+        let records = self.lock();
+        let mut all = records.values();
+        match all.find(|record| self.store.network_file(&record.network.id) == path) {
+            Some(record) => self.store.save_network(record).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// The network with this id.

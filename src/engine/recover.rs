@@ -96,11 +96,30 @@ fn load(core: &Core) -> Result<Unloaded> {
 
 fn load_one(core: &Core, id: &Id) -> Result<Cell> {
     let record = core.store.load_container(id)?;
-    let state = core
-        .store
-        .load_state(id)?
-        .unwrap_or_else(|| StateRecord::new(""));
+    let state = match core.store.load_state(id)? {
+        Some(state) => state,
+        None => unknown_state(core, id),
+    };
     Ok(Cell::new(record, state))
+}
+
+/// Where a container is whose state is missing or damaged. A program may still run in it, which must
+/// be found and not be started a second time: that is what is done with a start that was cut off.
+fn unknown_state(core: &Core, id: &Id) -> StateRecord {
+    if !core.store.dirs().run_container(id).exists() {
+        return StateRecord::new("");
+    }
+    tracing::error!(
+        container = id.short(),
+        "its state is damaged: if it runs, it runs on without its networks until it is restarted"
+    );
+    let mut state = StateRecord::new(&core.boot);
+    state.life.phase = Phase::Starting {
+        at: core.now(),
+        before: None,
+        retry: false,
+    };
+    state
 }
 
 fn remove_stranger(path: &Path) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use orc_base::dirs::Dirs;
 use orc_base::fs::{self, Durability};
-use orc_base::{Context, Id, Kind, Result};
+use orc_base::{Context, Error, Id, Kind, Result};
 use serde::de::DeserializeOwned;
 
 use crate::records::{ContainerRecord, NetworkRecord, StateRecord, VolumeRecord, check_format};
@@ -88,6 +88,38 @@ impl Store {
         };
         check_format(record.format).context(|| format!("container {}", id.short()))?;
         Ok(Some(record))
+    }
+
+    /// What is wrong with the records of a container on disk.
+    pub(crate) fn container_problem(&self, id: &Id) -> Option<(PathBuf, Error)> {
+        let record = self.load_container(id).err();
+        if let Some(error) = record {
+            return Some((self.container_file(id), error));
+        }
+        let state = fs::read_json::<StateRecord>(&self.state_file(id), MAX_RECORD);
+        match state {
+            Err(error) if error.kind() != Kind::NotFound => Some((self.state_file(id), error)),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the records of networks and volumes on disk.
+    pub(crate) fn other_problems(&self) -> Result<Vec<(PathBuf, Error)>> {
+        let mut problems = Vec::new();
+        for path in fs::list(&self.dirs.networks())? {
+            let record = fs::read_json::<NetworkRecord>(&path, MAX_RECORD);
+            problems.extend(record.err().map(|error| (path, error)));
+        }
+        for directory in fs::list(&self.dirs.volumes())? {
+            let path = directory.join("volume.json");
+            match fs::read_json::<VolumeRecord>(&path, MAX_RECORD) {
+                // One that is being made, or removed.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => problems.push((path, error)),
+                Ok(_) => {}
+            }
+        }
+        Ok(problems)
     }
 
     /// Takes a container's directory away under a name that is no container's, in one step. The new
@@ -196,11 +228,13 @@ impl Store {
         self.dirs.container(id).join("state.json")
     }
 
-    fn network_file(&self, id: &Id) -> PathBuf {
+    /// The record of a network.
+    pub(crate) fn network_file(&self, id: &Id) -> PathBuf {
         self.dirs.networks().join(format!("{id}.json"))
     }
 
-    fn volume_file(&self, name: &str) -> PathBuf {
+    /// The record of a volume.
+    pub(crate) fn volume_file(&self, name: &str) -> PathBuf {
         self.volume_dir(name).join("volume.json")
     }
 }

@@ -133,6 +133,16 @@ impl Volumes {
             .collect()
     }
 
+    /// Writes the record of a volume anew whose file is `path`. Says whether there is one.
+    pub(crate) fn rewrite(&self, path: &Path) -> Result<bool> {
+        let records = self.lock();
+        let mut all = records.values();
+        match all.find(|record| self.store.volume_file(&record.volume.name) == path) {
+            Some(record) => self.store.save_volume(record).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// Removes a volume with its data. `Conflict` when `user` names a container that mounts it.
     pub(crate) fn remove(
         &self,

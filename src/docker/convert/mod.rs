@@ -1,9 +1,11 @@
 //! Docker's JSON to plain host data and back. Pure: no I/O, no clock, no host.
 
+pub(crate) mod archive;
 pub(crate) mod build;
 pub(crate) mod build_log;
 pub(crate) mod container;
 pub(crate) mod create;
+pub(crate) mod disk;
 pub(crate) mod endpoint;
 pub(crate) mod event;
 pub(crate) mod exec;

@@ -34,6 +34,7 @@ pub(crate) fn to_wire(found: &Container, now: Time, extended: bool) -> Result<wi
         },
         mounts: found.mounts.iter().map(mount::point_to_wire).collect(),
         orc_inspect: inspect,
+        ..Default::default()
     })
 }
 

@@ -9,11 +9,12 @@ use futures_util::future::BoxFuture;
 use futures_util::stream;
 use hyper::StatusCode;
 use orc_base::{Error, Kind, Result, Time};
-use orc_host::container::{Container, ContainerFilter, Exit, RemoveOptions, State, WaitFor};
+use orc_host::container::{ContainerFilter, Exit, RemoveOptions, WaitFor};
 use orc_host::stream::TerminalSize;
 
 use crate::convert::{container, create as create_body, filter, kind, summary, time};
 use crate::server::call::Call;
+use crate::server::disk;
 use crate::server::reply::{self, Reply};
 use crate::wire::container as wire;
 
@@ -41,10 +42,19 @@ pub(crate) async fn list(call: Call) -> Result<Reply> {
         found.truncate(further.limit.unwrap_or(usize::MAX));
     }
     let now = call.now();
-    let rows = found
+    let mut rows = found
         .iter()
         .map(|container| summary::to_wire(container, now, call.extended()))
         .collect::<Result<Vec<_>>>()?;
+    if call.query.flag("size") && !rows.is_empty() {
+        let ids = rows.iter().map(|row| row.id.clone()).collect();
+        let sizes = disk::container_sizes(&call, ids).await?;
+        for row in &mut rows {
+            let size = sizes.get(&row.id);
+            row.size_rw = size.map(|(own, _)| *own);
+            row.size_root_fs = size.map(|(own, image)| own + image);
+        }
+    }
     reply::ok(&rows)
 }
 
@@ -87,7 +97,14 @@ pub(crate) async fn create(mut call: Call) -> Result<Reply> {
 /// `GET /containers/{}/json`
 pub(crate) async fn inspect(call: Call) -> Result<Reply> {
     let found = call.host.inspect_container(&call.name).await?;
-    reply::ok(&container::to_wire(&found, call.extended())?)
+    let mut inspect = container::to_wire(&found, call.extended())?;
+    if call.query.flag("size") {
+        let sizes = disk::container_sizes(&call, vec![found.id.clone()]).await?;
+        let size = sizes.get(&found.id);
+        inspect.size_rw = size.map(|(own, _)| *own);
+        inspect.size_root_fs = size.map(|(own, image)| own + image);
+    }
+    reply::ok(&inspect)
 }
 
 /// `POST /containers/{}/start`
@@ -288,43 +305,4 @@ fn waited_line(exit: Result<Exit>, extended: bool) -> Result<Bytes> {
     let mut line = serde_json::to_vec(&reply)?;
     line.push(b'\n');
     Ok(line.into())
-}
-
-/// `POST /containers/prune`
-pub(crate) async fn prune(call: Call) -> Result<Reply> {
-    let mut filters = call.query.filters()?;
-    let until = filters.take_until(call.now())?;
-    let with = filters.take_labels("label");
-    let without = filters.take_labels("label!");
-    filters.finish()?;
-    let ended = |container: &Container| {
-        matches!(
-            container.state,
-            State::Created { .. } | State::Exited { .. }
-        ) && until.is_none_or(|until| container.created < until)
-            && with
-                .iter()
-                .all(|label| filter::labelled(&container.labels, label))
-            && !without
-                .iter()
-                .any(|label| filter::labelled(&container.labels, label))
-    };
-    let mut pruned = wire::Pruned::default();
-    let all = call
-        .host
-        .list_containers(&ContainerFilter::everything())
-        .await?;
-    for container in all.into_iter().filter(ended) {
-        match call
-            .host
-            .remove_container(&container.id, RemoveOptions::default())
-            .await
-        {
-            Ok(()) => pruned.containers_deleted.push(container.id),
-            // Someone was faster, or started it.
-            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    reply::ok(&pruned)
 }

@@ -1,17 +1,13 @@
 //! Images: looked at, named and removed.
 
-use std::collections::BTreeSet;
-
 use hyper::StatusCode;
-use orc_base::{Error, Kind, Result, Time};
-use orc_host::container::ContainerFilter;
-use orc_host::image::{Image, Removal};
+use orc_base::{Error, Result, Time};
+use orc_host::image::Image;
 
 use crate::convert::filter::{self, Filters, Label};
 use crate::convert::{image, pattern};
 use crate::server::call::Call;
 use crate::server::reply::{self, Reply};
-use crate::wire::image as wire;
 
 /// `GET /images/json`
 pub(crate) async fn list(call: Call) -> Result<Reply> {
@@ -143,64 +139,6 @@ pub(crate) async fn remove(call: Call) -> Result<Reply> {
         .await?;
     let rows: Vec<_> = removed.iter().map(image::removal_to_wire).collect();
     reply::ok(&rows)
-}
-
-/// `POST /images/prune`
-pub(crate) async fn prune(call: Call) -> Result<Reply> {
-    let mut filters = call.query.filters()?;
-    let only_dangling = filters.take_flag("dangling")?.unwrap_or(true);
-    let without = filters.take_labels("label!");
-    let wanted = Wanted::of(&call, filters).await?;
-    let used: BTreeSet<String> = call
-        .host
-        .list_containers(&ContainerFilter::everything())
-        .await?
-        .into_iter()
-        .map(|container| container.image_id)
-        .collect();
-    let mut pruned = wire::Pruned::default();
-    for found in call
-        .host
-        .list_images()
-        .await?
-        .into_iter()
-        .filter_map(|found| wanted.shown(found))
-    {
-        let kept = used.contains(&found.id)
-            || (only_dangling && !found.tags.is_empty())
-            || without
-                .iter()
-                .any(|label| filter::labelled(&found.config.labels, label));
-        if !kept {
-            remove_whole(&call, &found, &mut pruned).await?;
-        }
-    }
-    reply::ok(&pruned)
-}
-
-/// Removes an image with all its names.
-async fn remove_whole(call: &Call, found: &Image, pruned: &mut wire::Pruned) -> Result<()> {
-    let names = match found.tags.is_empty() {
-        true => vec![found.id.clone()],
-        false => found.tags.clone(),
-    };
-    for name in names {
-        match call.host.remove_image(&name, false).await {
-            Ok(removed) => {
-                let gone = removed
-                    .iter()
-                    .any(|removal| matches!(removal, Removal::Deleted(id) if *id == found.id));
-                pruned.space_reclaimed += if gone { found.size_bytes } else { 0 };
-                pruned
-                    .images_deleted
-                    .extend(removed.iter().map(image::removal_to_wire));
-            }
-            // Someone uses it by now, or was faster.
-            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 //! `listen` accepts connections, `dispatch` finds the row and turns errors into refusals, `call` is
 //! a decoded request and `reply` an answer. The rest is one file for each family of rows.
 
+pub(crate) mod archive;
 pub(crate) mod build_query;
 pub(crate) mod builds;
 pub(crate) mod call;
 pub(crate) mod containers;
+pub(crate) mod disk;
 pub(crate) mod dispatch;
 pub(crate) mod execs;
 pub(crate) mod hijack;

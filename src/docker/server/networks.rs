@@ -1,7 +1,7 @@
 //! Networks.
 
 use hyper::StatusCode;
-use orc_base::{Error, Kind, Result};
+use orc_base::{Error, Result};
 use orc_host::network::{EndpointSpec, Network};
 
 use crate::convert::filter::{self, Filters, Label};
@@ -151,33 +151,4 @@ pub(crate) async fn disconnect(mut call: Call) -> Result<Reply> {
 pub(crate) async fn remove(call: Call) -> Result<Reply> {
     call.host.remove_network(&call.name).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
-}
-
-/// `POST /networks/prune`
-pub(crate) async fn prune(call: Call) -> Result<Reply> {
-    let mut filters = call.query.filters()?;
-    let until = filters.take_until(call.now())?;
-    let without = filters.take_labels("label!");
-    let wanted = Wanted::of(filters)?;
-    let mut pruned = wire::Pruned::default();
-    for found in call.host.list_networks().await? {
-        let spec = &found.spec;
-        let kept = PREDEFINED.contains(&spec.name.as_str())
-            || !wanted.matches(&found)
-            || until.is_some_and(|until| found.created >= until)
-            || without
-                .iter()
-                .any(|label| filter::labelled(&spec.labels, label))
-            || used(&call, &found).await?;
-        if kept {
-            continue;
-        }
-        match call.host.remove_network(&found.id).await {
-            Ok(()) => pruned.networks_deleted.push(found.spec.name),
-            // Someone uses it by now, or was faster.
-            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    reply::ok(&pruned)
 }

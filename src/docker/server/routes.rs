@@ -4,7 +4,8 @@
 
 use crate::server::route::Route;
 use crate::server::{
-    builds, containers, execs, images, networks, output, registries, system, transfers, volumes,
+    archive, builds, containers, disk, execs, images, networks, output, registries, system,
+    transfers, volumes,
 };
 
 macro_rules! table {
@@ -18,20 +19,21 @@ macro_rules! table {
 }
 
 /// All rows.
-pub(crate) static ROUTES: [Route; 94] = table! {
+pub(crate) static ROUTES: [Route; 96] = table! {
     GET "/_ping" system::ping;
     GET "/version" system::version;
     GET "/info" system::info;
     GET "/events" system::events;
-    GET "/system/df" system::disk_usage;
+    GET "/system/df" disk::usage;
     POST "/auth" registries::log_in;
     GET "/plugins" system::plugins;
+    POST "/orc/system/check" disk::check;
     GET "/orc/tags" registries::tags;
     POST "/orc/registry" registries::serve;
 
     GET "/containers/json" containers::list;
     POST "/containers/create" containers::create;
-    POST "/containers/prune" containers::prune;
+    POST "/containers/prune" disk::prune_containers;
     GET "/containers/{}/json" containers::inspect;
     POST "/containers/{}/start" containers::start;
     POST "/containers/{}/stop" containers::stop;
@@ -48,10 +50,11 @@ pub(crate) static ROUTES: [Route; 94] = table! {
     GET "/containers/{}/attach/ws" system::unsupported;
     GET "/containers/{}/stats" system::no_stats;
     POST "/containers/{}/update" system::unsupported;
-    GET "/containers/{}/changes" system::unsupported;
-    GET "/containers/{}/export" system::unsupported;
-    GET "/containers/{}/archive" system::no_archive;
-    PUT "/containers/{}/archive" system::no_archive;
+    GET "/containers/{}/changes" archive::changes;
+    GET "/containers/{}/export" archive::export;
+    HEAD "/containers/{}/archive" archive::stat;
+    GET "/containers/{}/archive" archive::read;
+    PUT "/containers/{}/archive" archive::write;
     POST "/containers/{}/exec" execs::create;
     DELETE "/containers/{}" containers::remove;
     POST "/exec/{}/start" execs::start;
@@ -62,7 +65,7 @@ pub(crate) static ROUTES: [Route; 94] = table! {
     GET "/images/search" system::unsupported;
     POST "/images/create" transfers::create;
     POST "/images/load" transfers::load;
-    POST "/images/prune" images::prune;
+    POST "/images/prune" disk::prune_images;
     GET "/images/get" transfers::save;
     GET "/images/{..}/get" transfers::save;
     GET "/images/{..}/json" images::inspect;
@@ -71,17 +74,17 @@ pub(crate) static ROUTES: [Route; 94] = table! {
     POST "/images/{..}/tag" images::tag;
     DELETE "/images/{..}" images::remove;
     GET "/distribution/{..}/json" system::unsupported;
-    POST "/commit" system::unsupported;
+    POST "/commit" archive::commit;
     POST "/build" builds::classic;
     POST "/orc/build" builds::own;
-    POST "/build/prune" system::prune_builds;
+    POST "/build/prune" disk::prune_builds;
     POST "/build/cancel" system::no_build;
     POST "/session" system::no_build;
     POST "/grpc" system::no_build;
 
     GET "/networks" networks::list;
     POST "/networks/create" networks::create;
-    POST "/networks/prune" networks::prune;
+    POST "/networks/prune" disk::prune_networks;
     POST "/networks/{}/connect" networks::connect;
     POST "/networks/{}/disconnect" networks::disconnect;
     GET "/networks/{}" networks::inspect;
@@ -89,7 +92,7 @@ pub(crate) static ROUTES: [Route; 94] = table! {
 
     GET "/volumes" volumes::list;
     POST "/volumes/create" volumes::create;
-    POST "/volumes/prune" volumes::prune;
+    POST "/volumes/prune" disk::prune_volumes;
     PUT "/volumes/{}" system::unsupported;
     GET "/volumes/{}" volumes::inspect;
     DELETE "/volumes/{}" volumes::remove;

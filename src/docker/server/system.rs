@@ -4,13 +4,10 @@ use futures_util::StreamExt;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
 use orc_base::{Error, Result};
-use orc_host::container::ContainerFilter;
 
-use crate::convert::{event, filter, image, info, summary, time, volume};
+use crate::convert::{event, filter, info, time};
 use crate::server::call::Call;
 use crate::server::reply::{self, Reply};
-use crate::server::volumes;
-use crate::wire::system as wire;
 
 /// `GET /_ping`
 pub(crate) async fn ping(_call: Call) -> Result<Reply> {
@@ -63,49 +60,6 @@ pub(crate) async fn events(call: Call) -> Result<Reply> {
     Ok(reply::stream("application/json", Box::pin(lines)))
 }
 
-/// `GET /system/df`
-pub(crate) async fn disk_usage(call: Call) -> Result<Reply> {
-    let images = call.host.list_images().await?;
-    let containers = call
-        .host
-        .list_containers(&ContainerFilter::everything())
-        .await?;
-    let users = volumes::users(&call).await?;
-    let now = call.now();
-    let volumes = call.host.list_volumes().await?;
-    let usage = wire::DiskUsage {
-        layers_size: images.iter().map(|image| image.size_bytes).sum(),
-        images: images
-            .iter()
-            .map(|found| {
-                let used = containers
-                    .iter()
-                    .filter(|container| container.image_id == found.id);
-                let mut row = image::summary(found, false);
-                row.containers = used.count() as i64;
-                row
-            })
-            .collect(),
-        containers: containers
-            .iter()
-            .map(|container| summary::to_wire(container, now, false))
-            .collect::<Result<_>>()?,
-        volumes: volumes
-            .iter()
-            .map(|found| wire::VolumeUsage {
-                volume: volume::to_wire(found, false),
-                usage_data: wire::UsageData {
-                    // Nobody has counted.
-                    size: -1,
-                    ref_count: users.get(&found.name).copied().unwrap_or(0),
-                },
-            })
-            .collect(),
-        build_cache: Vec::new(),
-    };
-    reply::ok(&usage)
-}
-
 /// What is Docker's and not orc's, yet or ever.
 pub(crate) async fn unsupported(_call: Call) -> Result<Reply> {
     Err(Error::unsupported(
@@ -125,13 +79,6 @@ pub(crate) async fn plugins(_call: Call) -> Result<Reply> {
     reply::ok(&[(); 0])
 }
 
-/// Copies of files.
-pub(crate) async fn no_archive(_call: Call) -> Result<Reply> {
-    Err(Error::unsupported(
-        "copying files into and out of containers is not supported yet",
-    ))
-}
-
 /// Statistics.
 pub(crate) async fn no_stats(_call: Call) -> Result<Reply> {
     Err(Error::unsupported(
@@ -142,11 +89,4 @@ pub(crate) async fn no_stats(_call: Call) -> Result<Reply> {
 /// Builds.
 pub(crate) async fn no_build(_call: Call) -> Result<Reply> {
     Err(Error::unsupported("building images is not supported yet"))
-}
-
-/// `POST /build/prune`
-///
-/// Nothing is cached between builds, so all of it is gone.
-pub(crate) async fn prune_builds(_call: Call) -> Result<Reply> {
-    reply::ok(&wire::BuildsPruned::default())
 }

@@ -1,8 +1,12 @@
 //! Images that come and go: pull, push, import, load and save. Progress is sent as it happens.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use orc_base::{Error, Result};
+use orc_host::Host;
 use orc_host::image::{Credentials, ImportSource, Progress};
 use orc_host::stream::Stream;
 
@@ -27,14 +31,54 @@ pub(crate) async fn create(call: Call) -> Result<Reply> {
 }
 
 async fn pull(call: Call) -> Result<Reply> {
-    let reference = with_tag(call.query.needed("fromImage")?, call.query.get("tag"));
+    let name = call.query.needed("fromImage")?;
+    let tag = call.query.get("tag");
     let credentials = credentials(&call)?;
     let platform = call.query.get("platform");
-    let progress = call
-        .host
-        .pull_image(&reference, platform, credentials)
-        .await?;
+    let all = tag.is_none() && !call.extended() && !has_version(name);
+    let progress = match all {
+        false => {
+            let reference = with_tag(name, tag);
+            call.host
+                .pull_image(&reference, platform, credentials)
+                .await?
+        }
+        true => {
+            let name = familiar(name);
+            let tags = call.host.list_tags(name, credentials.clone()).await?;
+            let references = tags.iter().map(|tag| format!("{name}:{tag}")).collect();
+            let platform = platform.map(String::from);
+            in_turn(call.host.clone(), references, move |host, reference| {
+                let (platform, credentials) = (platform.clone(), credentials.clone());
+                async move {
+                    host.pull_image(&reference, platform.as_deref(), credentials)
+                        .await
+                }
+                .boxed()
+            })
+        }
+    };
     lines(&call, progress, Style::Status).await
+}
+
+/// Several transfers, one after the other; the first that fails is the last.
+fn in_turn(
+    host: Arc<dyn Host>,
+    references: Vec<String>,
+    begin: impl Fn(Arc<dyn Host>, String) -> BoxFuture<'static, Result<Stream<Progress>>>
+    + Send
+    + 'static,
+) -> Stream<Progress> {
+    let steps = stream::iter(references)
+        .then(move |reference| begin(host.clone(), reference))
+        .try_flatten();
+    Box::pin(steps)
+}
+
+/// Whether a name has a tag or a digest.
+fn has_version(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    name.contains('@') || last.contains(':')
 }
 
 async fn import(call: Call) -> Result<Reply> {
@@ -85,12 +129,39 @@ pub(crate) async fn push(call: Call) -> Result<Reply> {
             "`platform` is not supported by push: leave it out",
         ));
     }
-    let reference = with_tag(&call.name, tag);
-    let progress = call
-        .host
-        .push_image(&reference, credentials(&call)?)
-        .await?;
+    let credentials = credentials(&call)?;
+    let progress = match tag.is_none() && !call.extended() {
+        false => {
+            let reference = with_tag(&call.name, tag);
+            call.host.push_image(&reference, credentials).await?
+        }
+        true => {
+            let references = tags_here(&call).await?;
+            in_turn(call.host.clone(), references, move |host, reference| {
+                let credentials = credentials.clone();
+                async move { host.push_image(&reference, credentials).await }.boxed()
+            })
+        }
+    };
     lines(&call, progress, Style::Status).await
+}
+
+/// All local names of a repository, which is what a push without a tag means.
+async fn tags_here(call: &Call) -> Result<Vec<String>> {
+    let name = familiar(&call.name);
+    let images = call.host.list_images().await?;
+    let tags = images.iter().flat_map(|image| &image.tags);
+    let mut found: Vec<String> = tags
+        .filter(|tag| tag.rsplit_once(':').is_some_and(|(of, _)| of == name))
+        .cloned()
+        .collect();
+    found.sort();
+    match found.is_empty() {
+        true => Err(Error::not_found(format!(
+            "An image does not exist locally with the tag: {name}"
+        ))),
+        false => Ok(found),
+    }
 }
 
 fn credentials(call: &Call) -> Result<Option<Credentials>> {
@@ -164,6 +235,18 @@ fn line(message: &Message) -> Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions() {
+        for (name, has) in [
+            ("busybox", false),
+            ("localhost:5000/a", false),
+            ("localhost:5000/a:1", true),
+            ("a@sha256:00", true),
+        ] {
+            assert_eq!(has_version(name), has, "{name}");
+        }
+    }
 
     #[test]
     fn references() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hyper::StatusCode;
-use orc_base::{Kind, Result};
+use orc_base::Result;
 use orc_host::container::ContainerFilter;
 use orc_host::volume::Volume;
 
@@ -103,32 +103,4 @@ pub(crate) async fn remove(call: Call) -> Result<Reply> {
         .remove_volume(&call.name, call.query.flag("force"))
         .await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
-}
-
-/// `POST /volumes/prune`
-pub(crate) async fn prune(call: Call) -> Result<Reply> {
-    let mut filters = call.query.filters()?;
-    let all = filters.take_flag("all")?.unwrap_or(false);
-    let without = filters.take_labels("label!");
-    let wanted = Wanted::of(filters)?;
-    let users = users(&call).await?;
-    let mut pruned = wire::Pruned::default();
-    for found in call.host.list_volumes().await? {
-        let kept = users.contains_key(&found.name)
-            || !(all || found.anonymous)
-            || !wanted.matches(&found)
-            || without
-                .iter()
-                .any(|label| filter::labelled(&found.labels, label));
-        if kept {
-            continue;
-        }
-        match call.host.remove_volume(&found.name, false).await {
-            Ok(()) => pruned.volumes_deleted.push(found.name),
-            // Someone uses it by now, or was faster.
-            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    reply::ok(&pruned)
 }

@@ -109,6 +109,10 @@ wire! {
         config: Config,
         network_settings: NetworkSettings,
         #[serde(skip_serializing_if = "Option::is_none")]
+        size_rw: Option<i64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size_root_fs: Option<i64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         orc_spec: Option<Box<ContainerSpec>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         orc_cgroup: Option<String>,
@@ -225,6 +229,10 @@ wire! {
         host_config: SummaryHostConfig,
         network_settings: SummaryNetworks,
         mounts: Vec<MountPoint>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size_rw: Option<i64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size_root_fs: Option<i64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         orc_inspect: Option<Box<Inspect>>,
     }

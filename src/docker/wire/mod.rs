@@ -6,8 +6,10 @@
 #[macro_use]
 pub(crate) mod json;
 
+pub(crate) mod archive;
 pub(crate) mod build;
 pub(crate) mod container;
+pub(crate) mod disk;
 pub(crate) mod event;
 pub(crate) mod exec;
 pub(crate) mod host_config;

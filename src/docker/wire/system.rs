@@ -2,10 +2,6 @@
 
 use serde_json::Value;
 
-use crate::wire::container::Summary as ContainerSummary;
-use crate::wire::image::Summary as ImageSummary;
-use crate::wire::volume::Volume;
-
 wire! {
     Version {
         platform: Platform,
@@ -58,37 +54,5 @@ wire! {
         warnings: Vec<String>,
         system_time: String,
         ..other
-    }
-}
-
-wire! {
-    DiskUsage {
-        layers_size: u64,
-        images: Vec<ImageSummary>,
-        containers: Vec<ContainerSummary>,
-        volumes: Vec<VolumeUsage>,
-        build_cache: Vec<Value>,
-    }
-}
-
-wire! {
-    VolumeUsage {
-        #[serde(flatten)]
-        volume: Volume,
-        usage_data: UsageData,
-    }
-}
-
-wire! {
-    UsageData {
-        size: i64,
-        ref_count: i64,
-    }
-}
-
-wire! {
-    BuildsPruned {
-        caches_deleted: Vec<String>,
-        space_reclaimed: u64,
     }
 }

@@ -22,6 +22,9 @@ use crate::fake::world::{Entry, World, merge_env, with_tag};
 use crate::image::{Credentials, Image, ImageConfig, ImportSource, Progress, Removal};
 use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
+use crate::storage::{
+    CheckOptions, CheckReport, ContainerUsage, DiskUsage, ImageUsage, UsageOf, VolumeUsage,
+};
 use crate::stream::{Attached, Bytes, Chunk, LogLine, LogOptions, Output, Stream, TerminalSize};
 use crate::system::Info;
 use crate::volume::{Volume, VolumeSpec};
@@ -769,5 +772,43 @@ impl Host for FakeHost {
 
     async fn list_volumes(&self) -> Result<Vec<Volume>> {
         Ok(self.lock().volumes.values().cloned().collect())
+    }
+
+    async fn disk_usage(&self, of: &UsageOf) -> Result<DiskUsage> {
+        let images = self.list_images().await?;
+        let containers = self.list_containers(&ContainerFilter::everything()).await?;
+        let wanted = |id: &str| of.only.is_empty() || of.only.iter().any(|one| one == id);
+        let mut usage = DiskUsage::default();
+        if of.images {
+            usage.images_bytes = images.iter().map(|image| image.size_bytes).sum();
+            let space = |image: &Image| ImageUsage {
+                id: image.id.clone(),
+                bytes: image.size_bytes,
+                shared_bytes: 0,
+            };
+            usage.images = images.iter().map(space).collect();
+        }
+        if of.containers {
+            let ids = containers.into_iter().map(|one| one.id);
+            let space = |id| ContainerUsage { id, bytes: 0 };
+            usage.containers = ids.filter(|id| wanted(id)).map(space).collect();
+        }
+        if of.volumes {
+            let names = self.lock().volumes.keys().cloned().collect::<Vec<_>>();
+            let space = |name| VolumeUsage {
+                name,
+                bytes: Some(0),
+            };
+            usage.volumes = names.into_iter().map(space).collect();
+        }
+        Ok(usage)
+    }
+
+    async fn check_storage(&self, _options: CheckOptions) -> Result<CheckReport> {
+        let images = self.list_images().await?.len() as u64;
+        Ok(CheckReport {
+            images,
+            ..CheckReport::default()
+        })
     }
 }
