@@ -9,7 +9,9 @@ use orc_base::{Error, Kind, Result};
 use orc_host::Host;
 use orc_host::container::RemoveOptions;
 use orc_host::image::Progress;
+use orc_host::image_build::{BuildEvent, BuildRequest};
 
+use crate::image_build::ImageBuild;
 use crate::plan::{Action, Operation, Plan};
 use crate::undo;
 use crate::wait::{Changes, wait};
@@ -39,6 +41,8 @@ pub enum Phase {
     Waiting(String),
     /// A layer of an image goes on.
     Progress(Progress),
+    /// A build goes on.
+    Build(BuildEvent),
     /// Something was asked for and is not done.
     Warning(String),
     /// It is done.
@@ -200,6 +204,9 @@ impl<'a> Step<'a> {
         let host = self.host;
         match &self.operation.action {
             Action::PullImage { image, platform } => self.pull(image, platform.as_deref()).await,
+            Action::BuildImage { image, build } => {
+                self.build(build).await.map_err(naming("build", image))
+            }
             Action::CreateNetwork(spec) => {
                 let made = host.create_network(spec).await.map(drop);
                 made.map_err(naming("create network", &spec.name))
@@ -278,6 +285,18 @@ impl<'a> Step<'a> {
                 }
             }
         }
+    }
+
+    async fn build(&self, build: &ImageBuild) -> Result<()> {
+        let request = BuildRequest {
+            spec: build.whole()?,
+            archive: None,
+        };
+        let mut events = self.host.build_image(request).await?;
+        while let Some(event) = events.next().await {
+            self.tell("Building", Phase::Build(event?));
+        }
+        Ok(())
     }
 
     async fn pull(&self, image: &str, platform: Option<&str>) -> Result<()> {

@@ -94,6 +94,42 @@ pub(crate) fn write(path: &Path, content: &str, mode: u32) -> Result<()> {
     work().context(|| format!("write {}", path.display()))
 }
 
+/// At most `most` bytes of a file.
+#[expect(clippy::disallowed_methods, reason = "this is the file that may")]
+pub(crate) fn read_bytes(path: &Path, most: usize) -> Result<Vec<u8>> {
+    let file = std::fs::File::open(path).context(|| format!("read {}", path.display()))?;
+    let mut bytes = Vec::new();
+    file.take(most as u64 + 1)
+        .read_to_end(&mut bytes)
+        .context(|| format!("read {}", path.display()))?;
+    match bytes.len() <= most {
+        true => Ok(bytes),
+        false => Err(Error::exhausted(format!(
+            "{} is larger than {most} bytes",
+            path.display()
+        ))),
+    }
+}
+
+/// What tells a directory from another one of the same name on another machine: device and inode.
+#[expect(clippy::disallowed_methods, reason = "this is the file that may")]
+pub(crate) fn identity(directory: &Path) -> Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let shown = directory.display();
+    let meta = std::fs::metadata(directory).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::not_found(format!("the context {shown} does not exist"))
+        }
+        _ => Error::from(error).within(format!("look at the context {shown}")),
+    })?;
+    match meta.is_dir() {
+        true => Ok((meta.dev(), meta.ino())),
+        false => Err(Error::invalid(format!(
+            "the context {shown} is not a directory"
+        ))),
+    }
+}
+
 /// Removes one such file.
 pub(crate) fn remove_file(path: &Path) -> Result<()> {
     orc_base::fs::remove_file(path).context(|| format!("remove {}", path.display()))

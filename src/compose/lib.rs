@@ -14,6 +14,7 @@ mod dotenv;
 mod environment;
 mod extends;
 pub mod files;
+pub mod image_build;
 mod interpolate;
 pub mod labels;
 pub mod load;

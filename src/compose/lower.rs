@@ -2,6 +2,7 @@
 //!
 //! Pure, and the only place that does it: `up`, `run` and, later, the cluster lower alike.
 
+pub(crate) mod builds;
 pub(crate) mod grants;
 mod mounts;
 mod ports;
@@ -462,8 +463,11 @@ fn positive(value: i64) -> Option<u64> {
 }
 
 fn ulimits(service: &Service) -> Vec<Ulimit> {
-    service
-        .ulimits
+    ulimits_of(&service.ulimits)
+}
+
+fn ulimits_of(limits: &BTreeMap<String, Limit>) -> Vec<Ulimit> {
+    limits
         .iter()
         .map(|(name, limit)| {
             let (soft, hard) = match *limit {

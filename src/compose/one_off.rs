@@ -10,7 +10,7 @@ use crate::model::Project;
 use crate::model::service::Service;
 use crate::observe::Observed;
 use crate::plan::up::before_one_off;
-use crate::plan::{Action, Plan, PullPolicy, Secret, Up};
+use crate::plan::{Action, BuildPolicy, Plan, PullPolicy, Secret, Up};
 
 /// Options of `run`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -53,6 +53,8 @@ pub struct RunOptions {
     pub remove_orphans: bool,
     /// `--pull`.
     pub pull: Option<PullPolicy>,
+    /// `--build`.
+    pub build: BuildPolicy,
     /// As in `plan::Up::files_dir`.
     pub files_dir: Option<std::path::PathBuf>,
 }
@@ -83,6 +85,7 @@ pub fn one_off(
         no_deps: options.no_deps,
         remove_orphans: options.remove_orphans,
         pull: options.pull,
+        build: options.build,
         files_dir: options.files_dir.clone(),
         ..Up::default()
     };

@@ -4,6 +4,7 @@
 //! there is — pull, create, start, wait, stop, remove — as one graph of operations, each with its
 //! cause. Printing the plan is the dry run; `converge.rs` carries it out and decides nothing.
 
+mod builds;
 mod carry;
 pub(crate) mod compare;
 mod down;
@@ -26,6 +27,7 @@ use orc_host::container::ContainerSpec;
 use orc_host::network::NetworkSpec;
 use orc_host::volume::VolumeSpec;
 
+use crate::image_build::{ImageBuild, Overrides};
 use crate::model::Project;
 use crate::model::service::Condition;
 use crate::observe::{Observed, remembered};
@@ -33,8 +35,8 @@ use crate::observe::{Observed, remembered};
 /// What somebody wants.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Goal {
-    /// The images whose policy is `always` are fetched, before anybody looks which containers
-    /// differ: `up` is this, another look, and [`Goal::Up`] with [`Up::refreshed`].
+    /// The images whose policy is `always` are fetched, and those are built that somebody wants
+    /// built each time, before anybody looks which containers differ: `up` is this, another look, and [`Goal::Up`] with [`Up::refreshed`].
     Refresh(Up),
     /// The project runs as its files say.
     Up(Up),
@@ -52,6 +54,8 @@ pub enum Goal {
     Remove(Remove),
     /// Images are fetched.
     Pull(Pull),
+    /// Images are built.
+    Build(Build),
 }
 
 /// Options of `up` and `create`.
@@ -69,6 +73,8 @@ pub struct Up {
     pub remove_orphans: bool,
     /// Over the services' own `pull_policy`.
     pub pull: Option<PullPolicy>,
+    /// When images are built that have a `build` section.
+    pub build: BuildPolicy,
     /// [`Goal::Refresh`] has been carried out: what is there is new enough.
     pub refreshed: bool,
     /// Start what was made; `create` does not.
@@ -95,6 +101,7 @@ impl Default for Up {
             no_deps: false,
             remove_orphans: false,
             pull: None,
+            build: BuildPolicy::Missing,
             refreshed: false,
             start: true,
             wait: false,
@@ -127,6 +134,29 @@ pub enum PullPolicy {
     Missing,
     /// Not at all.
     Never,
+}
+
+/// When images are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BuildPolicy {
+    /// When they are not there, or their service says each time.
+    #[default]
+    Missing,
+    /// Each time.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// Options of `build`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Build {
+    /// Only these; all when empty.
+    pub services: Vec<String>,
+    /// And what they depend on.
+    pub with_dependencies: bool,
+    /// What is said beside the files.
+    pub over: Overrides,
 }
 
 /// Options of `down`.
@@ -251,6 +281,13 @@ pub enum Action {
         image: String,
         /// `linux/amd64`.
         platform: Option<String>,
+    },
+    /// Builds an image.
+    BuildImage {
+        /// Its name.
+        image: String,
+        /// How.
+        build: Box<ImageBuild>,
     },
     /// Makes a network.
     CreateNetwork(NetworkSpec),
@@ -399,6 +436,7 @@ pub fn plan(project: &Project, observed: &Observed, goal: &Goal) -> Result<Plan>
         Goal::Kill(options) => lifecycle::kill(project, observed, options),
         Goal::Remove(options) => lifecycle::remove(project, observed, options),
         Goal::Pull(options) => images::pull(project, observed, options),
+        Goal::Build(options) => builds::plan(project, observed, options),
     }
 }
 
@@ -459,7 +497,9 @@ impl Action {
     /// What the step is about, as progress shows it: `Container demo-web-1`.
     pub fn subject(&self) -> String {
         match self {
-            Self::PullImage { image, .. } | Self::RemoveImage { image } => format!("Image {image}"),
+            Self::PullImage { image, .. }
+            | Self::BuildImage { image, .. }
+            | Self::RemoveImage { image } => format!("Image {image}"),
             Self::CreateNetwork(spec) => format!("Network {}", spec.name),
             Self::RemoveNetwork { name } => format!("Network {name}"),
             Self::CreateVolume(spec) => format!("Volume {}", spec.name),
@@ -481,6 +521,7 @@ impl Action {
     pub fn words(&self) -> (&'static str, &'static str) {
         match self {
             Self::PullImage { .. } => ("Pulling", "Pulled"),
+            Self::BuildImage { .. } => ("Building", "Built"),
             Self::CreateNetwork(_) | Self::CreateVolume(_) | Self::CreateContainer { .. } => {
                 ("Creating", "Created")
             }
@@ -507,6 +548,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PullImage { image, .. } => write!(f, "pull {image}"),
+            Self::BuildImage { image, .. } => write!(f, "build {image}"),
             Self::CreateNetwork(spec) => write!(f, "create network {}", spec.name),
             Self::RemoveNetwork { name } => write!(f, "remove network {name}"),
             Self::CreateVolume(spec) => write!(f, "create volume {}", spec.name),

@@ -115,22 +115,45 @@ fn asks_for_nothing(node: &Node) -> bool {
     }
 }
 
+/// What a `build` section asks for and is not done.
+fn build(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    for key in ["provenance", "sbom"] {
+        let wanted = node.get(key).filter(|node| {
+            !asks_for_nothing(node) && !matches!(node.text(), Some("" | "false" | "mode=min"))
+        });
+        if let Some(node) = wanted {
+            report.warn(node, &trail.key(key), "ignored: attestations are not made");
+        }
+    }
+    if let Some(isolation) = node.get("isolation")
+        && !matches!(isolation.text(), Some("" | "default"))
+    {
+        report.refuse(isolation, &trail.key("isolation"), "not supported");
+    }
+    if let Some(platforms) = node.get("platforms")
+        && platforms.list().unwrap_or_default().len() > 1
+    {
+        report.warn(
+            platforms,
+            &trail.key("platforms"),
+            "only the one of the service, or of this machine, is built",
+        );
+    }
+    if let Some(privileged) = node.get("privileged")
+        && privileged.value == Value::Bool(true)
+    {
+        report.warn(
+            privileged,
+            &trail.key("privileged"),
+            "only steps that say `RUN --security=insecure` have all privileges",
+        );
+    }
+}
+
 fn service(report: &mut Report, tree: &Node, node: &Node, trail: &Trail<'_>, files: &dyn Files) {
     let text = |key: &str| node.get(key).and_then(|node| Some((node, node.text()?)));
-    if let Some(build) = node.get("build") {
-        let trail = trail.key("build");
-        match node.get("image") {
-            Some(_) => report.warn(
-                build,
-                &trail,
-                "ignored: `orc build` is not there yet, the image is taken as it is",
-            ),
-            None => report.refuse(
-                build,
-                &trail,
-                "`orc build` is not there yet: set `image:` to an image that exists",
-            ),
-        }
+    if let Some(section) = node.get("build") {
+        build(report, section, &trail.key("build"));
     }
     if let Some((node, mode)) = text("network_mode") {
         let known = matches!(mode, "none" | "host" | "bridge") || is_shared(mode);
@@ -166,14 +189,16 @@ fn service(report: &mut Report, tree: &Node, node: &Node, trail: &Trail<'_>, fil
             "not supported: user namespaces are not built yet",
         );
     }
+    let node_has_build = node.get("build").is_some();
     if let Some((node, policy)) = text("pull_policy") {
         let trail = trail.key("pull_policy");
         match policy {
             "always" | "never" | "missing" => {}
+            "build" if node_has_build => {}
             "build" => report.refuse(
                 node,
                 &trail,
-                "`orc build` is not there yet: use always, missing or never",
+                "the policy is `build`, and there is no `build` section",
             ),
             "daily" | "weekly" | "refresh" => report.warn(
                 node,

@@ -15,7 +15,7 @@ use crate::image::Credentials;
 use crate::stream::{Bytes, Output, Stream};
 
 /// An image to build. `None` and empty values mean the default.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BuildSpec {
     /// The files that `COPY` and `ADD` take.

@@ -9,6 +9,7 @@ use orc_base::units;
 use orc_compose::converge::{OperationEvent, Phase};
 use orc_host::image;
 
+use crate::ui::build_story::Story;
 use crate::ui::color::{Color, GREEN, RED, YELLOW};
 use crate::ui::escape;
 
@@ -28,6 +29,7 @@ pub(crate) struct Line {
     end: Option<(Ended, Duration)>,
     began: Instant,
     layers: BTreeMap<String, image::Progress>,
+    build: Story,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,7 @@ impl Line {
             end: None,
             began,
             layers: BTreeMap::new(),
+            build: Story::default(),
         }
     }
 
@@ -70,6 +73,7 @@ impl Line {
                 self.text = "Error".into();
                 self.end = Some((Ended::Badly, elapsed));
             }
+            Phase::Build(told) => drop(self.build.take(&told, now)),
             Phase::Progress(progress) => match progress.layer.clone() {
                 Some(layer) => drop(self.layers.insert(layer, progress)),
                 None => self.text = escape::line(&progress.status).into_owned(),
@@ -99,8 +103,21 @@ impl Line {
         let mut lines = vec![(head, color)];
         if self.end.is_none() {
             lines.extend(self.layers.values().map(|progress| (layer(progress), None)));
+            lines.extend(self.building(now).map(|line| (line, None)));
         }
         lines
+    }
+}
+
+impl Line {
+    /// The steps of a build that run, each with its last word.
+    fn building(&self, now: Instant) -> impl Iterator<Item = String> {
+        let running = self.build.steps.iter().filter(|step| step.is_running());
+        running.flat_map(move |step| {
+            let elapsed = step.elapsed(now).as_secs_f64();
+            let last = step.last.back().map(|(_, line)| format!("     # {line}"));
+            std::iter::once(format!("   {}  {elapsed:.1}s", step.name)).chain(last)
+        })
     }
 }
 

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use orc_compose::converge::{Observer, OperationEvent, Phase};
 use orc_host::image;
+use orc_host::image_build::BuildEvent;
 use serde_json::json;
 
+use crate::ui::build_plain::Plain;
 use crate::ui::color::Ansi;
 use crate::ui::frame::{self, Line, Look};
 use crate::ui::{escape, out, terminal};
@@ -53,6 +55,8 @@ struct State {
     last: Option<Instant>,
     /// The last word about each layer, so that plain output says it once.
     layers: BTreeMap<(String, String), String>,
+    /// What each build has told, by the number of its step.
+    builds: BTreeMap<usize, Plain>,
 }
 
 impl Progress {
@@ -164,6 +168,43 @@ impl Progress {
             Phase::Failed(why) => out::note(&format!(" {subject}  Error  {}", escape::line(why))),
             Phase::Warning(text) => out::warning(text),
             Phase::Progress(progress) => self.plain_transfer(&subject, progress),
+            // `event` has printed its lines.
+            Phase::Build(_) => {}
+        }
+    }
+
+    /// Lets the story of a build go on. Its lines are printed where lines are printed; of a failure
+    /// everybody sees the last words.
+    fn build(&self, event: &OperationEvent) {
+        let mut state = self.lock();
+        match &event.phase {
+            Phase::Build(told) => {
+                let whole = event.subject.trim_start_matches("Image ");
+                let plain = state
+                    .builds
+                    .entry(event.id)
+                    .or_insert_with(|| Plain::of(whole));
+                let lines = plain.take(told, Instant::now());
+                if let BuildEvent::Warning(text) = told
+                    && self.mode == Mode::Tty
+                {
+                    self.erase(&mut state);
+                    out::warning(text);
+                } else if matches!(self.mode, Mode::Plain | Mode::Auto) {
+                    lines.iter().for_each(|line| out::note(line));
+                }
+            }
+            Phase::Failed(_) if self.mode != Mode::Json => {
+                let Some(plain) = state.builds.get(&event.id) else {
+                    return;
+                };
+                let lines = plain.story.failure();
+                if self.mode == Mode::Tty {
+                    self.erase(&mut state);
+                }
+                lines.iter().for_each(|line| out::note(line));
+            }
+            _ => {}
         }
     }
 
@@ -191,6 +232,7 @@ impl Progress {
             Phase::Failed(why) => ("Error", json!({"details": why})),
             Phase::Warning(text) => ("Warning", json!({"details": text})),
             Phase::Progress(progress) => ("Working", transfer_json(&event.subject, progress)),
+            Phase::Build(told) => ("Working", json!({"build": told})),
         };
         let mut object = json!({"id": event.subject, "status": status, "text": event.text});
         if let (Some(object), Some(details)) = (object.as_object_mut(), details.as_object()) {
@@ -222,6 +264,7 @@ fn transfer_json(subject: &str, progress: &image::Progress) -> serde_json::Value
 
 impl Observer for Progress {
     fn event(&self, event: OperationEvent) {
+        self.build(&event);
         match (self.mode, &event.phase) {
             (Mode::Tty, _) => self.live(event),
             (Mode::Json, _) => self.json(&event),

@@ -7,7 +7,7 @@ use orc_base::Result;
 use orc_compose::converge::{Observer, Quiet, converge};
 use orc_compose::model::Project;
 use orc_compose::observe::observe;
-use orc_compose::plan::{Goal, Plan, plan};
+use orc_compose::plan::{Goal, Plan, Up, plan};
 use orc_host::Host;
 
 use crate::cli::project::ProjectFlags;
@@ -34,6 +34,16 @@ impl Work<'_> {
             .iter()
             .for_each(|warning| out::warning(warning));
         Ok(plan)
+    }
+
+    /// Fetches and builds the images that somebody wants new each time, before anybody looks which
+    /// containers differ. The answer is what is left to be done.
+    pub(crate) async fn refresh(&self, wanted: Up, verb: &str) -> Result<Up> {
+        self.reach(&Goal::Refresh(wanted.clone()), verb).await?;
+        Ok(Up {
+            refreshed: true,
+            ..wanted
+        })
     }
 
     /// Plans and does; a dry run prints the plan instead.

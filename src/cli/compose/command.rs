@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use crate::cli::compose::{config, down, exec, list, logs, look, run, up, verbs};
+use crate::cli::compose::{build, config, down, exec, list, logs, look, run, up, verbs};
 use crate::cli::failure::Outcome;
 use crate::cli::project::ProjectFlags;
 use crate::cli::session::Session;
@@ -22,6 +22,8 @@ enum Verb {
     Up(Box<up::Up>),
     /// Stop and remove the project
     Down(down::Down),
+    /// Build the images of the project
+    Build(build::Build),
     /// List the project's containers
     Ps(list::Ps),
     /// Show what the project's containers wrote
@@ -72,6 +74,7 @@ impl Compose {
         match self.verb {
             Verb::Up(verb) => verb.run(session, project).await,
             Verb::Down(verb) => verb.run(session, project).await,
+            Verb::Build(verb) => verb.run(session, project).await,
             Verb::Ps(verb) => verb.run(session, &project).await,
             Verb::Logs(verb) => verb.run(session, &project).await,
             Verb::Exec(verb) => verb.run(session, &project).await,

@@ -1,5 +1,6 @@
 //! `orc compose …`, and `orc up` and `orc down`: one file a family of verbs.
 
+pub(crate) mod build;
 pub(crate) mod carry_out;
 pub(crate) mod command;
 pub(crate) mod config;

@@ -11,7 +11,7 @@ use orc_compose::one_off::{RunOptions, one_off};
 use orc_host::container::Mount;
 
 use crate::cli::compose::carry_out::{Work, files_dir};
-use crate::cli::compose::up::Pull;
+use crate::cli::compose::up::{Pull, build_policy};
 use crate::cli::exec::variables;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::flags;
@@ -69,9 +69,15 @@ pub(crate) struct Run {
     /// When images are fetched
     #[arg(long, value_enum, value_name = "WHEN")]
     pull: Option<Pull>,
+    /// Build the image before, even if it is here
+    #[arg(long)]
+    build: bool,
     /// No progress of pulls
     #[arg(long)]
     quiet_pull: bool,
+    /// No progress of builds
+    #[arg(long)]
+    quiet_build: bool,
     /// No progress
     #[arg(short, long)]
     quiet: bool,
@@ -151,6 +157,7 @@ impl Run {
             no_deps: self.no_deps,
             remove_orphans: self.remove_orphans,
             pull: self.pull.map(Into::into),
+            build: build_policy(self.build, false),
             files_dir: files_dir(session, &project.name)?,
         })
     }
@@ -160,7 +167,7 @@ impl Run {
         let Some((service, command)) = self.service_and_command.split_first() else {
             return Err(Error::invalid("name a service").into());
         };
-        if self.quiet {
+        if self.quiet || self.quiet_build {
             flags.progress = crate::ui::progress::Mode::Quiet;
         }
         let project = flags.load(std::slice::from_ref(service))?;

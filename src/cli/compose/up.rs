@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use orc_base::{Error, Result};
 use orc_compose::labels;
 use orc_compose::model::Project;
-use orc_compose::plan::{Goal, Kill, Plan, PullPolicy, Recreate, Stop, Up as Wanted};
+use orc_compose::plan::{BuildPolicy, Goal, Kill, Plan, PullPolicy, Recreate, Stop, Up as Wanted};
 use orc_host::container::{Container, ContainerFilter};
 use orc_host::stream::LogOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -71,9 +71,15 @@ pub(crate) struct MakeFlags {
     /// How many containers of a service: SERVICE=NUMBER
     #[arg(long, value_name = "SERVICE=NUMBER")]
     scale: Vec<String>,
-    /// Images are never built: there is no building yet
-    #[arg(long, hide = true)]
+    /// Build images even if they are here
+    #[arg(long, conflicts_with = "no_build")]
+    build: bool,
+    /// Build no images even if they are missing
+    #[arg(long)]
     no_build: bool,
+    /// No progress of builds
+    #[arg(long)]
+    quiet_build: bool,
     /// Answer all questions with yes; none are asked
     #[arg(short = 'y', long, hide = true)]
     yes: bool,
@@ -91,8 +97,18 @@ impl MakeFlags {
             },
             remove_orphans: self.remove_orphans,
             pull: self.pull.map(Into::into),
+            build: build_policy(self.build, self.no_build),
             ..Wanted::default()
         })
+    }
+}
+
+/// `--build` and `--no-build`.
+pub(crate) fn build_policy(build: bool, no_build: bool) -> BuildPolicy {
+    match (build, no_build) {
+        (true, _) => BuildPolicy::Always,
+        (false, true) => BuildPolicy::Never,
+        (false, false) => BuildPolicy::Missing,
     }
 }
 
@@ -134,13 +150,14 @@ impl Create {
             project: &project,
             host: session.host().await?,
         };
+        let wanted = work.refresh(wanted, "create").await?;
         work.reach(&Goal::Up(wanted), "create").await?;
         Ok(OK)
     }
 }
 
 fn quiet_pull(make: &MakeFlags, flags: &mut ProjectFlags) {
-    if make.quiet_pull && flags.progress == Mode::Auto {
+    if (make.quiet_pull || make.quiet_build) && flags.progress == Mode::Auto {
         flags.progress = Mode::Plain;
     }
 }
@@ -256,6 +273,7 @@ impl Up {
             host: session.host().await?,
         };
         if self.detach || self.wait || self.no_start || flags.dry_run {
+            let wanted = work.refresh(wanted, "up").await?;
             work.reach(&Goal::Up(wanted), "up").await?;
             return Ok(OK);
         }
@@ -348,6 +366,10 @@ struct Foreground<'a> {
 
 impl Foreground<'_> {
     async fn run(mut self, wanted: Wanted, services: Services) -> Outcome {
+        let wanted = tokio::select! {
+            refreshed = self.work.refresh(wanted, "up") => refreshed?,
+            () = self.signals.next() => return Err(Failure::silent(INTERRUPTED)),
+        };
         let make = Wanted {
             start: false,
             wait: false,
@@ -362,6 +384,7 @@ impl Foreground<'_> {
         let start = Wanted {
             recreate: Recreate::Never,
             pull: Some(PullPolicy::Never),
+            build: BuildPolicy::Never,
             remove_orphans: false,
             ..wanted
         };

@@ -5,11 +5,6 @@ use std::time::Duration;
 use orc_base::{Result, units};
 use serde::{Deserialize, Deserializer};
 
-/// Whether there is anything, whatever it is.
-pub(super) fn present<'de, D: Deserializer<'de>>(input: D) -> Result<bool, D::Error> {
-    Ok(Option::<serde::de::IgnoredAny>::deserialize(input)?.is_some())
-}
-
 pub(super) fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
     Option::<String>::deserialize(input)?
         .map(|text| units::parse_duration(&text).map_err(serde::de::Error::custom))

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::model::read::{bytes, duration, present};
+use crate::model::build::Build;
+use crate::model::read::{bytes, duration};
 
 /// One service. Names of keys are the specification's.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -19,9 +20,8 @@ pub struct Service {
     pub hash: String,
     /// The image; absent when it has to be built.
     pub image: Option<String>,
-    /// Whether there is a `build` section.
-    #[serde(deserialize_with = "present")]
-    pub build: bool,
+    /// How the image is built.
+    pub build: Option<Build>,
     /// `always`, `never`, `missing`, `build`, …
     pub pull_policy: Option<String>,
     /// `linux/amd64`.

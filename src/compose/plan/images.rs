@@ -1,13 +1,15 @@
-//! Which images have to be fetched.
+//! Which images have to be fetched or built.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use orc_base::{Error, Result};
 
+use crate::image_build::Overrides;
 use crate::model::Project;
 use crate::model::service::Service;
 use crate::observe::Observed;
-use crate::plan::{Action, Plan, Pull, PullPolicy, Up};
+use crate::plan::builds::Builds;
+use crate::plan::{Action, BuildPolicy, Plan, Pull, PullPolicy, Up};
 
 /// Fetches images whose policy is `always` and that are there, for [`crate::plan::Goal::Refresh`].
 pub(super) fn refresh(project: &Project, observed: &Observed, options: &Up) -> Result<Plan> {
@@ -18,7 +20,13 @@ pub(super) fn refresh(project: &Project, observed: &Observed, options: &Up) -> R
     };
     let mut plan = Plan::default();
     let mut seen = BTreeSet::new();
+    let over = Overrides::default();
+    let mut builds = Builds::new(project, observed, &over);
     for service in scope.iter().filter_map(|name| project.service(name)) {
+        if let Some(cause) = build_each_time(service, options) {
+            builds.add(&mut plan, service, cause)?;
+            continue;
+        }
         let always = policy(service, options.pull) == PullPolicy::Always && service.image.is_some();
         let image = service.image_name(&project.name);
         if always && observed.image(&image).is_some() && seen.insert(image) {
@@ -60,24 +68,53 @@ pub(super) fn pull(project: &Project, observed: &Observed, options: &Pull) -> Re
     Ok(plan)
 }
 
-/// Adds what `up` fetches before it makes a container of `service`, once an image. The answer is the
-/// step to wait for.
+/// Why a service's image is built even though there is one.
+fn build_each_time(service: &Service, options: &Up) -> Option<&'static str> {
+    service.build.as_ref()?;
+    match (options.build, service.pull_policy.as_deref()) {
+        (BuildPolicy::Never, _) => None,
+        (BuildPolicy::Always, _) => Some("asked to build"),
+        (BuildPolicy::Missing, Some("build")) => Some("policy is build"),
+        (BuildPolicy::Missing, _) => None,
+    }
+}
+
+/// Adds what `up` fetches or builds before it makes a container of `service`, once an image. The
+/// answer is the step to wait for.
 pub(super) fn provide(
     plan: &mut Plan,
-    pulls: &mut BTreeMap<String, usize>,
-    project: &Project,
-    observed: &Observed,
+    builds: &mut Builds<'_>,
     service: &Service,
     options: &Up,
 ) -> Result<Option<usize>> {
+    let (project, observed) = (builds.project, builds.observed);
     let image = service.image_name(&project.name);
-    if let Some(step) = pulls.get(&image) {
+    if let Some(step) = builds.steps.get(&image) {
         return Ok(Some(*step));
     }
     let there = observed.image(&image).is_some();
+    if let Some(cause) = build_each_time(service, options).filter(|_| !options.refreshed) {
+        return builds.add(plan, service, cause);
+    }
+    // An image that can be built is only fetched when the file or the caller says so.
+    let fetched = options.pull.is_some()
+        || matches!(service.pull_policy.as_deref(), Some(policy) if policy != "build");
+    if service.build.is_some() && (service.image.is_none() || !fetched) {
+        return match (there, options.build) {
+            (true, _) => Ok(None),
+            (false, BuildPolicy::Never) => Err(Error::not_found(format!(
+                "service {}: image {image} is not there, and it is not to be built: build or load it first",
+                service.name
+            ))),
+            (false, _) => builds.add(plan, service, "image is missing"),
+        };
+    }
     let cause = match policy(service, options.pull) {
         PullPolicy::Always if !there || !options.refreshed => "policy is always",
         PullPolicy::Missing if !there => "image is missing",
+        PullPolicy::Never if !there && service.build.is_some() => {
+            return builds.add(plan, service, "image is missing");
+        }
         PullPolicy::Never if !there => {
             return Err(Error::not_found(format!(
                 "service {}: image {image} is not there and its pull policy is `never`: pull or load it first",
@@ -87,7 +124,7 @@ pub(super) fn provide(
         _ => return Ok(None),
     };
     let step = add(plan, project, service, cause);
-    pulls.insert(image, step);
+    builds.steps.insert(image, step);
     Ok(Some(step))
 }
 

@@ -39,6 +39,25 @@ pub(crate) fn findings(project: &Project, scope: &BTreeSet<String>, plan: &mut P
     Ok(())
 }
 
+/// Refuses what the `build` sections of these services ask of orc and it does not do; nothing else
+/// about them matters to a build.
+pub(crate) fn builds(project: &Project, scope: &BTreeSet<String>, plan: &mut Plan) -> Result<()> {
+    for finding in &project.findings {
+        let Subject::Service(name) = &finding.subject else {
+            continue;
+        };
+        if !scope.contains(name) || !finding.text.contains(&format!("services.{name}.build")) {
+            continue;
+        }
+        match finding.severity {
+            Severity::Warning => plan.warn(&finding.text),
+            Severity::Unsupported => return Err(Error::unsupported(&finding.text)),
+            Severity::Missing => return Err(Error::invalid(&finding.text)),
+        }
+    }
+    Ok(())
+}
+
 /// Whether a service mounts a volume of the project.
 pub(crate) fn mounts_volume(service: &Service, key: &str) -> bool {
     service

@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use orc_base::Result;
 use orc_host::container::Container;
 
+use crate::image_build::Overrides;
 use crate::lower::{self, Circumstances};
 use crate::model::Project;
 use crate::model::service::{Condition, Service};
 use crate::observe::{Observed, number};
+use crate::plan::builds::Builds;
 use crate::plan::carry::carry_over;
 use crate::plan::compare::{self, divergence, has_completed, is_so_far, is_up};
 use crate::plan::orphans::{orphans, warn_of};
@@ -58,6 +60,16 @@ pub(crate) fn before_one_off(
     Ok((planner.plan, planner.first_container))
 }
 
+/// `up` says nothing about builds beside the files.
+static NO_OVERRIDES: Overrides = Overrides {
+    args: BTreeMap::new(),
+    no_cache: false,
+    pull: false,
+    memory_bytes: None,
+    ssh: Vec::new(),
+    check: false,
+};
+
 struct Planner<'a> {
     project: &'a Project,
     observed: &'a Observed,
@@ -66,8 +78,8 @@ struct Planner<'a> {
     order: Vec<String>,
     replicas: BTreeMap<String, u64>,
     resources: Resources,
-    /// The step that fetches each image.
-    pulls: BTreeMap<String, usize>,
+    /// The steps that fetch and build images.
+    builds: Builds<'a>,
     /// The step that writes each file.
     files: BTreeMap<std::path::PathBuf, usize>,
     /// The first container of each service, made or to be made.
@@ -128,7 +140,7 @@ impl<'a> Planner<'a> {
             order,
             replicas,
             resources: Resources::default(),
-            pulls: BTreeMap::new(),
+            builds: Builds::new(project, observed, &NO_OVERRIDES),
             files: BTreeMap::new(),
             first_container: BTreeMap::new(),
             containers: BTreeMap::new(),
@@ -174,14 +186,7 @@ impl<'a> Planner<'a> {
 
     /// The step that fetches a service's image, if there has to be one.
     fn image(&mut self, service: &Service) -> Result<Option<usize>> {
-        images::provide(
-            &mut self.plan,
-            &mut self.pulls,
-            self.project,
-            self.observed,
-            service,
-            self.options,
-        )
+        images::provide(&mut self.plan, &mut self.builds, service, self.options)
     }
 
     /// Networks and volumes of the services in scope that have replicas, and of one more.
@@ -193,7 +198,7 @@ impl<'a> Planner<'a> {
             .filter_map(|name| self.project.service(name))
             .chain(extra)
             .collect();
-        let pulls: Vec<usize> = self.pulls.values().copied().collect();
+        let pulls: Vec<usize> = self.builds.steps.values().copied().collect();
         self.resources = resources::provide(
             &mut self.plan,
             self.project,
@@ -437,7 +442,8 @@ impl<'a> Planner<'a> {
     ) -> Result<usize> {
         let image = self.observed.image(&service.image_name(&self.project.name));
         let pulled = self
-            .pulls
+            .builds
+            .steps
             .contains_key(&service.image_name(&self.project.name));
         let lowered = lower::container(
             self.project,

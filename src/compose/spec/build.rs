@@ -1,4 +1,4 @@
-//! The keys of `build`. They are read, merged and printed; building itself is not there yet.
+//! The keys of `build`.
 
 use crate::short;
 use crate::spec::{Bare, Field, Shape, itself, key};

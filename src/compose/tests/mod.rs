@@ -1,5 +1,6 @@
 //! Scenarios in the user's language: Compose files in, plans, projects and calls out.
 
+mod builds;
 mod config;
 mod converge;
 mod down;

@@ -160,8 +160,8 @@ async fn what_orc_does_not_do_is_refused_before_anything_is_made() {
     let host = machine();
     for (text, expected) in [
         (
-            "services:\n  a: {build: .}\n",
-            "`orc build` is not there yet: set `image:`",
+            "services:\n  a: {build: {context: ., isolation: hyperv}}\n",
+            "services.a.build.isolation: not supported",
         ),
         (
             "services:\n  a: {image: x, gpus: all}\n",
