@@ -19,6 +19,10 @@ use crate::archive::import::{self, ImportOptions};
 use crate::archive::load::{self, Loaded};
 use crate::archive::pipe;
 use crate::archive::save;
+use crate::build::builder::{Builder, Call};
+use crate::build::contexts::ContextArchive;
+use crate::build::request::{BuildOptions, Events};
+use crate::build::runner::StepRunner;
 use crate::cache::{CacheEntry, CachePrune, CachePruned};
 use crate::check::{self, CheckOptions, Report};
 use crate::credentials::Credentials;
@@ -47,6 +51,7 @@ struct Inner {
     store: Store,
     snapshots: Snapshots,
     http: Arc<Http>,
+    builder: Builder,
 }
 
 impl fmt::Debug for Images {
@@ -72,6 +77,7 @@ impl Images {
             store: Store::open(directory, durability)?,
             snapshots: Snapshots::open(&directory.join("snapshots"))?,
             http: Arc::new(Http::new(registries)),
+            builder: Builder::open(&directory.join("builds"))?,
         })))
     }
 
@@ -190,6 +196,29 @@ impl Images {
     /// How many bytes may be kept for builds when none runs; zero is no limit.
     pub fn cache_limit(&self, bytes: u64) {
         self.0.store.cache_limit(bytes);
+    }
+
+    /// Builds an image from a Dockerfile. `archive` is the one of [`ContextSource::Archive`]. A check
+    /// makes no image. Dropping the future ends the build, and nothing of its steps is left.
+    ///
+    /// [`ContextSource::Archive`]: crate::build::request::ContextSource::Archive
+    pub async fn build(
+        &self,
+        options: BuildOptions,
+        archive: Option<ContextArchive>,
+        runner: Arc<dyn StepRunner>,
+        events: Arc<dyn Events>,
+    ) -> Result<Option<Image>> {
+        let call = Call {
+            options,
+            archive,
+            runner,
+            events,
+        };
+        self.0
+            .builder
+            .build(&self.0.http, &self.0.store, call)
+            .await
     }
 
     /// All images, newest first.

@@ -11,22 +11,38 @@
 //! `request` is what someone asks for, `graph` what is to be done, `runner` the seam behind which
 //! programs run.
 
+mod archive;
 mod attributes;
 mod blobs;
+pub(crate) mod builder;
 mod chmod;
+pub mod contexts;
 mod copy;
 mod entry;
+mod executor;
+mod fetch;
 mod files;
 mod fingerprint;
+mod finish;
+mod git;
 pub mod graph;
 mod key;
+mod layering;
+mod layout;
+mod material;
+mod mounts;
 mod owner;
 mod place;
 pub mod plan;
+mod remote_cache;
 pub mod request;
 pub mod runner;
 mod select;
+mod shared;
+mod sources;
 mod stack;
+mod step_copy;
+mod step_run;
 mod stop;
 mod target;
 mod view;

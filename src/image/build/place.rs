@@ -92,20 +92,20 @@ impl Place {
 }
 
 impl Drop for Place {
-    /// It is gone at once; its files are removed on the way.
+    /// It is gone at once; its files are removed by a thread of their own, for there may be many.
     fn drop(&mut self) {
-        let hidden = self.directory.with_file_name(format!(
-            "{GONE}{}",
-            self.directory
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-        ));
-        let removed = self
+        let name = format!("{GONE}{}", base(&self.directory).to_string_lossy());
+        let hidden = self.directory.with_file_name(name);
+        let gone = self
             .unmount()
-            .and_then(|()| Ok(std::fs::rename(&self.directory, &hidden)?))
-            .and_then(|()| removal::remove_tree(&hidden));
-        if let Err(error) = removed {
+            .and_then(|()| Ok(std::fs::rename(&self.directory, &hidden)?));
+        let remove = move || {
+            if let Err(error) = gone.and_then(|()| removal::remove_tree(&hidden)) {
+                tracing::warn!(%error, "files of a build stay until the next start");
+            }
+        };
+        let thread = std::thread::Builder::new().name("build-remove".into());
+        if let Err(error) = thread.spawn(remove) {
             tracing::warn!(%error, "files of a build stay until the next start");
         }
     }
@@ -182,6 +182,12 @@ mod tests {
         assert!(at.join("kept").exists());
         assert!(place.directory("x").unwrap() != place.directory("x").unwrap());
         drop(place);
+        for _ in 0..500 {
+            if std::fs::read_dir(&directory).unwrap().count() == 0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
 
         let place = places.create().unwrap();

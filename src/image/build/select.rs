@@ -40,14 +40,20 @@ impl Select<'_> {
         }
         let (plain, pattern) = split(path);
         if pattern.is_empty() {
-            let found = self.view.find(Path::new(path))?;
-            let name = base(Path::new(path));
-            return Ok(match self.hides(Path::new(path), &found) {
-                true => Vec::new(),
-                false => vec![self.picked(name.to_owned(), found, &|_, _| Keep::Yes)?],
-            });
+            return Ok(self.whole(path)?.into_iter().collect());
         }
         self.matches(&plain, &Glob::parse(&pattern)?)
+    }
+
+    /// The source at `path`, in which nothing is a pattern; none when `--exclude` takes it away.
+    pub(crate) fn whole(&self, path: &str) -> Result<Option<Picked>> {
+        let path = Path::new(path);
+        let found = self.view.find(path)?;
+        if self.hides(path, &found) {
+            return Ok(None);
+        }
+        let picked = self.picked(base(path).to_owned(), found, &|_, _| Keep::Yes);
+        Ok(Some(picked?))
     }
 
     fn matches(&self, plain: &str, glob: &Glob) -> Result<Vec<Picked>> {

@@ -199,11 +199,11 @@ fn is_proxy(name: &str) -> bool {
 pub(crate) fn proxies(options: &PlanOptions, environment: &Environment) -> Vec<String> {
     let mut lines = Vec::new();
     for proxy in PROXIES {
-        let given = options
+        let mut given = options
             .args
             .iter()
             .filter(|(name, _)| name.eq_ignore_ascii_case(proxy));
-        let Some((_, value)) = given.last() else {
+        let Some((_, value)) = given.next_back() else {
             continue;
         };
         for name in [proxy.to_ascii_uppercase(), proxy.into()] {

@@ -8,9 +8,9 @@ use crate::build::graph::{Bases, Plan, Source};
 use crate::build::plan::arguments;
 use crate::build::plan::findings::Findings;
 use crate::build::plan::options::PlanOptions;
-use crate::build::plan::stage::{State, Walk};
 use crate::build::plan::stages::{Need, Origin, Stages};
 use crate::build::plan::steps::Steps;
+use crate::build::plan::walk::{State, Walk};
 use crate::config::ConfigFile;
 use crate::dockerfile::ast::Dockerfile;
 

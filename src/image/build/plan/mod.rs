@@ -7,13 +7,15 @@
 //! make::plan  ◄─────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! `arguments` knows the values of `ARG`, `stages` how stages hang together, `stage` walks through one
-//! of them, `run` and `transfer` make its steps, `findings` collects what will surprise.
+//! `arguments` knows the values of `ARG`, `stages` how stages hang together; `walk` is what a stage is
+//! while `stage` goes through its instructions and `run` and `transfer` make steps of them; `findings`
+//! collects what will surprise.
 
 mod arguments;
 mod findings;
 pub mod make;
 pub mod options;
+mod review;
 mod run;
 mod show;
 mod stage;
@@ -23,3 +25,4 @@ mod steps;
 mod tests;
 mod text;
 mod transfer;
+mod walk;

@@ -4,9 +4,9 @@ use orc_base::{Error, Result};
 
 use crate::build::graph::{InlineFile, Mount, Network, Op, Run as Step, Sharing, Source};
 use crate::build::plan::arguments;
-use crate::build::plan::stage::{State, Walk};
 use crate::build::plan::stages::{Origin, from_root};
 use crate::build::plan::text;
+use crate::build::plan::walk::{State, Walk};
 use crate::dockerfile::apply;
 use crate::dockerfile::ast::{Command, Heredoc, Place, RawMount, Run, RunNetwork};
 use crate::dockerfile::environment::Environment;

@@ -4,8 +4,8 @@ use orc_base::{Error, Result};
 
 use crate::build::chmod::Chmod;
 use crate::build::graph::{Copy, CopyFrom, InlineFile, Op, Source};
-use crate::build::plan::stage::{State, Walk};
 use crate::build::plan::stages::{Origin, from_root, is_git, is_remote};
+use crate::build::plan::walk::{State, Walk};
 use crate::digest::Digest;
 use crate::dockerfile::ast::{Place, Transfer};
 use crate::dockerfile::checks::Rule;
