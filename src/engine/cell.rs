@@ -22,7 +22,7 @@ use crate::store::Store;
 pub(crate) struct Cell {
     id: Id,
     /// Whose turn it is to change the container.
-    pub turn: tokio::sync::Mutex<()>,
+    pub turn: Arc<tokio::sync::Mutex<()>>,
     inner: Mutex<Inner>,
     /// Held while the state is written, so that an older one never replaces a newer one.
     disk: Mutex<()>,
@@ -70,7 +70,7 @@ impl Cell {
         };
         Self {
             id: record.id.clone(),
-            turn: tokio::sync::Mutex::new(()),
+            turn: Arc::default(),
             inner: Mutex::new(Inner {
                 record: Arc::new(record),
                 state,

@@ -5,6 +5,7 @@
 
 mod bench;
 mod builds;
+mod files;
 mod life;
 mod streams;
 mod things;
@@ -110,6 +111,12 @@ cases! {
     things::volumes_come_and_go
     things::anonymous_volumes_go_when_asked
     things::images_have_many_names
+    files::files_go_in_and_come_out
+    files::files_that_are_not_there_are_refused
+    files::archives_may_keep_directories_directories
+    files::a_container_tells_what_it_changed
+    files::a_container_is_exported
+    files::a_container_becomes_an_image
     builds::an_image_is_built
     builds::a_failing_step_fails_the_build
     builds::a_bad_dockerfile_is_invalid

@@ -5,6 +5,7 @@
 //! [`FakeHost::calls`], in order. One lock holds all; whoever waits is woken by every change.
 
 mod build;
+mod files;
 mod host;
 mod program;
 mod world;

@@ -16,6 +16,7 @@ pub mod cgroup;
 pub mod log;
 pub mod signal;
 pub mod spec;
+pub mod user;
 pub mod view;
 
 mod birth;
@@ -41,7 +42,6 @@ mod sys;
 mod sysctl;
 mod task;
 mod terminal;
-mod user;
 mod wire;
 
 pub use crate::exec::Exec;

@@ -37,6 +37,12 @@ pub(crate) fn resolve(root: &Root, user: &str, further: &[String]) -> Result<Ide
     find(&passwd, &group, user, further)
 }
 
+/// The user and group of `user[:group]`, looked up inside `root`.
+pub fn owner(root: &Root, user: &str) -> Result<(u32, u32)> {
+    let identity = resolve(root, user, &[])?;
+    Ok((identity.uid, identity.gid))
+}
+
 fn find(passwd: &str, group: &str, spec: &str, further: &[String]) -> Result<Identity> {
     let (user, group_name) = match spec.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),

@@ -40,6 +40,14 @@ impl Ask {
         Self::new("POST", address)
     }
 
+    pub(crate) fn put(address: Address) -> Self {
+        Self::new("PUT", address)
+    }
+
+    pub(crate) fn head(address: Address) -> Self {
+        Self::new("HEAD", address)
+    }
+
     pub(crate) fn delete(address: Address) -> Self {
         Self::new("DELETE", address)
     }

@@ -93,7 +93,7 @@ async fn what_is_not_offered_says_so() {
     let server = Server::start();
     for (method, path, status) in [
         ("GET", "/containers/a/stats", "501"),
-        ("GET", "/containers/a/archive?path=/", "501"),
+        ("POST", "/containers/a/update", "501"),
         ("POST", "/build?version=2", "501"),
         ("GET", "/nodes", "503"),
     ] {
@@ -106,10 +106,37 @@ async fn what_is_not_offered_says_so() {
     }
     assert!(
         server
-            .ask("HEAD", "/containers/a/archive?path=/", "")
+            .ask("HEAD", "/containers/a/stats", "")
             .await
             .contains(" 501 ")
     );
+}
+
+#[tokio::test]
+async fn files_of_containers_are_found_and_refused() {
+    let server = Server::start();
+    let missing = "HTTP/1.1 404";
+    for (method, path) in [
+        ("GET", "/containers/a/archive?path=/"),
+        ("HEAD", "/containers/a/archive?path=/"),
+        ("PUT", "/containers/a/archive?path=/"),
+        ("GET", "/containers/a/export"),
+        ("GET", "/containers/a/changes"),
+        ("POST", "/commit?container=a"),
+    ] {
+        let answer = server.ask(method, path, "").await;
+        assert!(answer.starts_with(missing), "{path}: {answer}");
+    }
+    for (method, path) in [
+        ("GET", "/containers/a/archive"),
+        ("PUT", "/containers/a/archive"),
+        ("POST", "/commit"),
+    ] {
+        let answer = server.ask(method, path, "").await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
+    }
+    let config = server.ask("POST", "/commit?container=a", r#"{"Cmd":["x"]}"#);
+    assert!(config.await.starts_with("HTTP/1.1 501"));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use futures_util::stream;
 use orc_base::{Error, Id, Name, Result};
 
 use crate::Host;
+use crate::archive::{CommitSpec, PathArchive, PathChange, PathStat, WriteOptions};
 use crate::container::{
     Container, ContainerFilter, ContainerSpec, Created, Exit, RemoveOptions, State, Top, WaitFor,
 };
@@ -16,10 +17,11 @@ use crate::event::{Event, EventFilter, Subject};
 use crate::exec::{Exec, ExecSpec};
 use crate::fake::FakeHost;
 use crate::fake::build;
+use crate::fake::files::Files;
 use crate::fake::program;
 use crate::fake::program::Ends;
 use crate::fake::world::{Entry, World, merge_env, with_tag};
-use crate::image::{Credentials, Image, ImageConfig, ImportSource, Progress, Removal};
+use crate::image::{Credentials, History, Image, ImageConfig, ImportSource, Progress, Removal};
 use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
 use crate::storage::{
@@ -42,6 +44,24 @@ fn killed_by(signal: Option<&str>) -> Result<Option<i32>> {
         "TERM" | "15" | "INT" | "2" | "HUP" | "1" | "USR1" | "10" | "WINCH" | "28" => Ok(None),
         _ => Err(Error::invalid(format!("`{signal}` is not a signal"))),
     }
+}
+
+/// Two instructions are enough for the contract.
+fn apply(config: &mut ImageConfig, change: &str) -> Result<()> {
+    match change.split_once(' ') {
+        Some(("ENV", pair)) => config.env.push(pair.into()),
+        Some(("CMD", words)) => {
+            let words = words.trim_matches(['[', ']']).split(',');
+            let word = |word: &str| word.trim().trim_matches('"').to_owned();
+            config.command = Some(words.map(word).collect());
+        }
+        _ => {
+            return Err(Error::invalid(format!(
+                "`{change}` is not a change command"
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -176,6 +196,7 @@ impl Host for FakeHost {
             input: VecDeque::new(),
             input_ended: false,
             exits: 0,
+            files: Files::default(),
         };
         world.containers.insert(id.clone(), entry);
         world.calls.push(format!("create {name}"));
@@ -416,6 +437,76 @@ impl Host for FakeHost {
             titles: vec!["PID".into(), "CMD".into()],
             processes: vec![vec![pid.to_string(), container.args.join(" ")]],
         })
+    }
+
+    async fn stat_path(&self, name: &str, path: &str) -> Result<PathStat> {
+        let mut world = self.lock();
+        let id = world.find(name)?;
+        world.entry(&id)?.files.stat(path, self.clock.now())
+    }
+
+    async fn read_path(&self, name: &str, path: &str) -> Result<PathArchive> {
+        let mut world = self.lock();
+        let id = world.find(name)?;
+        let files = &world.entry(&id)?.files;
+        let stat = files.stat(path, self.clock.now())?;
+        let tar = done(vec![files.pack(path, &stat.name)?]);
+        Ok(PathArchive { stat, tar })
+    }
+
+    async fn write_path(
+        &self,
+        name: &str,
+        path: &str,
+        mut tar: Stream<Bytes>,
+        options: WriteOptions,
+    ) -> Result<()> {
+        let id = self.lock().find(name)?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = tar.next().await {
+            bytes.extend_from_slice(&piece?);
+        }
+        let mut world = self.lock();
+        world.entry(&id)?.files.unpack(path, &bytes, options)
+    }
+
+    async fn export_container(&self, name: &str) -> Result<Stream<Bytes>> {
+        let mut world = self.lock();
+        let id = world.find(name)?;
+        Ok(done(vec![world.entry(&id)?.files.pack("/", "")?]))
+    }
+
+    async fn container_changes(&self, name: &str) -> Result<Vec<PathChange>> {
+        let mut world = self.lock();
+        let id = world.find(name)?;
+        Ok(world.entry(&id)?.files.changes())
+    }
+
+    async fn commit_container(&self, name: &str, spec: &CommitSpec) -> Result<String> {
+        let parent = self.container(name)?.image_id;
+        let parent = self.lock().find_image(&parent)?.clone();
+        let mut config = parent.config;
+        for change in &spec.changes {
+            apply(&mut config, change)?;
+        }
+        let made = self.image(spec.reference.as_deref().unwrap_or("none"), config);
+        let mut layers = parent.layers;
+        layers.push(format!("sha256:{}", Id::random()));
+        let mut history = parent.history;
+        history.push(History {
+            created: made.created,
+            comment: spec.message.clone(),
+            ..History::default()
+        });
+        let image = Image {
+            layers,
+            history,
+            author: spec.author.clone(),
+            ..made
+        };
+        let id = image.id.clone();
+        self.lock().images.push(image);
+        Ok(id)
     }
 
     async fn create_exec(&self, name: &str, spec: &ExecSpec) -> Result<String> {

@@ -10,6 +10,7 @@ use orc_base::{Error, Id, Result, Time};
 use crate::container::{Container, ContainerSpec, Exit, Mount, MountKind, MountPoint, NetworkMode};
 use crate::event::{Event, Subject};
 use crate::exec::Exec;
+use crate::fake::files::Files;
 use crate::fake::program::Program;
 use crate::image::{Image, ImageConfig};
 use crate::network::{
@@ -41,6 +42,7 @@ pub(crate) struct Entry {
     pub(crate) input: VecDeque<u8>,
     pub(crate) input_ended: bool,
     pub(crate) exits: u64,
+    pub(crate) files: Files,
 }
 
 impl Entry {
