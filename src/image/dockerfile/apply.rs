@@ -63,7 +63,7 @@ impl Metadata {
             Kind::Expose(words) => {
                 let mut exposed = Vec::new();
                 for word in words {
-                    exposed.extend(ports::read(word)?.0);
+                    exposed.extend(ports::read(word)?.exposed);
                 }
                 insert(&mut config.exposed_ports, &exposed);
                 format!("EXPOSE [{}]", exposed.join(" "))

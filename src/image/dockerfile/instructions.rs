@@ -9,6 +9,7 @@ use std::time::Duration;
 use orc_base::{Result, spelling, units};
 
 use crate::config::Healthcheck;
+use crate::dockerfile::arguments::{Arguments, Json, Outcome};
 use crate::dockerfile::ast::{Argument, Command, Kind, Pair, RawMount, Run, RunNetwork, Transfer};
 use crate::dockerfile::environment::Environment;
 use crate::dockerfile::flags::{self, Flags};
@@ -58,7 +59,7 @@ pub(crate) struct From {
 
 /// Reads one statement.
 pub(crate) fn read(statement: &Statement, escape: char) -> std::result::Result<Read, Vec<Mistake>> {
-    let keyword = keyword(statement);
+    let keyword = statement.keyword();
     let upper = keyword.to_ascii_uppercase();
     let Some(name) = NAMES.into_iter().find(|name| *name == upper) else {
         let hint = match spelling::nearest(&upper, NAMES) {
@@ -78,31 +79,7 @@ pub(crate) fn read(statement: &Statement, escape: char) -> std::result::Result<R
     arguments.read(flags)
 }
 
-/// The first word of a statement.
-pub(crate) fn keyword(statement: &Statement) -> &str {
-    let end = statement.text.find(char::is_whitespace);
-    &statement.text[..end.unwrap_or(statement.text.len())]
-}
-
-/// A list in JSON, or not.
-enum Json {
-    List(Vec<String>),
-    /// A list of other things than strings.
-    Others,
-    No,
-}
-
-#[derive(Clone, Copy)]
-struct Arguments<'a> {
-    statement: &'a Statement,
-    name: &'static str,
-    start: usize,
-    escape: char,
-}
-
-type Outcome<T> = std::result::Result<T, Mistake>;
-
-impl<'a> Arguments<'a> {
+impl Arguments<'_> {
     fn read(self, mut flags: Flags<'_>) -> std::result::Result<Read, Vec<Mistake>> {
         let read = match self.name {
             "FROM" => self.from(&mut flags).map(Read::From),
@@ -143,118 +120,6 @@ impl<'a> Arguments<'a> {
             "VOLUME" => Kind::Volume(self.volumes()?),
             _ => Kind::Workdir(self.whole()?),
         })
-    }
-
-    /// All arguments as one text.
-    fn rest(self) -> &'a str {
-        self.statement.text[self.start..].trim()
-    }
-
-    /// Something wrong with the arguments, or with the keyword when there are none.
-    fn wrong(self, message: impl Into<String>) -> Mistake {
-        let part = match self.rest() {
-            "" => 0..keyword(self.statement).len(),
-            rest => self.start..self.start + rest.len(),
-        };
-        self.statement.mistake(part, message)
-    }
-
-    fn needs(self, what: &str) -> Mistake {
-        self.wrong(format!("{} needs {what}", self.name))
-    }
-
-    fn whole(self) -> Outcome<String> {
-        match self.rest() {
-            "" => Err(self.needs("an argument")),
-            rest => Ok(rest.into()),
-        }
-    }
-
-    /// Words at spaces, whatever is in them, and where they are.
-    fn placed_words(self) -> Vec<(Range<usize>, &'a str)> {
-        let text = &self.statement.text;
-        let words = text[self.start..].split([' ', '\t', '\r', '\u{b}', '\u{c}']);
-        let mut at = self.start;
-        let mut placed = Vec::new();
-        for word in words {
-            if !word.is_empty() {
-                placed.push((at..at + word.len(), word));
-            }
-            at += word.len() + 1;
-        }
-        placed
-    }
-
-    fn some_words(self) -> Outcome<Vec<String>> {
-        let words = self.placed_words();
-        match words.is_empty() {
-            true => Err(self.needs("at least one argument")),
-            false => Ok(words.into_iter().map(|(_, word)| word.into()).collect()),
-        }
-    }
-
-    /// Words at spaces that are neither quoted nor escaped; quotes and escapes stay.
-    fn quoted_words(self) -> Outcome<Vec<(Range<usize>, &'a str)>> {
-        let text = &self.statement.text;
-        let mut words = Vec::new();
-        let mut start = None;
-        let mut quote: Option<(char, usize)> = None;
-        let mut chars = text[self.start..].char_indices();
-        while let Some((index, c)) = chars.next() {
-            let at = self.start + index;
-            match quote {
-                None if c.is_whitespace() => {
-                    words.extend(start.take().map(|start| start..at));
-                    continue;
-                }
-                None if c == '\'' || c == '"' => quote = Some((c, at)),
-                Some((open, _)) if c == open => quote = None,
-                _ => {}
-            }
-            start.get_or_insert(at);
-            let literal = matches!(quote, Some(('\'', _)));
-            if c == self.escape && !literal {
-                chars.next();
-            }
-        }
-        if let Some((open, at)) = quote {
-            let kind = if open == '"' { "double" } else { "single" };
-            let message = format!("a {kind} quote is not closed");
-            return Err(self.statement.mistake(at..text.len(), message));
-        }
-        words.extend(start.map(|start| start..text.trim_end().len().max(start)));
-        let word = |range: Range<usize>| (range.clone(), &text[range]);
-        Ok(words.into_iter().map(word).collect())
-    }
-
-    fn json(self) -> Json {
-        let rest = self.rest();
-        if !rest.starts_with('[') {
-            return Json::No;
-        }
-        if let Ok(list) = serde_json::from_str(rest) {
-            return Json::List(list);
-        }
-        match serde_json::from_str::<Vec<serde_json::Value>>(rest) {
-            Ok(_) => Json::Others,
-            Err(_) => Json::No,
-        }
-    }
-
-    fn not_strings(self) -> Mistake {
-        self.wrong(format!(
-            "the JSON list of {} may hold nothing but strings",
-            self.name
-        ))
-    }
-
-    fn command(self) -> Outcome<Command> {
-        match self.json() {
-            Json::List(words) => Ok(Command::Exec(words)),
-            Json::Others => Err(self.not_strings()),
-            Json::No if self.rest().is_empty() => Err(self.needs("a command")),
-            Json::No => Ok(Command::Shell(self.rest().into())),
-        }
     }
 
     fn shell(self) -> Outcome<Vec<String>> {
@@ -564,7 +429,7 @@ impl<'a> Arguments<'a> {
     fn trigger(self) -> Outcome<String> {
         let text = self.whole()?;
         let inner = self.statement.inner(&text);
-        let name = keyword(&inner).to_ascii_uppercase();
+        let name = inner.keyword().to_ascii_uppercase();
         if ["ONBUILD", "FROM", "MAINTAINER"].contains(&name.as_str()) {
             return Err(self.wrong(format!("{name} cannot stand behind ONBUILD")));
         }

@@ -64,6 +64,12 @@ impl Statement {
         }
     }
 
+    /// The first word.
+    pub(crate) fn keyword(&self) -> &str {
+        let end = self.text.find(char::is_whitespace);
+        &self.text[..end.unwrap_or(self.text.len())]
+    }
+
     /// The instruction behind an `ONBUILD`.
     pub(crate) fn inner(&self, text: &str) -> Self {
         Self {

@@ -16,6 +16,7 @@
 //! What a whole file means as a build is `build::plan`'s; which files exist is nobody's here.
 
 pub mod apply;
+mod arguments;
 pub mod ast;
 pub mod checks;
 pub mod environment;

@@ -118,7 +118,7 @@ fn place(statement: &Statement) -> Place {
     Place {
         line: statement.line,
         end_line: statement.end_line,
-        keyword: instructions::keyword(statement).into(),
+        keyword: statement.keyword().into(),
         text: statement.text.trim().into(),
         comments: statement.comments.clone(),
     }

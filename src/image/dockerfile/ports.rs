@@ -7,8 +7,16 @@ use orc_base::{Error, Result};
 
 use crate::dockerfile::checks::Rule;
 
-/// Reads one word of `EXPOSE` into `port/protocol` each, and what is surprising about it.
-pub(crate) fn read(word: &str) -> Result<(Vec<String>, Vec<(Rule, String)>)> {
+/// What one word of `EXPOSE` says.
+pub(crate) struct Ports {
+    /// `port/protocol` each.
+    pub(crate) exposed: Vec<String>,
+    /// What is surprising about it.
+    pub(crate) warnings: Vec<(Rule, String)>,
+}
+
+/// Reads one word of `EXPOSE`. Errors: it is no port and no range.
+pub(crate) fn read(word: &str) -> Result<Ports> {
     let wrong = || {
         Error::invalid(format!(
             "`{word}` is not a port such as 80, 53/udp or 8000-8010"
@@ -47,5 +55,8 @@ pub(crate) fn read(word: &str) -> Result<(Vec<String>, Vec<(Rule, String)>)> {
         return Err(wrong());
     }
     let ports = (from..=to).map(|port| format!("{port}/{lower}"));
-    Ok((ports.collect(), warnings))
+    Ok(Ports {
+        exposed: ports.collect(),
+        warnings,
+    })
 }
