@@ -261,7 +261,7 @@ pub(crate) fn account(credentials: Credentials) -> orc_image::credentials::Crede
     }
 }
 
-fn reader(tar: Stream<Bytes>) -> impl tokio::io::AsyncRead + Send + Unpin {
+pub(crate) fn reader(tar: Stream<Bytes>) -> impl tokio::io::AsyncRead + Send + Unpin {
     StreamReader::new(tar.map_err(|error| std::io::Error::other(error.to_string())))
 }
 

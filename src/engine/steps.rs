@@ -83,6 +83,7 @@ pub(crate) struct Steps {
     settings: Settings,
     /// How many steps are not cleaned up yet.
     under_way: Arc<watch::Sender<usize>>,
+    cancelled: watch::Sender<bool>,
 }
 
 impl Steps {
@@ -92,7 +93,16 @@ impl Steps {
             core,
             settings,
             under_way: Arc::new(watch::channel(0).0),
+            cancelled: watch::channel(false).0,
         }
+    }
+
+    /// Ends the programs that run and lets no other begin; returns when nothing of them is left.
+    pub(crate) async fn cancel(&self) {
+        self.cancelled.send_replace(true);
+        let mut under_way = self.under_way.subscribe();
+        // The sender is ours: it cannot be gone.
+        let _ = under_way.wait_for(|count| *count == 0).await;
     }
 }
 
@@ -125,9 +135,16 @@ impl StepRunner for Steps {
             pieces,
         };
         let count = UnderWay::new(&self.under_way);
+        let mut cancelled = self.cancelled.subscribe();
         let work = tokio::spawn(async move {
             let _count = count;
-            run.whole(gone).await
+            let cancelled = async move {
+                tokio::select! {
+                    _ = gone => {}
+                    _ = cancelled.wait_for(|cancelled| *cancelled) => {}
+                }
+            };
+            run.whole(cancelled).await
         });
         while let Some((stderr, bytes)) = read.recv().await {
             output(stderr, &bytes);
@@ -192,9 +209,9 @@ struct Run {
 
 impl Run {
     /// Runs it, and leaves nothing behind whatever happens.
-    async fn whole(self, gone: oneshot::Receiver<()>) -> Result<i32> {
+    async fn whole(self, cancel: impl Future<Output = ()> + Send) -> Result<i32> {
         let stubs = self.stubs()?;
-        let ended = self.start_to_end(gone).await;
+        let ended = self.start_to_end(cancel).await;
         // Output is over as soon as whoever reads it has seen the end of the channel.
         let Self {
             core, step, record, ..
@@ -221,7 +238,8 @@ impl Run {
         )
     }
 
-    async fn start_to_end(&self, mut gone: oneshot::Receiver<()>) -> Result<i32> {
+    async fn start_to_end(&self, cancel: impl Future<Output = ()> + Send) -> Result<i32> {
+        let mut cancel = std::pin::pin!(cancel);
         let directory = self.core.store.dirs().run_container(&self.record.id);
         let log = directory.join("log");
         // Before the first thing that the next daemon may have to remove.
@@ -229,8 +247,9 @@ impl Run {
         let tail = self.core.tails.watch(&log);
         let log = log.join("log");
         let (monitor, _agents) = tokio::select! {
+            biased;
+            () = &mut cancel => return Err(cancelled()),
             started = self.start(&directory, &log) => started?,
-            _ = &mut gone => return Err(cancelled()),
         };
         let mut reader = LogReader::from_start(&log);
         let mut over = None;
@@ -250,11 +269,11 @@ impl Run {
                 found = tail.grown(|| logs::read(&mut reader).transpose()) => {
                     if let Some(record) = found.transpose()? {
                         let piece = (record.stream == Stream::Stderr, record.bytes);
-                        // Nobody reads: `gone` says so, too.
+                        // Nobody reads: `cancel` says so, too.
                         let _ = self.pieces.send(piece).await;
                     }
                 }
-                _ = &mut gone => {
+                () = &mut cancel => {
                     let _ = monitor.signal(orc_runtime::signal::KILL);
                     monitor.wait().await;
                     return Err(cancelled());

@@ -165,7 +165,8 @@ pub enum BuildEvent {
         /// What it says.
         text: String,
     },
-    /// What will be done: all steps, in the order of their numbers.
+    /// What will be done: all steps, in the order of their numbers. May come again with more steps
+    /// behind those that are known: what to do is only known once the base images are here.
     Planned(Vec<BuildStep>),
     /// A step goes on to another state.
     Step {

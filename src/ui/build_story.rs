@@ -111,17 +111,23 @@ impl Story {
             .map(|step| step.stage.as_str())
             .collect();
         let alone = stages.len() == 1;
-        let step = |step: &BuildStep| Step {
-            name: name(step, alone),
-            line: step.line,
-            state: None,
-            began: None,
-            ended: None,
-            torn: Default::default(),
-            last: VecDeque::new(),
-            moved: Vec::new(),
-        };
-        self.steps = steps.iter().map(step).collect();
+        // A plan may come again with more steps behind those that are known.
+        for (number, step) in steps.iter().enumerate() {
+            let name = name(step, alone);
+            match self.steps.get_mut(number) {
+                Some(known) => known.name = name,
+                None => self.steps.push(Step {
+                    name,
+                    line: step.line,
+                    state: None,
+                    began: None,
+                    ended: None,
+                    torn: Default::default(),
+                    last: VecDeque::new(),
+                    moved: Vec::new(),
+                }),
+            }
+        }
     }
 
     fn turn(&mut self, number: usize, state: &StepState, now: Instant) -> Vec<(Duration, String)> {
