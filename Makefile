@@ -5,7 +5,7 @@ CARGO ?= cargo
 # What building and testing need beyond Rust; `deps` installs only what is missing.
 BUILD_PACKAGES = gcc libc6-dev
 DEMO_PACKAGES = $(BUILD_PACKAGES) busybox-static debootstrap curl
-TEST_PACKAGES = $(DEMO_PACKAGES) docker-registry iproute2 nftables skopeo
+TEST_PACKAGES = $(DEMO_PACKAGES) docker-registry iproute2 nftables openssl skopeo
 
 export DEBIAN_FRONTEND = noninteractive
 install = @missing=; for package in $(1); do \
@@ -49,7 +49,7 @@ e2e: deps-test images ## Tests of the whole program, as root
 	$(CARGO) test -p orc --locked
 
 bench: deps-test images ## Prints the measured ratios
-	$(CARGO) bench --bench start --locked
+	$(CARGO) bench --bench start --bench pull --locked
 
 deny: ## Licences, sources and bans of all dependencies (needs `cargo install cargo-deny`)
 	$(CARGO) deny check bans licenses sources

@@ -9,3 +9,4 @@ mod examples;
 mod foreground;
 mod network;
 mod registry;
+mod serving;

@@ -34,6 +34,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "images", "pull", "push", "tag", "rmi", "history", "import", "save", "load", "image",
         ],
     ),
+    ("Registries", &["login", "logout", "registry"]),
     ("Networks and volumes", &["network", "volume"]),
     (
         "This machine",

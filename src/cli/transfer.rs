@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use futures_util::StreamExt;
-use orc_base::{Context, Error, Result};
+use orc_base::{Context, Error, Kind, Result};
+use orc_host::Host;
 use orc_host::image::ImportSource;
 use orc_host::stream::{Bytes, Stream};
+use orc_image::reference::Reference;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::cli::failure::{OK, Outcome};
+use crate::cli::flags::Pull as When;
 use crate::cli::pull::{self, credentials, follow};
 use crate::cli::session::Session;
 use crate::ui::progress::Mode;
@@ -29,6 +32,17 @@ pub(crate) struct Pull {
     /// Refuse an image for another platform
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
+    /// When to ask the registry: always, missing or never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "always",
+        hide_default_value = true
+    )]
+    policy: When,
+    /// All tags of the repository
+    #[arg(short, long)]
+    all_tags: bool,
     /// No progress
     #[arg(short, long)]
     quiet: bool,
@@ -41,24 +55,71 @@ impl Pull {
     /// Prints what came of it, and the whole reference.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         let host = session.host().await?;
-        let said = pull::pull(
-            &*host,
-            &self.image,
-            self.platform.as_deref(),
-            mode(self.quiet),
-        )
-        .await?;
-        if let Some(status) = said.status.filter(|_| !self.quiet) {
-            out::line(&escape::line(&status));
+        if !self.all_tags {
+            return Ok(self.one(&*host, &Reference::parse(&self.image)?).await?);
         }
-        out::line(&orc_image::reference::Reference::parse(&self.image)?.to_string());
+        let repository = name_only(&self.image)?;
+        let name = repository.familiar_name();
+        let account = credentials(&name).await?;
+        for tag in host.list_tags(&name, account).await? {
+            self.one(&*host, &repository.with_tag(&tag)?).await?;
+        }
         Ok(OK)
+    }
+
+    async fn one(&self, host: &dyn Host, image: &Reference) -> Result<u8> {
+        let name = image.familiar();
+        let here = match self.policy {
+            When::Always => false,
+            When::Missing | When::Never => is_here(host, &name).await?,
+        };
+        if self.policy == When::Never && !here {
+            return Err(Error::not_found(format!(
+                "the image {name} is not here, and `--policy never` says not to fetch it"
+            )));
+        }
+        if !here {
+            let platform = self.platform.as_deref();
+            let said = pull::pull(host, &name, platform, mode(self.quiet)).await?;
+            if let Some(status) = said.status.filter(|_| !self.quiet) {
+                out::line(&escape::line(&status));
+            }
+        }
+        out::line(&image.to_string());
+        Ok(OK)
+    }
+}
+
+async fn is_here(host: &dyn Host, name: &str) -> Result<bool> {
+    match host.inspect_image(name).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == Kind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A repository; a tag or digest beside `--all-tags` contradicts it.
+fn name_only(text: &str) -> Result<Reference> {
+    let reference = Reference::parse(text)?;
+    let named = text.contains('@')
+        || text
+            .rsplit('/')
+            .next()
+            .is_some_and(|last| last.contains(':'));
+    match named {
+        true => Err(Error::invalid(
+            "a tag or digest cannot be given with `--all-tags`",
+        )),
+        false => Ok(reference),
     }
 }
 
 /// Send an image to its registry
 #[derive(Debug, Args)]
 pub(crate) struct Push {
+    /// All tags of the repository
+    #[arg(short, long)]
+    all_tags: bool,
     /// No progress
     #[arg(short, long)]
     quiet: bool,
@@ -71,16 +132,38 @@ impl Push {
     /// Prints the whole reference.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         let host = session.host().await?;
-        let credentials = credentials(&self.image).await?;
-        let steps = host.push_image(&self.image, credentials).await?;
-        follow(
-            steps,
-            mode(self.quiet),
-            "push",
-            &format!("Image {}", self.image),
-        )
-        .await?;
-        out::line(&orc_image::reference::Reference::parse(&self.image)?.to_string());
+        if !self.all_tags {
+            return Ok(self.one(&*host, &Reference::parse(&self.image)?).await?);
+        }
+        let repository = name_only(&self.image)?;
+        let mut tags: Vec<Reference> = host
+            .list_images()
+            .await?
+            .iter()
+            .flat_map(|image| &image.tags)
+            .filter_map(|tag| Reference::parse(tag).ok())
+            .filter(|tag| tag.name() == repository.name())
+            .collect();
+        tags.sort();
+        if tags.is_empty() {
+            return Err(Error::not_found(format!(
+                "there is no image of the name {} here",
+                repository.familiar_name()
+            ))
+            .into());
+        }
+        for tag in tags {
+            self.one(&*host, &tag).await?;
+        }
+        Ok(OK)
+    }
+
+    async fn one(&self, host: &dyn Host, image: &Reference) -> Result<u8> {
+        let name = image.familiar();
+        let credentials = credentials(&name).await?;
+        let steps = host.push_image(&name, credentials).await?;
+        follow(steps, mode(self.quiet), "push", &format!("Image {name}")).await?;
+        out::line(&image.to_string());
         Ok(OK)
     }
 }
@@ -244,6 +327,16 @@ fn pieces(reader: impl AsyncRead + Send + Unpin + 'static, name: String) -> Stre
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_tags_are_of_a_repository() {
+        for good in ["busybox", "localhost:5000/a", "ghcr.io/a/b"] {
+            name_only(good).unwrap();
+        }
+        for bad in ["busybox:1", "localhost:5000/a:1", "a@sha256:00", ""] {
+            assert!(name_only(bad).is_err(), "{bad}");
+        }
+    }
 
     #[tokio::test]
     async fn reads_in_pieces_and_writes_whole_files() {

@@ -16,11 +16,16 @@ pub(crate) struct Registry {
 impl Registry {
     /// Starts one on port 5001 of the lab, with an empty store.
     pub(crate) fn start(lab: &Lab) -> Self {
+        Self::start_with(lab, "")
+    }
+
+    /// The same with more in its configuration.
+    pub(crate) fn start_with(lab: &Lab, more: &str) -> Self {
         let root = lab.path().join("registry");
         let config = lab.path().join("registry.yml");
         let address = "localhost:5001".to_owned();
         let text = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  delete:\n    enabled: true\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  delete:\n    enabled: true\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{more}",
             root.display()
         );
         std::fs::write(&config, text).expect("the registry's configuration");

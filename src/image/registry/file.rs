@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use orc_base::{Context, Error, Kind, Result, fs};
 
@@ -189,7 +190,7 @@ fn client_of<'a>(
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<File> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let wrong = |error: serde_json::Error| {
         let text = error.to_string();
         // serde_json ends with the place, which stands in front here.
         let what = text
@@ -201,7 +202,22 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<File> {
             error.line(),
             error.column()
         ))
-    })
+    };
+    let file: File = serde_json::from_slice(bytes).map_err(wrong)?;
+    // serde would take a list of values for an object, too.
+    let whole: Value = serde_json::from_slice(bytes).map_err(wrong)?;
+    let mut registries = whole["registries"].as_object().into_iter().flatten();
+    match registries.find(|(_, registry)| !registry.is_object()) {
+        _ if !whole.is_object() => Err(Error::invalid(format!(
+            "{}:1:1: the file is an object with `registries` and so on",
+            path.display()
+        ))),
+        Some((name, _)) => Err(Error::invalid(format!(
+            "{}: registry {name} is no object",
+            path.display()
+        ))),
+        None => Ok(file),
+    }
 }
 
 impl<'de> Deserialize<'de> for Absolute {
@@ -372,7 +388,8 @@ mod tests {
                 "{\"registries\": {\"a.example\": {\"insecure\": \"yes\"}}}",
                 "FILE:1:47: invalid type",
             ),
-            ("[]", "FILE:1:"),
+            ("[]", "FILE:1:1: the file is an object"),
+            ("{\"registries\": {\"a.example\": [[\"m.example\"]]}}", "FILE: registry a.example is no object"),
             ("", "FILE:1:0: EOF"),
             ("{", "FILE:1:1: EOF"),
         ] {

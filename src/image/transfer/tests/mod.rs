@@ -7,10 +7,13 @@ mod checks;
 mod fixture;
 mod hosts;
 mod logins;
+mod mirrors;
+mod misbehaviour;
 mod pushes;
 mod real;
 mod scripted;
 mod served;
+mod streams;
 mod tls;
 mod weather;
 

@@ -1,6 +1,7 @@
 //! Pushes to registries that are full, slow, guarded, or not what they seem.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use orc_base::{Kind, Result};
@@ -10,21 +11,21 @@ use crate::digest::Digest;
 use crate::image::Image;
 use crate::reference::Reference;
 use crate::transfer::tests::fixture::Fixture;
-use crate::transfer::tests::scripted::{Reply, Request, Server};
+use crate::transfer::tests::scripted::{Reply, Request, Server, Then};
 use crate::transfer::tests::{Bench, assert_error, spoiled};
 
 const NOTHING: [Reference; 0] = [];
 
 /// What a registry was given.
 #[derive(Default)]
-struct Given {
-    blobs: BTreeMap<String, Vec<u8>>,
-    manifests: BTreeMap<String, Vec<u8>>,
+pub(super) struct Given {
+    pub(super) blobs: BTreeMap<String, Vec<u8>>,
+    pub(super) manifests: BTreeMap<String, Vec<u8>>,
     uploads: BTreeMap<String, Vec<u8>>,
 }
 
 /// A registry that takes everything, as the specification has it.
-fn takes(given: &Mutex<Given>, request: &Request) -> Reply {
+pub(super) fn takes(given: &Mutex<Given>, request: &Request) -> Reply {
     let mut given = given.lock().unwrap();
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     let digest = query
@@ -32,7 +33,12 @@ fn takes(given: &Mutex<Given>, request: &Request) -> Reply {
         .find_map(|pair| pair.strip_prefix("digest="))
         .map(|digest| digest.replace("%3A", ":"));
     match (request.method.as_str(), digest) {
-        ("GET", _) => Reply::new(200, "{}"),
+        ("GET", _) => match given.uploads.get(path) {
+            None => Reply::new(200, "{}"),
+            Some(bytes) => Reply::new(204, "")
+                .header("Range", format!("0-{}", bytes.len().saturating_sub(1)))
+                .header("Location", format!("{path}?state=z")),
+        },
         ("HEAD", _) => match given.blobs.get(path.rsplit('/').next().unwrap()) {
             Some(bytes) => Reply::new(200, "").claims(bytes.len() as u64),
             None => Reply::new(404, ""),
@@ -67,7 +73,7 @@ fn takes(given: &Mutex<Given>, request: &Request) -> Reply {
 }
 
 /// A machine with an image.
-async fn stocked(fixture: &Fixture) -> (Bench, Image) {
+pub(super) async fn stocked(fixture: &Fixture) -> (Bench, Image) {
     let server = spoiled(fixture, |_, _, honest| honest).await;
     let bench = Bench::new();
     let image = bench.pull(&server).await.unwrap();
@@ -321,6 +327,118 @@ async fn too_large_for_one_request_goes_in_chunks() {
     let (first, second) = ("0-16777215".to_owned(), format!("16777216-{}", size - 1));
     assert_eq!(ranges, [first, second]);
     assert_eq!(given.lock().unwrap().blobs.len(), 2);
+}
+
+/// A layer that is sent in chunks of 64 KiB, and how it goes when `spoil` has its say.
+async fn pushed_in_chunks(
+    spoil: impl Fn(&Request, usize) -> Option<Reply> + Send + Sync + 'static,
+) -> (Result<Digest>, Vec<Request>, Arc<Mutex<Given>>) {
+    let fixture = Fixture::new(1);
+    let given = Arc::<Mutex<Given>>::default();
+    let state = Arc::clone(&given);
+    let patches = AtomicUsize::new(0);
+    let server = Server::start(move |request, _| {
+        // In one request it is never taken.
+        if request.method == "PUT" && request.body.len() > 100_000 {
+            return Reply::raw("").then(Then::Reset);
+        }
+        let nth = match request.method.as_str() {
+            "PATCH" => patches.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        spoil(request, nth).unwrap_or_else(|| takes(&state, request))
+    })
+    .await;
+    let source = spoiled(&fixture, |_, _, honest| honest).await;
+    let bench = Bench::with(|config| config.limits.chunk_bytes = 64 << 10);
+    let image = bench.pull(&source).await.unwrap();
+    let name = format!("{}/test/app:new", server.host());
+    let result = bench.push(&image, &name, &NOTHING, None).await;
+    let patches = server.requests();
+    let patches = patches
+        .into_iter()
+        .filter(|request| request.method == "PATCH");
+    (result, patches.collect(), given)
+}
+
+fn starts(patches: &[Request]) -> Vec<u64> {
+    let start = |request: &Request| {
+        let range = request.header("content-range").unwrap();
+        range.split_once('-').unwrap().0.parse().unwrap()
+    };
+    patches.iter().map(start).collect()
+}
+
+#[tokio::test]
+async fn a_broken_upload_goes_on_where_it_broke() {
+    // The third chunk arrives by half: the registry says how far it got.
+    let (result, patches, given) = pushed_in_chunks(|request, nth| {
+        let broken = request.method == "PATCH" && nth == 2;
+        broken.then(|| Reply::raw("").then(Then::Close))
+    })
+    .await;
+    result.unwrap();
+    assert_eq!(given.lock().unwrap().blobs.len(), 2);
+    assert_eq!(starts(&patches)[..4], [0, 65_536, 131_072, 131_072]);
+}
+
+#[tokio::test]
+async fn a_broken_upload_that_arrived_is_not_sent_again() {
+    // The chunk is kept, and the answer is lost.
+    let kept = Arc::<Mutex<Given>>::default();
+    let fixture = Fixture::new(1);
+    let state = Arc::clone(&kept);
+    let lost = AtomicUsize::new(0);
+    let server = Server::start(move |request, _| {
+        if request.method == "PUT" && request.body.len() > 100_000 {
+            return Reply::raw("").then(Then::Reset);
+        }
+        let reply = takes(&state, request);
+        match request.method == "PATCH" && lost.fetch_add(1, Ordering::Relaxed) == 1 {
+            true => Reply::raw("").then(Then::Close),
+            false => reply,
+        }
+    })
+    .await;
+    let source = spoiled(&fixture, |_, _, honest| honest).await;
+    let bench = Bench::with(|config| config.limits.chunk_bytes = 64 << 10);
+    let image = bench.pull(&source).await.unwrap();
+    let name = format!("{}/test/app:new", server.host());
+    bench.push(&image, &name, &NOTHING, None).await.unwrap();
+    let patches: Vec<_> = server
+        .requests()
+        .into_iter()
+        .filter(|one| one.method == "PATCH")
+        .collect();
+    assert_eq!(starts(&patches)[..3], [0, 65_536, 131_072]);
+    assert_eq!(
+        kept.lock().unwrap().blobs[fixture.layers[0].as_str()],
+        fixture.blobs[&fixture.layers[0]]
+    );
+}
+
+#[tokio::test]
+async fn an_upload_that_the_registry_forgot_begins_anew() {
+    let (result, patches, given) =
+        pushed_in_chunks(|request, nth| match (request.method.as_str(), nth) {
+            ("PATCH", 2) => Some(Reply::new(500, "")),
+            ("GET", _) if request.path.contains("/uploads/") => Some(Reply::new(404, "")),
+            _ => None,
+        })
+        .await;
+    result.unwrap();
+    assert_eq!(given.lock().unwrap().blobs.len(), 2);
+    assert_eq!(starts(&patches)[..5], [0, 65_536, 131_072, 0, 65_536]);
+}
+
+#[tokio::test]
+async fn an_upload_that_never_gets_further_is_given_up() {
+    let (result, patches, given) =
+        pushed_in_chunks(|request, _| (request.method == "PATCH").then(|| Reply::new(500, "")))
+            .await;
+    assert_error(&result.unwrap_err(), Kind::Unavailable, "failed (500");
+    assert!(patches.len() <= 3, "{}", patches.len());
+    assert!(given.lock().unwrap().manifests.is_empty());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -147,6 +148,7 @@ type Handler = dyn Fn(&Request, usize) -> Reply + Send + Sync;
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     log: Arc<Mutex<Vec<Request>>>,
+    sent: Arc<AtomicU64>,
     _connections: JoinSet<()>,
 }
 
@@ -165,10 +167,11 @@ impl Server {
         handler: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let address = listener.local_addr().unwrap();
-        let log = Arc::default();
+        let (log, sent) = (Arc::default(), Arc::default());
         let state = Arc::new(State {
             handler: Box::new(handler),
             log: Arc::clone(&log),
+            sent: Arc::clone(&sent),
             counts: Mutex::default(),
         });
         let mut connections = JoinSet::new();
@@ -181,6 +184,7 @@ impl Server {
         Self {
             address,
             log,
+            sent,
             _connections: connections,
         }
     }
@@ -207,6 +211,11 @@ impl Server {
             .count()
     }
 
+    /// How many bytes of bodies clients, or the kernel for them, took so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     /// The `Authorization` headers of all requests, the greeting included.
     pub(super) fn authorizations(&self) -> Vec<String> {
         let log = self.log.lock().unwrap();
@@ -220,6 +229,7 @@ impl Server {
 struct State {
     handler: Box<Handler>,
     log: Arc<Mutex<Vec<Request>>>,
+    sent: Arc<AtomicU64>,
     counts: Mutex<HashMap<String, usize>>,
 }
 
@@ -248,14 +258,17 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
         if request.method != "HEAD" && stream.write_all(&reply.body).await.is_err() {
             return;
         }
-        if !finish(&mut stream, reply.then).await {
+        state
+            .sent
+            .fetch_add(reply.body.len() as u64, Ordering::Relaxed);
+        if !finish(&mut stream, reply.then, &state.sent).await {
             return;
         }
     }
 }
 
 /// False when the connection is over.
-async fn finish(stream: &mut TcpStream, then: Then) -> bool {
+async fn finish(stream: &mut TcpStream, then: Then, sent: &AtomicU64) -> bool {
     match then {
         Then::Next => return true,
         Then::Close => {
@@ -278,7 +291,9 @@ async fn finish(stream: &mut TcpStream, then: Then) -> bool {
         }
         Then::Endless => {
             let chunk = vec![b' '; 64 << 10];
-            while stream.write_all(&chunk).await.is_ok() {}
+            while stream.write_all(&chunk).await.is_ok() {
+                sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            }
         }
     }
     false
