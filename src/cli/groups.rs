@@ -5,7 +5,7 @@ use clap::Subcommand;
 use crate::cli::failure::Outcome;
 use crate::cli::session::Session;
 use crate::cli::{
-    build_flags, exec, images, inspect, lifecycle, logs, look, ps, run, start, transfer,
+    build_flags, exec, images, inspect, lifecycle, logs, look, prune, ps, run, start, transfer,
 };
 
 /// Containers
@@ -31,7 +31,7 @@ pub(crate) enum Containers {
     /// Show where a container's ports are reachable
     Port(look::PortOf),
     /// Remove all stopped containers
-    Prune(lifecycle::Prune),
+    Prune(prune::Containers),
     /// Give a container another name
     Rename(lifecycle::Rename),
     /// Stop containers and start them again
@@ -97,7 +97,7 @@ pub(crate) enum Images {
     #[command(visible_alias = "list")]
     Ls(images::List),
     /// Remove images without a name
-    Prune(images::Prune),
+    Prune(prune::Images),
     /// Fetch an image from its registry
     Pull(transfer::Pull),
     /// Send an image to its registry
@@ -136,6 +136,8 @@ impl Images {
 pub(crate) enum Builder {
     /// Build an image from a Dockerfile
     Build(Box<build_flags::Build>),
+    /// Remove what builds may use again
+    Prune(prune::Builds),
 }
 
 impl Builder {
@@ -143,6 +145,7 @@ impl Builder {
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         match self {
             Self::Build(verb) => verb.run(session).await,
+            Self::Prune(verb) => verb.run(session).await,
         }
     }
 }

@@ -3,16 +3,13 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use orc_base::{Kind, Result, units};
-use orc_host::Host;
-use orc_host::container::ContainerFilter;
+use orc_base::Kind;
 use orc_host::image::{Image, Removal};
 
 use crate::cli::describe;
 use crate::cli::each::each;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::parse::filter::{self, Named};
-use crate::cli::prompt;
 use crate::cli::session::Session;
 use crate::ui::format::{Column, Format, Row};
 use crate::ui::out;
@@ -259,72 +256,6 @@ fn lines(removals: &[Removal]) -> String {
         Removal::Deleted(id) => format!("Deleted: {id}"),
     };
     removals.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// Remove images without a name
-#[derive(Debug, Args)]
-pub(crate) struct Prune {
-    /// All that no container uses
-    #[arg(short, long)]
-    all: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    force: bool,
-}
-
-impl Prune {
-    /// Asks before, unless told not to.
-    pub(crate) async fn run(self, session: &Session) -> Outcome {
-        let what = match self.all {
-            true => "This will remove all images that no container uses.",
-            false => "This will remove all images without a name.",
-        };
-        if !self.force && !prompt::confirm(what)? {
-            return Ok(OK);
-        }
-        let host = session.host().await?;
-        let (lines, bytes) = prune(&*host, self.all).await?;
-        lines.iter().for_each(|line| out::line(line));
-        out::line(&format!(
-            "Total reclaimed space: {}",
-            units::format_bytes(bytes)
-        ));
-        Ok(OK)
-    }
-}
-
-/// Removes the images that no container uses: without a name, or `all`. Returns what went, and how
-/// large it was.
-pub(crate) async fn prune(host: &dyn Host, all: bool) -> Result<(Vec<String>, u64)> {
-    let used = host.list_containers(&ContainerFilter::everything()).await?;
-    let used: BTreeSet<String> = used
-        .into_iter()
-        .map(|container| container.image_id)
-        .collect();
-    let (mut gone, mut bytes) = (Vec::new(), 0);
-    for image in host.list_images().await? {
-        if used.contains(&image.id) || (!all && !image.tags.is_empty()) {
-            continue;
-        }
-        let names = if image.tags.is_empty() {
-            std::slice::from_ref(&image.id)
-        } else {
-            &image.tags
-        };
-        for name in names {
-            match host.remove_image(name, false).await {
-                Ok(removals) => gone.extend(
-                    removals
-                        .iter()
-                        .map(|removal| lines(std::slice::from_ref(removal))),
-                ),
-                Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        bytes += image.size_bytes;
-    }
-    Ok((gone, bytes))
 }
 
 #[cfg(test)]

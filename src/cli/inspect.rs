@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, ValueEnum};
 use orc_base::{Error, Result};
 use orc_host::Host;
+use orc_host::storage::UsageOf;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -31,6 +32,9 @@ pub(crate) struct Of {
     /// A template such as '{{.Id}}', or json
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+    /// What containers wrote, and the size of their image with it
+    #[arg(short, long)]
+    size: bool,
     /// The names
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
@@ -75,7 +79,12 @@ impl Of {
         let (mut found, mut errors) = (Vec::new(), Vec::new());
         for name in &self.names {
             match look_up(&*host, name, kinds).await {
-                Ok(value) => found.push(value),
+                Ok(mut value) => {
+                    if self.size && value.get("HostConfig").is_some() {
+                        add_size(&*host, &mut value).await?;
+                    }
+                    found.push(value);
+                }
                 Err(error) => errors.push(error),
             }
         }
@@ -135,6 +144,25 @@ async fn look_up(host: &dyn Host, name: &str, kinds: &[Kind]) -> Result<Value> {
             "no container, image, network or volume is named `{name}`"
         )),
     })
+}
+
+/// Adds the sizes to what is known of a container.
+async fn add_size(host: &dyn Host, container: &mut Value) -> Result<()> {
+    let text = |value: &Value, key: &str| {
+        let text = value.get(key).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    let of = UsageOf {
+        containers: true,
+        only: vec![text(container, "Id")],
+        ..UsageOf::default()
+    };
+    let usage = host.disk_usage(&of).await?;
+    let own = usage.containers.first().map_or(0, |one| one.bytes);
+    let image = host.inspect_image(&text(container, "Image")).await;
+    container["SizeRw"] = own.into();
+    container["SizeRootFs"] = (own + image.map_or(0, |image| image.size_bytes)).into();
+    Ok(())
 }
 
 /// JSON with four spaces, as Docker's.

@@ -3,17 +3,14 @@
 
 use clap::Args;
 use orc_base::{Error, Kind};
-use orc_host::Host;
-use orc_host::container::{ContainerFilter, RemoveOptions, WaitFor};
+use orc_host::container::{RemoveOptions, WaitFor};
 
 use crate::cli::each::{each, each_found};
 use crate::cli::failure::{OK, Outcome};
-use crate::cli::parse::{filter, time};
+use crate::cli::parse::time;
 use crate::cli::project::ServiceFlags;
-use crate::cli::prompt;
 use crate::cli::session::Session;
 use crate::cli::target;
-use crate::ui::out;
 
 /// Stop running containers
 #[derive(Debug, Args)]
@@ -132,7 +129,7 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    /// See [`Host::pause_container`].
+    /// See [`orc_host::Host::pause_container`].
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         let host = &session.host().await?;
         each(&self.names, |name| async move {
@@ -152,7 +149,7 @@ pub(crate) struct Unpause {
 }
 
 impl Unpause {
-    /// See [`Host::unpause_container`].
+    /// See [`orc_host::Host::unpause_container`].
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         let host = &session.host().await?;
         each(&self.names, |name| async move {
@@ -235,7 +232,7 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    /// See [`Host::wait_container`].
+    /// See [`orc_host::Host::wait_container`].
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         let host = &session.host().await?;
         each(&self.names, |name| async move {
@@ -247,52 +244,4 @@ impl Wait {
         })
         .await
     }
-}
-
-/// Remove all stopped containers
-#[derive(Debug, Args)]
-pub(crate) struct Prune {
-    /// Do not ask
-    #[arg(short, long)]
-    force: bool,
-    /// Only those with a label: label=KEY[=VALUE]
-    #[arg(long, value_name = "FILTER")]
-    filter: Vec<String>,
-}
-
-impl Prune {
-    /// Asks before, unless told not to.
-    pub(crate) async fn run(self, session: &Session) -> Outcome {
-        if !self.force && !prompt::confirm("This will remove all stopped containers.")? {
-            return Ok(OK);
-        }
-        let host = session.host().await?;
-        for name in prune(&*host, &self.filter).await? {
-            out::line(&name);
-        }
-        Ok(OK)
-    }
-}
-
-/// Removes all containers that do not run. Returns their ids.
-pub(crate) async fn prune(host: &dyn Host, filters: &[String]) -> orc_base::Result<Vec<String>> {
-    let labels = filter::named(filters, &[])?.labels;
-    let stopped = ContainerFilter {
-        labels,
-        statuses: vec!["created".into(), "exited".into()],
-        ..ContainerFilter::everything()
-    };
-    let mut removed = Vec::new();
-    for container in host.list_containers(&stopped).await? {
-        match host
-            .remove_container(&container.id, RemoveOptions::default())
-            .await
-        {
-            Ok(()) => removed.push(container.id),
-            // Somebody started or removed it meanwhile.
-            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(removed)
 }

@@ -4,8 +4,6 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 use orc_base::{Error, Kind, Result};
-use orc_host::Host;
-use orc_host::container::ContainerFilter;
 use orc_host::network::{AddressPool, EndpointSpec, Network, NetworkSpec};
 
 use crate::cli::describe;
@@ -13,7 +11,7 @@ use crate::cli::each::each;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::inspect;
 use crate::cli::parse::{env, filter, network};
-use crate::cli::prompt;
+use crate::cli::prune;
 use crate::cli::session::Session;
 use crate::ui::format::Format;
 use crate::ui::out;
@@ -36,7 +34,7 @@ pub(crate) enum Networks {
     /// Take a container off a network
     Disconnect(Disconnect),
     /// Remove all networks that no container uses
-    Prune(Prune),
+    Prune(prune::Networks),
 }
 
 impl Networks {
@@ -271,54 +269,6 @@ impl Disconnect {
             .await?;
         Ok(OK)
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Prune {
-    /// Do not ask
-    #[arg(short, long)]
-    force: bool,
-    /// Only those with a label: label=KEY[=VALUE]
-    #[arg(long, value_name = "FILTER")]
-    filter: Vec<String>,
-}
-
-impl Prune {
-    async fn run(self, session: &Session) -> Outcome {
-        if !self.force && !prompt::confirm("This will remove all networks that no container uses.")?
-        {
-            return Ok(OK);
-        }
-        let host = session.host().await?;
-        for name in prune(&*host, &self.filter).await? {
-            out::line(&name);
-        }
-        Ok(OK)
-    }
-}
-
-/// Removes the networks that no container, running or not, is to be on. Returns their names.
-pub(crate) async fn prune(host: &dyn Host, filters: &[String]) -> Result<Vec<String>> {
-    let wanted = filter::named(filters, &[])?;
-    let containers = host.list_containers(&ContainerFilter::everything()).await?;
-    let used = |network: &Network| {
-        let mut endpoints = containers.iter().flat_map(|container| &container.endpoints);
-        endpoints.any(|endpoint| {
-            endpoint.network_id == network.id || endpoint.network_name == network.spec.name
-        })
-    };
-    let mut removed = Vec::new();
-    for network in host.list_networks().await? {
-        if is_predefined(&network) || used(&network) || !wanted.labels_match(&network.spec.labels) {
-            continue;
-        }
-        match host.remove_network(&network.id).await {
-            Ok(()) => removed.push(network.spec.name),
-            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(removed)
 }
 
 #[cfg(test)]

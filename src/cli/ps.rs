@@ -1,8 +1,10 @@
 //! `ps`: the list of containers.
 
 use clap::Args;
-use orc_base::Result;
-use orc_host::container::ContainerFilter;
+use orc_base::{Result, units};
+use orc_host::Host;
+use orc_host::container::{Container, ContainerFilter};
+use orc_host::storage::UsageOf;
 
 use crate::cli::describe;
 use crate::cli::failure::{OK, Outcome};
@@ -43,8 +45,8 @@ pub(crate) struct Ps {
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
-    /// Sizes; they are not measured yet and shown as 0B
-    #[arg(short, long, hide = true)]
+    /// What each wrote, and the size of its image with it
+    #[arg(short, long)]
     size: bool,
 }
 
@@ -76,11 +78,44 @@ impl Ps {
             return Ok(OK);
         }
         let now = session.now();
-        let rows: Vec<_> = containers
+        let mut rows: Vec<_> = containers
             .iter()
             .map(|container| describe::container(container, now, self.no_trunc))
             .collect();
-        format.print(describe::CONTAINERS, &rows)?;
+        let mut columns = describe::CONTAINERS.to_vec();
+        if self.size {
+            columns.push(("SIZE", "Size"));
+            let sizes = sizes(&*session.host().await?, &containers).await?;
+            for (row, size) in rows.iter_mut().zip(sizes) {
+                row.set("Size", size);
+            }
+        }
+        format.print(&columns, &rows)?;
         Ok(OK)
     }
+}
+
+/// `12.3kB (virtual 4.4MB)`: what each wrote, and with its image.
+async fn sizes(host: &dyn Host, containers: &[Container]) -> Result<Vec<String>> {
+    let only: Vec<String> = containers.iter().map(|one| one.id.clone()).collect();
+    if only.is_empty() {
+        return Ok(Vec::new());
+    }
+    let of = UsageOf {
+        containers: true,
+        only,
+        ..UsageOf::default()
+    };
+    let usage = host.disk_usage(&of).await?;
+    let images = host.list_images().await?;
+    let size = |container: &Container| {
+        let mut spaces = usage.containers.iter();
+        let own = spaces.find(|one| one.id == container.id);
+        let own = own.map_or(0, |one| one.bytes);
+        let image = images.iter().find(|one| one.id == container.image_id);
+        let all = own + image.map_or(0, |one| one.size_bytes);
+        let (own, all) = (units::format_bytes(own), units::format_bytes(all));
+        format!("{own} (virtual {all})")
+    };
+    Ok(containers.iter().map(size).collect())
 }

@@ -6,17 +6,21 @@ use serde_json::json;
 
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::session::Session;
-use crate::cli::{connect, images, lifecycle, networks, prompt, volumes};
+use crate::cli::{connect, disk, prune};
 use crate::ui::format::{Format, Row};
 use crate::ui::{escape, out};
 
 /// This machine
 #[derive(Debug, Subcommand)]
 pub(crate) enum System {
+    /// Compare what is kept on disk with what it should be
+    Check(disk::Check),
+    /// Show how much space images, containers, volumes and the build cache take
+    Df(disk::Df),
     /// Show facts about this machine
     Info(Info),
     /// Remove what nothing uses
-    Prune(Prune),
+    Prune(prune::Everything),
     /// Show what happens, as it happens
     Events(crate::cli::look::Events),
 }
@@ -25,6 +29,8 @@ impl System {
     /// Leads to the verb.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         match self {
+            Self::Check(verb) => verb.run(session).await,
+            Self::Df(verb) => verb.run(session).await,
             Self::Info(verb) => verb.run(session).await,
             Self::Prune(verb) => verb.run(session).await,
             Self::Events(verb) => verb.run(session).await,
@@ -137,60 +143,6 @@ impl Info {
         info.warnings
             .iter()
             .for_each(|warning| out::warning(warning));
-        Ok(OK)
-    }
-}
-
-/// Remove stopped containers, unused networks and images without a name
-#[derive(Debug, Args)]
-pub(crate) struct Prune {
-    /// All images that no container uses
-    #[arg(short, long)]
-    all: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    force: bool,
-    /// Anonymous volumes that no container uses, too
-    #[arg(long)]
-    volumes: bool,
-}
-
-impl Prune {
-    /// Asks before, unless told not to.
-    pub(crate) async fn run(self, session: &Session) -> Outcome {
-        let images = if self.all {
-            "all images that no container uses"
-        } else {
-            "all images without a name"
-        };
-        let volumes = if self.volumes {
-            ", all anonymous volumes that no container uses"
-        } else {
-            ""
-        };
-        let what = format!(
-            "This will remove all stopped containers, all networks that no container uses{volumes}, and {images}."
-        );
-        if !self.force && !prompt::confirm(&what)? {
-            return Ok(OK);
-        }
-        let host = session.host().await?;
-        let section = |title: &str, lines: Vec<String>| {
-            if !lines.is_empty() {
-                out::line(&format!("{title}:\n{}\n", lines.join("\n")));
-            }
-        };
-        section("Deleted Containers", lifecycle::prune(&*host, &[]).await?);
-        section("Deleted Networks", networks::prune(&*host, &[]).await?);
-        if self.volumes {
-            section("Deleted Volumes", volumes::prune(&*host, false, &[]).await?);
-        }
-        let (lines, bytes) = images::prune(&*host, self.all).await?;
-        section("Deleted Images", lines);
-        out::line(&format!(
-            "Total reclaimed space: {}",
-            units::format_bytes(bytes)
-        ));
         Ok(OK)
     }
 }

@@ -4,14 +4,14 @@ use clap::{Args, Subcommand};
 use orc_base::{Error, Kind, Result};
 use orc_host::Host;
 use orc_host::container::ContainerFilter;
-use orc_host::volume::{Volume, VolumeSpec};
+use orc_host::volume::VolumeSpec;
 
 use crate::cli::describe;
 use crate::cli::each::each;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::inspect;
 use crate::cli::parse::{env, filter};
-use crate::cli::prompt;
+use crate::cli::prune;
 use crate::cli::session::Session;
 use crate::ui::format::Format;
 use crate::ui::out;
@@ -30,7 +30,7 @@ pub(crate) enum Volumes {
     /// Show all that is known of volumes
     Inspect(inspect::Of),
     /// Remove all anonymous volumes that no container uses
-    Prune(Prune),
+    Prune(prune::Volumes),
 }
 
 impl Volumes {
@@ -155,54 +155,4 @@ impl Remove {
         })
         .await
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Prune {
-    /// Those with a name, too
-    #[arg(short, long)]
-    all: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    force: bool,
-    /// Only those with a label: label=KEY[=VALUE]
-    #[arg(long, value_name = "FILTER")]
-    filter: Vec<String>,
-}
-
-impl Prune {
-    async fn run(self, session: &Session) -> Outcome {
-        let what = match self.all {
-            true => "This will remove all volumes that no container uses.",
-            false => "This will remove all anonymous volumes that no container uses.",
-        };
-        if !self.force && !prompt::confirm(what)? {
-            return Ok(OK);
-        }
-        let host = session.host().await?;
-        for name in prune(&*host, self.all, &self.filter).await? {
-            out::line(&name);
-        }
-        Ok(OK)
-    }
-}
-
-/// Removes the volumes that no container, running or not, has: anonymous ones, or `all`.
-pub(crate) async fn prune(host: &dyn Host, all: bool, filters: &[String]) -> Result<Vec<String>> {
-    let wanted = filter::named(filters, &[])?;
-    let used = used(host).await?;
-    let goes = |volume: &Volume| {
-        (all || volume.anonymous)
-            && !used.contains(&volume.name)
-            && wanted.labels_match(&volume.labels)
-    };
-    let mut removed = Vec::new();
-    for volume in host.list_volumes().await?.into_iter().filter(goes) {
-        match host.remove_volume(&volume.name, false).await {
-            Ok(()) => removed.push(volume.name),
-            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(removed)
 }

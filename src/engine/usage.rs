@@ -24,10 +24,13 @@ pub(crate) async fn disk_usage(core: &Arc<Core>, of: &UsageOf) -> Result<DiskUsa
     blocking(move || {
         let mut usage = DiskUsage::default();
         if of.images || of.build_cache {
-            let footprint = core.images.footprint()?;
+            let cells = core.containers.all().into_iter();
+            let used = cells.map(|cell| cell.record().image_id.clone()).collect();
+            let footprint = core.images.footprint(&used)?;
             if of.images {
                 usage.images = images(&footprint);
                 usage.images_bytes = footprint.images_bytes;
+                usage.images_unused_bytes = footprint.images_unused_bytes;
             }
             if of.build_cache {
                 usage.build_cache_bytes = footprint.cache_bytes;

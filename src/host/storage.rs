@@ -41,6 +41,8 @@ pub struct DiskUsage {
     pub images: Vec<ImageUsage>,
     /// All images together: what several share counts once.
     pub images_bytes: u64,
+    /// What of that no container's image needs.
+    pub images_unused_bytes: u64,
     /// Each container.
     pub containers: Vec<ContainerUsage>,
     /// Each volume.

@@ -4,6 +4,7 @@
 //! that are not `async` block, mostly shortly; [`Images::remove`] and [`Images::remove_snapshot`] may
 //! remove many files. Everything holds again after a crash at any instant.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -173,9 +174,10 @@ impl Images {
         check::check(&self.0.http, &self.0.store, options).await
     }
 
-    /// How much space images and the build cache take, in blocks on disk.
-    pub fn footprint(&self) -> Result<Footprint> {
-        self.0.store.footprint()
+    /// How much space images and the build cache take, in blocks on disk. `used` are the ids of images
+    /// that containers have.
+    pub fn footprint(&self, used: &HashSet<String>) -> Result<Footprint> {
+        self.0.store.footprint(used)
     }
 
     /// How much space the files take that a container wrote, in blocks on disk.

@@ -29,7 +29,16 @@ impl Row {
         self
     }
 
-    fn object(&self) -> Value {
+    /// Gives a field another value.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<Value>) {
+        let mut fields = self.fields.iter_mut();
+        if let Some((_, field)) = fields.find(|(field, _)| *field == name) {
+            *field = value.into();
+        }
+    }
+
+    /// The fields as JSON.
+    pub(crate) fn object(&self) -> Value {
         let fields = self
             .fields
             .iter()

@@ -19,6 +19,8 @@ pub struct Footprint {
     pub images: Vec<ImageFootprint>,
     /// What all images take together.
     pub images_bytes: u64,
+    /// What of that no image in use needs.
+    pub images_unused_bytes: u64,
     /// What may be used again in builds. A record's size is what its removal frees; that of one whose
     /// layer an image has is what the image has as well.
     pub cache: Vec<CacheEntry>,
@@ -45,8 +47,8 @@ enum Piece {
 }
 
 impl Store {
-    /// Counts the space that images and the build cache take.
-    pub(crate) fn footprint(&self) -> Result<Footprint> {
+    /// Counts the space that images and the build cache take. `used` are ids of images that must stay.
+    pub(crate) fn footprint(&self, used: &HashSet<String>) -> Result<Footprint> {
         let images: Vec<(Digest, HashSet<Piece>)> = self
             .parts()
             .into_iter()
@@ -70,8 +72,12 @@ impl Store {
             let pieces = pieces.iter().filter(|piece| wanted(piece));
             pieces.map(|piece| sizes[piece]).sum()
         };
+        let in_use = images.iter().filter(|(id, _)| used.contains(id.as_str()));
+        let needed: HashSet<&Piece> = in_use.flat_map(|(_, pieces)| pieces).collect();
+        let unused = sizes.iter().filter(|(piece, _)| !needed.contains(piece));
         let mut footprint = Footprint {
             images_bytes: sizes.values().sum(),
+            images_unused_bytes: unused.map(|(_, bytes)| bytes).sum(),
             ..Footprint::default()
         };
         for (id, pieces) in &images {
