@@ -83,7 +83,9 @@ impl Root {
         let (parent, name) = split(path)?;
         let parent = self.create_dir_all(parent, mode)?;
         match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
-            Ok(()) | Err(Errno::EXIST) => {}
+            Ok(()) => inherit_nothing(parent.as_fd(), name, mode)
+                .context(|| format!("make directory {}", path.display()))?,
+            Err(Errno::EXIST) => {}
             Err(errno) => {
                 return Err(errno).context(|| format!("make directory {}", path.display()));
             }
@@ -185,6 +187,21 @@ fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Resu
         }
     }
     Err(Errno::AGAIN)
+}
+
+/// A directory in a set-group-id directory gets its group and that bit (inode(7)): takes both back.
+fn inherit_nothing(parent: BorrowedFd<'_>, name: &OsStr, mode: u32) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = match rustix::fs::openat(parent, name, flags, Mode::empty()) {
+        // Somebody was faster: then it is theirs.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+        other => other?,
+    };
+    if rustix::fs::fstat(&directory)?.st_mode & Mode::SGID.bits() == 0 {
+        return Ok(());
+    }
+    rustix::fs::fchown(&directory, None, Some(rustix::process::getegid()))?;
+    rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))
 }
 
 /// The names and `..` of a path, last one first.
@@ -310,6 +327,21 @@ mod tests {
             assert!(root.climbs_out(climbs).unwrap(), "{climbs}");
         }
         assert!(!root.climbs_out("loop/new").unwrap_or(false));
+    }
+
+    #[test]
+    fn made_directories_inherit_nothing() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let (dir, root) = trap();
+        let shared = dir.path().join("root/shared");
+        std::fs::create_dir(&shared).unwrap();
+        std::os::unix::fs::chown(&shared, None, Some(1234)).unwrap();
+        std::fs::set_permissions(&shared, PermissionsExt::from_mode(0o2775)).unwrap();
+        root.create_dir_all("shared/a/b", 0o755).unwrap();
+        for path in ["a", "a/b"] {
+            let made = shared.join(path).metadata().unwrap();
+            assert_eq!((made.mode() & 0o7777, made.gid()), (0o755, 0), "{path}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod names;
 mod numbers;
 mod order;
 mod pax;
+mod random;
 mod sparse;
 mod streams;
 mod whiteouts;
@@ -34,8 +35,10 @@ pub struct Case {
     pub unfinished: bool,
     /// What to expect of readers that take whiteouts for what they are.
     layer: Expect,
-    /// What to expect of all other readers.
+    /// What to expect of readers of plain files.
     plain: Expect,
+    /// What to expect of readers of a build.
+    build: Expect,
 }
 
 /// What becomes of a case.
@@ -58,6 +61,7 @@ impl Case {
             unfinished: false,
             layer: expect(layers, Style::Layer),
             plain: expect(layers, Style::Plain),
+            build: expect(layers, Style::Build),
         }
     }
 
@@ -74,7 +78,8 @@ impl Case {
             layers: vec![stream],
             unfinished: false,
             layer: Expect::Refused(words.clone()),
-            plain: Expect::Refused(words),
+            plain: Expect::Refused(words.clone()),
+            build: Expect::Refused(words),
         }
     }
 
@@ -87,6 +92,7 @@ impl Case {
             unfinished: false,
             layer: expect(&layers, Style::Layer),
             plain: expect(&layers, Style::Plain),
+            build: expect(&layers, Style::Build),
         }
     }
 
@@ -100,11 +106,17 @@ impl Case {
         match style {
             Style::Layer => &self.layer,
             Style::Plain => &self.plain,
+            Style::Build => &self.build,
         }
     }
 }
 
 fn expect(layers: &[Vec<Entry>], style: Style) -> Expect {
+    let mut entries = layers.iter().flatten();
+    if style != Style::Layer && entries.any(|entry| entry.kind == Kind::Char(0, 0)) {
+        // Whether it can be made depends on the file system: overlayfs refuses it.
+        return Expect::Contained;
+    }
     match model::stack(layers, style) {
         Ok(view) => Expect::Lands(view),
         Err(refusal) => {
@@ -144,6 +156,11 @@ pub fn corpus(outside: &Path) -> Vec<Case> {
         bombs::small(),
     ]
     .concat()
+}
+
+/// Layers of random entries; the same seed gives the same.
+pub fn random(seed: u64, layers: usize) -> Case {
+    random::case(seed, layers)
 }
 
 /// What wants to fill memory or disk; each takes a reader seconds.

@@ -16,6 +16,8 @@ pub enum Style {
     Layer,
     /// As in any other archive: `.wh.x` is a name like others.
     Plain,
+    /// As in archives that become files of an image: `.wh.x` is refused, for it could not be in one.
+    Build,
 }
 
 /// The entry that cannot be applied.
@@ -29,18 +31,41 @@ pub struct Refusal {
     pub says: &'static str,
 }
 
-/// What a stack of layers looks like through overlayfs, lowest layer first.
+/// What a stack of layers looks like through overlayfs, lowest layer first; what plain archives make
+/// of one tree that gets them one after the other.
 pub fn stack(layers: &[Vec<Entry>], style: Style) -> Result<View, Refusal> {
     let mut view = View::default();
-    for (index, entries) in layers.iter().enumerate() {
-        let layer = Layer::of(entries, style).map_err(|(entry, says)| Refusal {
-            layer: index,
-            name: entry.name.clone(),
-            says,
-        })?;
-        layer.cover(&mut view);
+    match style {
+        Style::Layer => {
+            for (index, entries) in layers.iter().enumerate() {
+                let layer = Layer::of(entries, style).map_err(|why| refusal(index, why))?;
+                layer.cover(&mut view);
+            }
+        }
+        Style::Plain | Style::Build => {
+            let entries = layers.concat();
+            let layer = Layer::of(&entries, style).map_err(|why| refusal(0, why))?;
+            layer.cover(&mut view);
+            if layers.len() > 1 {
+                forget_times(&mut view);
+            }
+        }
     }
     Ok(view)
+}
+
+/// What a later archive writes into a directory of an earlier one changes its time.
+fn forget_times(view: &mut View) {
+    let directories = view.0.values_mut().filter(|seen| seen.what == "directory");
+    directories.for_each(|seen| seen.mtime = None);
+}
+
+fn refusal(layer: usize, (entry, says): (&Entry, Why)) -> Refusal {
+    Refusal {
+        layer,
+        name: entry.name.clone(),
+        says,
+    }
 }
 
 type Id = usize;
@@ -110,6 +135,9 @@ impl Layer {
                 _ => Err("would replace the root directory"),
             };
         };
+        if self.style == Style::Build && path.iter().any(|name| name.starts_with(b".wh.")) {
+            return Err("");
+        }
         if self.style == Style::Layer {
             if above.iter().any(|name| name.starts_with(b".wh.")) {
                 return Err("whiteout in the middle");
@@ -213,7 +241,8 @@ impl Layer {
     /// The directory at `path`; what is missing of it is made, a whiteout on the way becomes an empty
     /// directory that hides what was below.
     fn make(&mut self, path: &[Vec<u8>]) -> Result<Id, Why> {
-        match self.walk(path, true) {
+        // In a layer nobody means to climb out; links of a tree in use may be as they like.
+        match self.walk(path, self.style != Style::Plain) {
             Walk::Found(id) if self.is_directory(id) => return Ok(id),
             Walk::Wrong(why) => return Err(why),
             Walk::Found(_) | Walk::Missing => {}

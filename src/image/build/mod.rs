@@ -11,7 +11,7 @@
 //! `request` is what someone asks for, `graph` what is to be done, `runner` the seam behind which
 //! programs run.
 
-mod archive;
+pub(crate) mod archive;
 mod attributes;
 mod blobs;
 pub(crate) mod builder;
@@ -43,6 +43,6 @@ mod sources;
 mod stack;
 mod step_copy;
 mod step_run;
-mod stop;
+pub(crate) mod stop;
 mod target;
 mod view;

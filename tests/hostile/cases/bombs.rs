@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::cases::{Case, Expect};
+use crate::cases::Case;
 use crate::entry::Entry;
 use crate::tape::{checksum, record, tape};
 
@@ -86,13 +86,7 @@ pub(super) fn large() -> Vec<Case> {
 }
 
 fn bomb(name: &str, stream: Vec<u8>, says: &str) -> Case {
-    Case {
-        name: name.into(),
-        layers: vec![stream],
-        unfinished: false,
-        layer: Expect::Refused(vec![says.into()]),
-        plain: Expect::Refused(vec![says.into()]),
-    }
+    Case::refused(name, stream, &[says])
 }
 
 const MEBIBYTE: usize = 1 << 20;

@@ -2,7 +2,6 @@
 
 mod corpus;
 mod differential;
-mod hostile;
 mod readers;
 mod tar;
 mod tree;

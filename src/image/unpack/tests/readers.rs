@@ -9,12 +9,16 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use orc_base::fs::Durability;
+use orc_base::root::Root;
 use orc_base::{Error, Id, Result};
 use orc_hostile::model::Style;
 use orc_hostile::registry::Registry;
 use orc_hostile::trap::Trap;
 
+use crate::archive::files::{self, Files};
 use crate::archive::import::ImportOptions;
+use crate::build::archive;
+use crate::build::stop::Stop;
 use crate::digest::Digest;
 use crate::image::Image;
 use crate::images::Images;
@@ -23,6 +27,7 @@ use crate::manifest::{OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
 use crate::progress::Silent;
 use crate::reference::Reference;
 use crate::registry::config::RegistryConfig;
+use crate::removal;
 use crate::testing::tape;
 use crate::transfer::pull::PullOptions;
 use crate::unpack::compression::Compression;
@@ -45,7 +50,7 @@ pub(super) struct Reader {
 }
 
 /// All of them.
-pub(super) const READERS: [Reader; 6] = [
+pub(super) const READERS: [Reader; 8] = [
     Reader {
         name: "layer",
         style: Style::Layer,
@@ -99,6 +104,24 @@ pub(super) const READERS: [Reader; 6] = [
         all_at_once: false,
         refuses_all: false,
         feed: import,
+    },
+    Reader {
+        name: "files into a tree",
+        style: Style::Plain,
+        takes_layers: true,
+        knows_digest: false,
+        all_at_once: false,
+        refuses_all: false,
+        feed: files,
+    },
+    Reader {
+        name: "files of a build",
+        style: Style::Build,
+        takes_layers: true,
+        knows_digest: false,
+        all_at_once: false,
+        refuses_all: false,
+        feed: build,
     },
 ];
 
@@ -154,7 +177,10 @@ impl Machine {
             self.images.remove(&name, true, &|_| None).unwrap();
         }
         self.registry.clear();
-        let _ = std::fs::remove_dir_all(self.trap.path().join("layers"));
+        for name in ["layers", "tree"] {
+            // As strangers made it: deeper than a path can say.
+            removal::remove_tree(&self.trap.path().join(name)).unwrap();
+        }
         if self.clean.is_empty() {
             return;
         }
@@ -318,4 +344,27 @@ fn import(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
     };
     let imported = machine.images.import(&streams[0][..], options);
     machine.lowers(&machine.runtime.block_on(imported)?)
+}
+
+/// One after the other into the same tree, as into a container.
+fn files(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
+    let directory = machine.trap.path().join("tree");
+    std::fs::create_dir(&directory)?;
+    for stream in streams {
+        let root = Root::open(&directory)?;
+        let received = files::receive(root, Files::default(), &stream[..]);
+        machine.runtime.block_on(received)?;
+    }
+    Ok(vec![directory])
+}
+
+/// The context of a build, and what `ADD` unpacks.
+fn build(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
+    let directory = machine.trap.path().join("tree");
+    std::fs::create_dir(&directory)?;
+    let open = std::fs::File::open(&directory)?;
+    for stream in streams {
+        archive::unpack(&stream[..], &open, None, &Stop::default())?;
+    }
+    Ok(vec![directory])
 }
