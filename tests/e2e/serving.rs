@@ -127,14 +127,22 @@ fn skopeo_copies_from_and_to_the_built_in_registry() {
     );
     lab.orc(["run", "--rm", "registry.orc.internal/from/skopeo:3", "true"])
         .ok();
-    // With other compression and as Docker's kind of manifest.
-    let between = [
+    // With other compression, and as Docker's kind of manifest.
+    let plain = format!("dir:{}", lab.path().join("plain").display());
+    let unpack = [
         "copy",
         "--src-tls-verify=false",
+        "--dest-decompress",
+        &name("example/busybox:1"),
+        &plain,
+    ];
+    skopeo(&lab, &unpack).ok();
+    let between = [
+        "copy",
         "--dest-tls-verify=false",
         "--format",
         "v2s2",
-        &name("example/busybox:1"),
+        &plain,
         &name("from/skopeo:docker"),
     ];
     skopeo(&lab, &between).ok();
@@ -351,7 +359,14 @@ fn archives_of_skopeo_are_loaded() {
         std::fs::create_dir(&directory).expect("a directory");
         let from = format!("docker://{}/example/busybox:1", served.address);
         let image = format!("dir:{}", directory.join("image").display());
-        skopeo(&lab, &["copy", "--src-tls-verify=false", &from, &image]).ok();
+        let unpack = [
+            "copy",
+            "--src-tls-verify=false",
+            "--dest-decompress",
+            &from,
+            &image,
+        ];
+        skopeo(&lab, &unpack).ok();
         let policy = format!("skopeo --policy {}/policy.json", lab.path().display());
         lab.sh(&directory, &script.replacen("skopeo", &policy, 1))
             .ok();

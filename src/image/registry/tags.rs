@@ -20,7 +20,7 @@ const MAX_TAGS: usize = 100_000;
 /// One page.
 struct Page {
     tags: Vec<String>,
-    /// The last tag of it, when the registry says that there are more.
+    /// Whether the registry says that there are more.
     more: bool,
 }
 
@@ -31,7 +31,7 @@ impl Session {
         self.ask(&make, Asked::Login, &[]).await.map(drop)
     }
 
-    /// All tags of the repository, in the order of the registry.
+    /// All tags of the repository, sorted.
     pub(crate) async fn tags(&self, reference: &Reference) -> Result<Vec<String>> {
         let mut tags: Vec<String> = Vec::new();
         for _ in 0..MAX_PAGES {
@@ -58,6 +58,8 @@ impl Session {
                 break;
             }
             if !more {
+                tags.sort_unstable();
+                tags.dedup();
                 return Ok(tags);
             }
         }
