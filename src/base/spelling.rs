@@ -44,5 +44,10 @@ mod tests {
         assert_eq!(nearest("form", known), Some("from"));
         assert_eq!(nearest("parents", known), None);
         assert_eq!(nearest("", known), None);
+        let known = ["image", "ports", "environment", "volumes"];
+        assert_eq!(nearest("iamge", known), Some("image"));
+        assert_eq!(nearest("enviroment", known), Some("environment"));
+        assert_eq!(nearest("helicopter", known), None);
+        assert_eq!(nearest("port", known), Some("ports"));
     }
 }

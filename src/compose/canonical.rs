@@ -3,7 +3,7 @@
 //! Every value afterwards has exactly the type its row says, so that nothing later checks types.
 //! Unknown keys are refused with the nearest known one. What a `!reset` removes is left alone.
 
-use orc_base::{Result, units};
+use orc_base::{Result, spelling, units};
 
 use crate::node::{Entry, Map, Mark, Node, Trail, Value};
 use crate::short;
@@ -215,7 +215,7 @@ fn unknown(
     trail: &Trail<'_>,
 ) -> orc_base::Error {
     let known = fields.iter().map(|field| field.key);
-    let hint = match words::nearest(key, known) {
+    let hint = match spelling::nearest(key, known) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "keys of your own begin with `x-`".to_owned(),
     };

@@ -12,12 +12,11 @@ pub mod service;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use orc_base::{Error, Result};
+use orc_base::{Error, Result, spelling};
 
 use crate::model::resources::{FileSource, Network, Volume};
 use crate::model::service::Service;
 use crate::node::Node;
-use crate::words;
 
 /// A project: what the files say, for one machine.
 #[derive(Debug, Clone, Default)]
@@ -127,7 +126,7 @@ impl Project {
     /// The refusal of a name that is no service's, with the nearest one.
     pub fn no_such_service(&self, name: &str) -> Error {
         let known = self.services.keys().chain(self.disabled.keys());
-        let hint = match words::nearest(name, known.map(String::as_str)) {
+        let hint = match spelling::nearest(name, known.map(String::as_str)) {
             Some(near) => format!(": did you mean `{near}`?"),
             None => String::new(),
         };

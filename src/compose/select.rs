@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orc_base::{Error, Result};
+use orc_base::{Error, Result, spelling};
 
 use crate::node::{Map, Node};
-use crate::words;
 
 /// The services of a tree that are on and off.
 #[derive(Debug, Default)]
@@ -21,7 +20,7 @@ pub(crate) fn select(services: &Map, profiles: &[String], names: &[String]) -> R
     let mut active: BTreeSet<&str> = profiles.iter().map(String::as_str).collect();
     for name in names {
         let Some(service) = services.get(name) else {
-            let hint = match words::nearest(name, services.keys().map(String::as_str)) {
+            let hint = match spelling::nearest(name, services.keys().map(String::as_str)) {
                 Some(near) => format!(": did you mean `{near}`?"),
                 None => String::new(),
             };

@@ -1,4 +1,4 @@
-//! Words: the shell-like split of `command: "…"`, and the nearest known word to a mistyped one.
+//! Words: the shell-like split of `command: "…"`.
 
 use orc_base::{Error, Result};
 
@@ -54,37 +54,6 @@ fn open(what: &str, line: &str) -> Error {
     Error::invalid(format!("`{shown}` ends inside {what}"))
 }
 
-/// The known word that a mistyped one probably meant: at most a third of its letters differ.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
-    known
-        .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Edits (insert, delete, replace, swap of neighbours) between two words, cut off at 64 letters.
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().take(64).collect();
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replace = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replace.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,14 +76,5 @@ mod tests {
         for bad in ["a 'b", "a \"b", "a \\"] {
             assert!(split(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn finds_the_nearest_word() {
-        let known = ["image", "ports", "environment", "volumes"];
-        assert_eq!(nearest("iamge", known), Some("image"));
-        assert_eq!(nearest("enviroment", known), Some("environment"));
-        assert_eq!(nearest("helicopter", known), None);
-        assert_eq!(nearest("port", known), Some("ports"));
     }
 }
