@@ -22,8 +22,8 @@ use crate::registry::session::Session;
 use crate::store::Ingest;
 use crate::tail::Tail;
 
-/// How many chunks may wait for the disk.
-const QUEUE: usize = 16;
+/// How many chunks may wait for the disk; the HTTP library makes them up to 400 KiB large.
+const QUEUE: usize = 4;
 
 /// The half-made blob and all that goes with it: dropped together, so that nobody who waits for the
 /// right to write it finds it still open.

@@ -164,7 +164,14 @@ impl Layer {
             let phase = || Phase::Downloading { current, total };
             self.line.count(phase, current == total);
         };
-        download::complete(&self.session, &self.blob, held, &arrived).await
+        let held = download::complete(&self.session, &self.blob, held, &arrived).await;
+        held.map_err(|error| match error.kind() {
+            Kind::NotFound if is_foreign(&self.blob) => Error::unsupported(format!(
+                "its media type {} says that registries must not give it away, and this one does not; orc fetches layers from nowhere else",
+                self.blob.media_type
+            )),
+            _ => error,
+        })
     }
 
     async fn finish(&self, held: Held) -> Result<(), Spoilt> {
@@ -186,6 +193,13 @@ impl Layer {
             }
         }
     }
+}
+
+/// Whether the layer is one that its vendor keeps on a server of its own. Where that is, the manifest
+/// says, which anybody may have written: nobody asks there.
+fn is_foreign(blob: &Descriptor) -> bool {
+    let media_type = &blob.media_type;
+    media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
 }
 
 /// Whether the bytes are to blame, and not this machine.

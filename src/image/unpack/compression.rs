@@ -18,7 +18,8 @@ pub enum Compression {
     None,
     /// RFC 1952, of any number of members.
     Gzip,
-    /// RFC 8878, of any number of frames.
+    /// RFC 8878, of any number of frames. Skippable ones hold the table of contents of zstd:chunked
+    /// layers, which nobody needs who reads all.
     Zstd,
 }
 
@@ -38,7 +39,7 @@ impl Compression {
         }
         Ok(match start {
             [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             _ => Self::None,
         })
     }
@@ -113,6 +114,25 @@ mod tests {
         }
         assert_eq!(unpack(b"plain").unwrap(), b"plain");
         assert_eq!(unpack(b"").unwrap(), b"");
+    }
+
+    #[test]
+    fn passes_over_skippable_frames() {
+        let skippable = |kind: u8| [&[kind, 0x2a, 0x4d, 0x18, 5, 0, 0, 0][..], b"table"].concat();
+        let all = [
+            skippable(0x50),
+            zstd(b"one "),
+            skippable(0x5f),
+            zstd(b"two"),
+            skippable(0x5e),
+        ]
+        .concat();
+        assert_eq!(unpack(&all).unwrap(), b"one two");
+        assert!(unpack(&all[..all.len() - 1]).is_err());
+        assert!(
+            unpack(&all[..3]).is_ok(),
+            "too short to be anything but plain"
+        );
     }
 
     #[test]

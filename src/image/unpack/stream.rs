@@ -17,8 +17,8 @@ use crate::digest::{Digest, Hasher};
 use crate::unpack::compression::{Compression, MAGIC_BYTES};
 use crate::unpack::limits::Limits;
 
-const CHUNK_BYTES: usize = 256 << 10;
-const CHUNKS_IN_FLIGHT: usize = 6;
+const CHUNK_BYTES: usize = 128 << 10;
+const CHUNKS_IN_FLIGHT: usize = 4;
 
 /// How others watch a stream and end it.
 #[derive(Debug, Default)]

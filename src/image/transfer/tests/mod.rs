@@ -12,6 +12,7 @@ mod misbehaviour;
 mod pushes;
 mod real;
 mod scripted;
+mod stress;
 mod served;
 mod streams;
 mod tls;
