@@ -107,6 +107,7 @@ impl Builder {
             packing: packing(&options)?,
             platform: OnceLock::new(),
             first: OnceLock::new(),
+            dockerfile: OnceLock::new(),
             http: http.clone(),
             remote,
             no_cache: options.no_cache,
@@ -194,6 +195,7 @@ async fn run(
         }
     };
     let (dockerfile, ignore) = read(options, main_dockerfile(options), &main, text)?;
+    let _ = shared.dockerfile.set(dockerfile.name.clone());
     let events = &shared.events;
     events.report(BuildEvent::Dockerfile {
         name: dockerfile.name.clone(),

@@ -82,7 +82,7 @@ pub(crate) async fn execute(
                 shared.stop.stop();
                 tasks.shutdown().await;
                 report(shared, plan, id, &failure, &outcomes);
-                return Err(failure.error.within(place(&plan.steps[id])));
+                return Err(failure.error.within(place(shared, &plan.steps[id])));
             }
         }
     }
@@ -108,10 +108,11 @@ fn report(
 }
 
 /// Where a step stands, for messages.
-fn place(step: &Step) -> String {
+fn place(shared: &Shared, step: &Step) -> String {
+    let name = shared.dockerfile.get().map_or("Dockerfile", String::as_str);
     match step.line {
         0 => step.text.clone(),
-        line => format!("Dockerfile:{line}: {}", step.text),
+        line => format!("{name}:{line}: {}", step.text),
     }
 }
 

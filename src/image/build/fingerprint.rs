@@ -113,7 +113,11 @@ impl Fingerprints {
         let read = |index: usize| -> Result<(usize, Digest)> {
             stop.check()?;
             let entry = &entries[index];
-            let path = at.join(&entry.path);
+            // Joined with nothing it would end in a slash, which no file does.
+            let path = match entry.path.as_os_str().is_empty() {
+                true => at.to_owned(),
+                false => at.join(&entry.path),
+            };
             let digest = contents(view, &path).context(|| format!("read {}", path.display()))?;
             self.put(entry.meta.version, &digest);
             Ok((index, digest))

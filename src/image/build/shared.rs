@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) platform: OnceLock<Platform>,
     /// The number of the plan's first step for people: others may have come before.
     pub(crate) first: OnceLock<usize>,
+    /// What the Dockerfile is called.
+    pub(crate) dockerfile: OnceLock<String>,
     /// Fetches from the network.
     pub(crate) http: Arc<Http>,
     /// Results from elsewhere.
