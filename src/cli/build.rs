@@ -75,8 +75,11 @@ impl Build {
         for output in &outputs {
             build_output::carry_out(&*host, output, &image, &tags, mode).await?;
         }
-        if self.quiet {
-            out::line(&image);
+        match mode {
+            Mode::Quiet => out::line(&image),
+            Mode::Json => {}
+            _ if tags.is_empty() => out::note(&format!("Built {image}")),
+            _ => out::note(&format!("Built {image} as {}", tags.join(", "))),
         }
         Ok(OK)
     }

@@ -1,4 +1,5 @@
-//! Prints what failed, once: `orc: start web-1: …`, one line, escaped.
+//! Prints what failed, once: `orc: start web-1: …`, escaped. Further lines (a Dockerfile's own) are
+//! indented, so that none can be taken for a line of ours.
 
 use orc_base::Error;
 
@@ -10,13 +11,10 @@ pub(crate) fn print(error: &Error) {
     out::note(&render(&error.to_string(), Ansi::Auto.stderr()));
 }
 
-/// The one line of an error.
+/// The text of an error.
 fn render(message: &str, colored: bool) -> String {
-    format!(
-        "{} {}",
-        RED.paint("orc:", colored),
-        escape::line(message.trim_end())
-    )
+    let message = escape::text(message.trim_end()).replace('\n', "\n  ");
+    format!("{} {message}", RED.paint("orc:", colored))
 }
 
 #[cfg(test)]
@@ -29,6 +27,11 @@ mod tests {
         assert_eq!(
             render(&error.to_string(), false),
             "orc: run x: no such image `evil\\u{1b}[2J`"
+        );
+        let error = Error::invalid("Dockerfile:1: wrong\n  1 | RUM\norc: all is well");
+        assert_eq!(
+            render(&error.to_string(), false),
+            "orc: Dockerfile:1: wrong\n    1 | RUM\n  orc: all is well"
         );
     }
 }

@@ -88,5 +88,7 @@ pub(crate) async fn no_stats(_call: Call) -> Result<Reply> {
 
 /// Builds.
 pub(crate) async fn no_build(_call: Call) -> Result<Reply> {
-    Err(Error::unsupported("building images is not supported yet"))
+    Err(Error::unsupported(
+        "this is BuildKit's protocol, which orc does not speak: set DOCKER_BUILDKIT=0 (for docker compose also COMPOSE_BAKE=false), or use `orc build`",
+    ))
 }
