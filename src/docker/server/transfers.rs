@@ -119,11 +119,6 @@ fn with_tag(name: &str, tag: Option<&str>) -> String {
 /// `POST /images/{..}/push`
 pub(crate) async fn push(call: Call) -> Result<Reply> {
     let tag = call.query.get("tag");
-    if tag.is_none() && !call.extended() {
-        return Err(Error::unsupported(
-            "pushing all tags at once is not supported: name one with the parameter `tag`",
-        ));
-    }
     if call.query.get("platform").is_some() {
         return Err(Error::unsupported(
             "`platform` is not supported by push: leave it out",
