@@ -138,8 +138,9 @@ impl FromStr for Time {
     /// Reads RFC 3339 with `Z` or a numeric offset and up to nine digits of fraction.
     fn from_str(text: &str) -> Result<Self> {
         parse(text).ok_or_else(|| {
+            let shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
             Error::invalid(format!(
-                "`{text}` is not a time such as 2026-01-31T12:00:00Z (RFC 3339)"
+                "`{shown}` is not a time such as 2026-01-31T12:00:00Z (RFC 3339)"
             ))
         })
     }
@@ -147,25 +148,21 @@ impl FromStr for Time {
 
 fn parse(text: &str) -> Option<Time> {
     let (date, rest) = text.split_at_checked(10)?;
-    let mut date = date.split('-');
-    let year: i64 = date.next()?.parse().ok()?;
-    let month: i64 = date.next()?.parse().ok()?;
-    let day: i64 = date.next()?.parse().ok()?;
+    let mut date = date.split('-').map(digits);
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
     let rest = rest.strip_prefix(['T', 't', ' '])?;
     let (clock, rest) = rest.split_at_checked(8)?;
-    let mut clock = clock.split(':');
-    let hour: i64 = clock.next()?.parse().ok()?;
-    let minute: i64 = clock.next()?.parse().ok()?;
-    let second: i64 = clock.next()?.parse().ok()?;
+    let mut clock = clock.split(':').map(digits);
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
     let (fraction, zone) = match rest.strip_prefix('.') {
         Some(rest) => {
             let end = rest.find(|c: char| !c.is_ascii_digit())?;
-            let digits: String = rest[..end]
+            let nine: String = rest[..end]
                 .chars()
                 .chain("000000000".chars())
                 .take(9)
                 .collect();
-            (digits.parse::<i64>().ok()?, &rest[end..])
+            (digits(&nine)?, &rest[end..])
         }
         None => (0, rest),
     };
@@ -174,7 +171,11 @@ fn parse(text: &str) -> Option<Time> {
         _ => {
             let sign = if zone.starts_with('-') { -1 } else { 1 };
             let (hours, minutes) = zone.strip_prefix(['+', '-'])?.split_once(':')?;
-            sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60)
+            let (hours, minutes) = (digits(hours)?, digits(minutes)?);
+            if hours >= 24 || minutes >= 60 {
+                return None;
+            }
+            sign * (hours * 3600 + minutes * 60)
         }
     };
     let in_range = (1..=12).contains(&month)
@@ -190,6 +191,12 @@ fn parse(text: &str) -> Option<Time> {
     Some(Time(
         secs.checked_mul(1_000_000_000)?.checked_add(fraction)?,
     ))
+}
+
+/// A number of digits only, and few: no sign, no overflow.
+fn digits(text: &str) -> Option<i64> {
+    let plain = !text.is_empty() && text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| text.parse().ok())?
 }
 
 /// Days since 1970 of a date in the proleptic Gregorian calendar
@@ -259,6 +266,12 @@ mod tests {
             "2026-13-01T00:00:00Z",
             "2026-01-01",
             "2026-01-01T00:00:00",
+            // Found by fuzzing: the offset was multiplied before anyone looked at it.
+            "2026-01-01T00:00:00+9223372036854775807:00",
+            "2026-01-01T00:00:00+24:00",
+            "2026-01-01T00:00:00+-1:00",
+            "2026-01-01T-1:00:00Z",
+            "+026-01-01T00:00:00Z",
         ] {
             assert!(bad.parse::<Time>().is_err(), "{bad}");
         }

@@ -131,15 +131,15 @@ impl<R: BufRead> Reader<R> {
                 Ok(None)
             }
             b'L' => {
-                let bytes = self.extension(header)?;
+                let name = self.long_text(header)?;
                 only_once(&extensions.name)?;
-                extensions.name = Some(until_nul(&bytes).to_vec());
+                extensions.name = Some(name);
                 Ok(None)
             }
             b'K' => {
-                let bytes = self.extension(header)?;
+                let link = self.long_text(header)?;
                 only_once(&extensions.link)?;
-                extensions.link = Some(until_nul(&bytes).to_vec());
+                extensions.link = Some(link);
                 Ok(None)
             }
             _ => self.entry(header, std::mem::take(extensions)).map(Some),
@@ -198,6 +198,28 @@ impl<R: BufRead> Reader<R> {
 
     /// The whole data of an extension header.
     fn extension(&mut self, header: &Header) -> Result<Vec<u8>> {
+        let bytes = self.extension_data(header)?;
+        self.skip()?;
+        Ok(bytes)
+    }
+
+    /// A long name or link target (GNU). Without a NUL it ends with its size to some readers, and to
+    /// others with the first NUL in the padding: they must not differ.
+    fn long_text(&mut self, header: &Header) -> Result<Vec<u8>> {
+        let bytes = self.extension_data(header)?;
+        let mut follows = None;
+        self.data += std::mem::take(&mut self.padding);
+        self.data(&mut |piece| {
+            follows = follows.or(piece.first().copied());
+            Ok(())
+        })?;
+        if !bytes.contains(&0) && follows.is_some_and(|byte| byte != 0) {
+            return Err(Error::invalid("has a long name that does not end"));
+        }
+        Ok(until_nul(&bytes).to_vec())
+    }
+
+    fn extension_data(&mut self, header: &Header) -> Result<Vec<u8>> {
         let size = header.number(124..136, "size")?;
         if size > MAX_EXTENSION_BYTES {
             return Err(Error::exhausted(format!(
@@ -210,7 +232,6 @@ impl<R: BufRead> Reader<R> {
             bytes.extend_from_slice(piece);
             Ok(())
         })?;
-        self.skip()?;
         Ok(bytes)
     }
 

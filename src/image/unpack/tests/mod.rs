@@ -2,6 +2,7 @@
 
 mod corpus;
 mod differential;
+mod listings;
 mod readers;
 mod tar;
 mod tree;
