@@ -102,6 +102,8 @@ pub struct Run {
     pub network: Network,
     /// `--security=insecure`.
     pub insecure: bool,
+    /// What its programs are for: a stage may be for another platform than the image.
+    pub platform: Platform,
 }
 
 /// A file that an instruction brings along.

@@ -112,11 +112,7 @@ pub(crate) fn in_from(
         .iter()
         .filter(|name| !globals.declared.contains(*name))
     {
-        let known = globals
-            .values
-            .names()
-            .chain(globals.declared.iter().map(String::as_str));
-        let hint = match spelling::nearest(name, known) {
+        let hint = match near(name, globals) {
             Some(near) => format!(" (did you mean {near}?)"),
             None => String::new(),
         };
@@ -124,6 +120,20 @@ pub(crate) fn in_from(
         findings.add(place, Rule::UndefinedArgInFrom, message);
     }
     Ok(expanded)
+}
+
+fn near<'g>(name: &str, globals: &'g Globals) -> Option<&'g str> {
+    let declared = globals.declared.iter().map(String::as_str);
+    spelling::nearest(name, globals.values.names().chain(declared))
+}
+
+/// What was meant by variables that had no value, for a message about what came of it.
+pub(crate) fn meant(unset: &BTreeSet<String>, globals: &Globals) -> String {
+    let near = unset.iter().find_map(|name| {
+        let near = near(name, globals).filter(|near| near != name)?;
+        Some(format!(", did you mean ${near} for ${name}?"))
+    });
+    near.unwrap_or_default()
 }
 
 /// Finds bases that are no names when nobody gives a value.

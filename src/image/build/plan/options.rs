@@ -11,6 +11,8 @@ use crate::platform::Platform;
 pub struct PlanOptions {
     /// The stage to build; the last one when absent.
     pub target: Option<String>,
+    /// Look at all stages, not only at what the target needs: a check without a target.
+    pub all_stages: bool,
     /// `--build-arg`.
     pub args: BTreeMap<String, String>,
     /// Labels of the image, over those of the Dockerfile.
@@ -36,6 +38,7 @@ impl PlanOptions {
     pub fn new(build_platform: Platform) -> Self {
         Self {
             target: None,
+            all_stages: false,
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
             platform: None,

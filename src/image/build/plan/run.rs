@@ -56,6 +56,7 @@ pub(crate) fn plan(
         mounts,
         network: network(walk, run)?,
         insecure: insecure(walk, run)?,
+        platform: state.platform.clone(),
     };
     let line = format!("RUN {} # buildkit", history(state, &argv));
     let history = walk.history(state, line, false)?;

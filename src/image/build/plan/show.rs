@@ -76,10 +76,10 @@ impl fmt::Display for Run {
             Network::None => writeln!(f, "    no network")?,
             Network::Host => writeln!(f, "    the machine's network")?,
         }
-        match self.insecure {
-            true => writeln!(f, "    insecure"),
-            false => Ok(()),
+        if self.insecure {
+            writeln!(f, "    insecure")?;
         }
+        writeln!(f, "    for {}", self.platform)
     }
 }
 

@@ -104,6 +104,9 @@ impl<'a> Stages<'a> {
         }
         stages.target = stages.find_target()?;
         stages.need(stages.target)?;
+        if options.all_stages && options.target.is_none() {
+            (0..stages.nodes.len()).try_for_each(|index| stages.need(index))?;
+        }
         Ok(stages)
     }
 
@@ -119,7 +122,8 @@ impl<'a> Stages<'a> {
         let wrong = |error: Error| self.dockerfile.source.wrong(place.line, &error);
         let base = arguments::in_from(&stage.base, place, self.dockerfile, globals, findings)?;
         if base.text.is_empty() {
-            let message = format!("`{}` is empty, it must name an image", stage.base);
+            let hint = arguments::meant(&base.unset, globals);
+            let message = format!("`{}` is empty, it must name an image{hint}", stage.base);
             return Err(wrong(Error::invalid(message)));
         }
         let platform = self.platform(stage, globals, findings)?;
@@ -159,10 +163,14 @@ impl<'a> Stages<'a> {
         let expanded = arguments::in_from(text, place, self.dockerfile, globals, findings)?;
         let wrong = |error: Error| self.dockerfile.source.wrong(place.line, &error);
         if expanded.text.is_empty() {
-            let message = format!("`--platform={text}` is empty");
+            let hint = arguments::meant(&expanded.unset, globals);
+            let message = format!("`--platform={text}` is empty{hint}");
             return Err(wrong(Error::invalid(message)));
         }
-        let platform: Platform = expanded.text.parse().map_err(wrong)?;
+        let platform: Platform = expanded.text.parse().map_err(|error: Error| {
+            let hint = arguments::meant(&expanded.unset, globals);
+            wrong(Error::new(error.kind(), format!("{error}{hint}")))
+        })?;
         if expanded.used.is_empty() && expanded.unset.is_empty() {
             let name = stage.name.as_deref().unwrap_or_default();
             let told = name.contains(&platform.os) || name.contains(&platform.architecture);

@@ -65,6 +65,7 @@ pub(super) fn options(text: &str) -> PlanOptions {
         match word {
             "arg" => options.args.extend([pair()]),
             "label" => options.labels.extend([pair()]),
+            "all" => options.all_stages = true,
             "target" => options.target = Some(rest.into()),
             "platform" => options.platform = Some(rest.parse().unwrap()),
             "context" => options.contexts.extend([rest.to_owned()]),

@@ -1,0 +1,5 @@
+FROM alpine AS first
+COPY $foo .
+
+FROM busybox AS second
+COPY $bar .
