@@ -11,8 +11,8 @@ use crate::cli::failure::{Failure, Outcome};
 use crate::cli::place::Place;
 use crate::cli::session::Session;
 use crate::cli::{
-    build_flags, exec, groups, help, images, inspect, lifecycle, login, logs, look, networks, ps,
-    registry, run, start, system, transfer, usage, volumes,
+    build_flags, commit, cp, exec, groups, help, images, inspect, lifecycle, login, logs, look,
+    networks, ps, registry, run, start, system, transfer, usage, volumes,
 };
 use crate::ui::{error, out};
 
@@ -75,6 +75,14 @@ enum Command {
     Top(look::Top),
     /// Show where a container's ports are reachable
     Port(look::PortOf),
+    /// Copy files between a container and this machine
+    Cp(cp::Cp),
+    /// Show what a container has changed in its files
+    Diff(commit::Diff),
+    /// Write the files of a container to a tar archive
+    Export(commit::Export),
+    /// Make an image of a container
+    Commit(commit::Commit),
     /// Containers
     #[command(subcommand)]
     Container(groups::Containers),
@@ -205,6 +213,10 @@ impl Command {
             Self::Rename(verb) => verb.run(session).await,
             Self::Top(verb) => verb.run(session).await,
             Self::Port(verb) => verb.run(session).await,
+            Self::Cp(verb) => verb.run(session).await,
+            Self::Diff(verb) => verb.run(session).await,
+            Self::Export(verb) => verb.run(session).await,
+            Self::Commit(verb) => verb.run(session).await,
             Self::Container(verb) => verb.run(session).await,
             Self::Build(verb) => verb.run(session).await,
             Self::Builder(verb) => verb.run(session).await,

@@ -5,7 +5,8 @@ use clap::Subcommand;
 use crate::cli::failure::Outcome;
 use crate::cli::session::Session;
 use crate::cli::{
-    build_flags, exec, images, inspect, lifecycle, logs, look, prune, ps, run, start, transfer,
+    build_flags, commit, cp, exec, images, inspect, lifecycle, logs, look, prune, ps, run, start,
+    transfer,
 };
 
 /// Containers
@@ -13,10 +14,18 @@ use crate::cli::{
 pub(crate) enum Containers {
     /// Take part in a running container
     Attach(start::AttachTo),
+    /// Make an image of a container
+    Commit(commit::Commit),
+    /// Copy files between a container and this machine
+    Cp(cp::Cp),
     /// Create a container and do not start it
     Create(Box<run::Create>),
+    /// Show what a container has changed in its files
+    Diff(commit::Diff),
     /// Run a command in a running container
     Exec(exec::Exec),
+    /// Write the files of a container to a tar archive
+    Export(commit::Export),
     /// Show all that is known of containers
     Inspect(inspect::Of),
     /// Send a signal to running containers
@@ -58,7 +67,11 @@ impl Containers {
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         match self {
             Self::Attach(verb) => verb.run(session).await,
+            Self::Commit(verb) => verb.run(session).await,
+            Self::Cp(verb) => verb.run(session).await,
             Self::Create(verb) => verb.run(session).await,
+            Self::Diff(verb) => verb.run(session).await,
+            Self::Export(verb) => verb.run(session).await,
             Self::Exec(verb) => verb.run(session).await,
             Self::Inspect(verb) => verb.run(session, inspect::Kind::Container).await,
             Self::Kill(verb) => verb.run(session).await,

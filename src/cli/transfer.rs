@@ -312,7 +312,11 @@ async fn read(path: &Path) -> Result<Stream<Bytes>> {
     Ok(pieces(file, name))
 }
 
-fn pieces(reader: impl AsyncRead + Send + Unpin + 'static, name: String) -> Stream<Bytes> {
+/// What a reader gives, in pieces; `name` is for errors.
+pub(crate) fn pieces(
+    reader: impl AsyncRead + Send + Unpin + 'static,
+    name: String,
+) -> Stream<Bytes> {
     let next = |(mut reader, name): (_, String)| async move {
         let mut piece = bytes::BytesMut::with_capacity(PIECE_BYTES);
         match AsyncReadExt::read_buf(&mut reader, &mut piece).await {

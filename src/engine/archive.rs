@@ -106,6 +106,7 @@ pub(crate) async fn write(
             directory,
             keeps_kinds: options.keeps_kinds,
             owner,
+            rename: None,
         };
         Ok((files, root, into))
     })

@@ -1,6 +1,7 @@
 //! What is typed after a flag, turned into plain values: pure, one small file a subject.
 
 pub(crate) mod build;
+pub(crate) mod copy;
 pub(crate) mod detach;
 pub(crate) mod env;
 pub(crate) mod filter;

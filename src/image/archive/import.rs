@@ -4,10 +4,10 @@ use std::io::Read;
 
 use orc_base::{Context, Result, Time};
 
-use crate::archive::changes;
 use crate::archive::intake;
 use crate::config::{ConfigFile, History, ImageConfig};
 use crate::digest::Digest;
+use crate::dockerfile::apply::apply_changes;
 use crate::image::Image;
 use crate::manifest::{Descriptor, Manifest, OCI_CONFIG};
 use crate::platform::Platform;
@@ -34,9 +34,7 @@ pub(crate) fn import(
 ) -> Result<Image> {
     // Before the archive is read: a typing error should not cost a gigabyte.
     let mut config = ImageConfig::default();
-    for change in &options.changes {
-        changes::apply(&mut config, change)?;
-    }
+    apply_changes(&mut config, &options.changes)?;
     config.check()?;
     let layer = intake::take(ingest, tar).context(|| "import the archive")?;
     let message = options.message.as_deref();
@@ -92,4 +90,99 @@ fn keep(
             blobs: &[blob],
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn changed(lines: &[&str]) -> ImageConfig {
+        let mut config = ImageConfig::default();
+        apply_changes(&mut config, lines).unwrap();
+        config
+    }
+
+    #[test]
+    fn all_instructions() {
+        let config = changed(&[
+            r#"CMD ["sh", "-c", "echo hi"]"#,
+            "entrypoint /run me",
+            "ENV A=1 B=\"two words\" C=x\\ y",
+            "ENV A 3 4",
+            "EXPOSE 80 53/UDP 8000-8001",
+            "LABEL a=b \"c d=e\"",
+            "USER 1000:1000",
+            "VOLUME /data /more",
+            r#"VOLUME ["/with space"]"#,
+            "WORKDIR /a",
+            "WORKDIR b/../c",
+            "ONBUILD RUN x",
+            "HEALTHCHECK --interval=5s --retries=2 CMD curl -f http://localhost/",
+            "STOPSIGNAL SIGQUIT",
+        ]);
+        assert_eq!(config.cmd.unwrap(), ["sh", "-c", "echo hi"]);
+        assert_eq!(config.entrypoint.unwrap(), ["/bin/sh", "-c", "/run me"]);
+        assert_eq!(config.env, ["A=3 4", "B=two words", "C=x y"]);
+        assert_eq!(
+            config.exposed_ports,
+            ["53/udp", "80/tcp", "8000/tcp", "8001/tcp"]
+        );
+        assert_eq!(config.labels["c d"], "e");
+        assert_eq!(config.volumes, ["/data", "/more", "/with space"]);
+        assert_eq!((&*config.user, &*config.working_dir), ("1000:1000", "/a/c"));
+        assert_eq!(config.on_build, ["RUN x"]);
+        assert_eq!(config.stop_signal.as_deref(), Some("SIGQUIT"));
+        let check = config.healthcheck.unwrap();
+        assert_eq!(check.test, ["CMD-SHELL", "curl -f http://localhost/"]);
+        assert_eq!(check.interval, Some(Duration::from_secs(5)));
+        assert_eq!((check.retries, check.timeout), (Some(2), None));
+    }
+
+    #[test]
+    fn other_forms() {
+        let config = changed(&[
+            r#"SHELL ["/bin/bash", "-c"]"#,
+            "CMD echo",
+            r#"HEALTHCHECK --start-period=1m CMD ["true"]"#,
+            "WORKDIR x",
+        ]);
+        assert_eq!(config.cmd.unwrap(), ["/bin/bash", "-c", "echo"]);
+        let check = config.healthcheck.unwrap();
+        assert_eq!(check.test, ["CMD", "true"]);
+        assert_eq!(check.start_period, Some(Duration::from_secs(60)));
+        assert_eq!(config.working_dir, "/x");
+        let none = changed(&["HEALTHCHECK NONE"]).healthcheck.unwrap();
+        assert_eq!(none.test, ["NONE"]);
+    }
+
+    #[test]
+    fn refuses_and_shows_what_it_does_not_understand() {
+        for bad in [
+            "",
+            "CMD",
+            "RUN x",
+            "COPY a b",
+            "ENV A",
+            "ENV =x",
+            "ENV A='x",
+            "EXPOSE http",
+            "EXPOSE 0",
+            "EXPOSE 70000",
+            "EXPOSE 80/xyz",
+            "EXPOSE 9-8",
+            "USER a b",
+            "LABEL a",
+            "HEALTHCHECK curl",
+            "HEALTHCHECK --every=5s CMD x",
+            "HEALTHCHECK --retries=x CMD x",
+            "SHELL sh",
+            "VOLUME [\"\"]",
+            "WORKDIR a\\",
+        ] {
+            let error = apply_changes(&mut ImageConfig::default(), &[bad]).unwrap_err();
+            assert!(error.to_string().contains("change command"), "{error}");
+        }
+    }
 }

@@ -46,6 +46,36 @@ pub struct Files {
     pub keeps_kinds: bool,
     /// Who owns what is written, whatever the archive says.
     pub owner: Option<(u32, u32)>,
+    /// What names begin with in the archive, and with what instead they begin here.
+    pub rename: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Files {
+    /// A name of the archive as it is here.
+    fn renamed(&self, name: &[u8]) -> Vec<u8> {
+        let rename = self.rename.as_ref();
+        let rest = rename.and_then(|(from, to)| Some((name.strip_prefix(&from[..])?, to)));
+        match rest {
+            Some((rest, to)) => [to, rest].concat(),
+            None => name.to_vec(),
+        }
+    }
+
+    /// An entry of the archive as it is here.
+    fn adapted(&self, entry: &Entry) -> Entry {
+        let (uid, gid) = self.owner.unwrap_or((entry.uid, entry.gid));
+        let kind = match &entry.kind {
+            EntryKind::HardLink(target) => EntryKind::HardLink(self.renamed(target)),
+            other => other.clone(),
+        };
+        Entry {
+            name: self.renamed(&entry.name),
+            kind,
+            uid,
+            gid,
+            ..entry.clone()
+        }
+    }
 }
 
 /// A directory that entries are written into.
@@ -110,8 +140,8 @@ impl Tree {
     pub fn put(&mut self, entry: &Entry, data: &mut Data<'_>) -> Result<()> {
         self.entries += 1;
         self.limits.check_entries(self.entries)?;
-        let owned = self.owned(entry);
-        let entry = owned.as_ref().unwrap_or(entry);
+        let adapted = self.files.as_ref().map(|files| files.adapted(entry));
+        let entry = adapted.as_ref().unwrap_or(entry);
         let result = self.place(&entry.name).and_then(|place| match place {
             Place::Root => self.root_entry(entry),
             Place::File(path) => self.file(&path, entry, data),
@@ -129,16 +159,6 @@ impl Tree {
         Ok(match path::plain(name)? {
             Place::File(path) => Place::File(files.directory.join(path)),
             other => other,
-        })
-    }
-
-    /// The entry with the owner that all get, if there is one.
-    fn owned(&self, entry: &Entry) -> Option<Entry> {
-        let (uid, gid) = self.files.as_ref()?.owner?;
-        Some(Entry {
-            uid,
-            gid,
-            ..entry.clone()
         })
     }
 
