@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) insecure_registries: Vec<String>,
     /// The file about registries, when one is named.
     pub(crate) registries: Option<PathBuf>,
+    /// How many bytes builds may keep to use again; the default is the image layer's.
+    pub(crate) build_cache_limit: Option<u64>,
     /// What it logs.
     pub(crate) log_level: String,
     /// It leaves the session it was started from.
@@ -143,6 +145,7 @@ async fn open(options: &Options) -> Result<Arc<orc_engine::Engine>> {
         .clone_from(&options.insecure_registries);
     wanted.registries = std::mem::take(&mut wanted.registries)
         .load(options.registries.as_deref(), Path::new(REGISTRIES))?;
+    wanted.build_cache_limit = options.build_cache_limit;
     orc_engine::Engine::open(wanted).await
 }
 

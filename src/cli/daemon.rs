@@ -69,6 +69,7 @@ impl Daemon {
             cgroup_parent: place.cgroup_parent()?,
             insecure_registries: place.insecure_registry.clone(),
             registries: place.registries()?,
+            build_cache_limit: place.build_cache_limit,
             log_level: place.log_level()?.to_owned(),
             detached: run.detached,
         }))

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use orc_base::Kind;
+use orc_base::{Error, Kind, Result, Time, units};
 use orc_host::image::{Image, Removal};
 
 use crate::cli::describe;
 use crate::cli::each::each;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::parse::filter::{self, Named};
+use crate::cli::parse::time;
 use crate::cli::session::Session;
 use crate::ui::format::{Column, Format, Row};
 use crate::ui::out;
@@ -24,7 +25,7 @@ pub(crate) struct List {
     /// Show digests
     #[arg(long)]
     digests: bool,
-    /// Only some: reference=…, dangling=true, label=…
+    /// Only some: reference=…, dangling=true, label=…, before=IMAGE, since=IMAGE, until=24h
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
     /// table, json, or a template such as '{{.ID}}'
@@ -56,11 +57,15 @@ const DIGESTS: &[Column] = &[
 impl List {
     /// One line for each name.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
-        let wanted = filter::named(&self.filter, &["reference", "dangling"])?;
+        const KEYS: &[&str] = &["reference", "dangling", "before", "since", "until"];
+        let wanted = filter::named(&self.filter, KEYS)?;
         let format = Format::parse(self.format.as_deref(), self.json)?;
-        let images = session.host().await?.list_images().await?;
-        let images = images.iter().filter(|image| matches(&wanted, image));
         let now = session.now();
+        let images = session.host().await?.list_images().await?;
+        let span = Span::of(&wanted, &images, now)?;
+        let images = images
+            .iter()
+            .filter(|image| matches(&wanted, image) && span.holds(image));
         if self.quiet {
             let mut shown = BTreeSet::new();
             for image in images.filter(|image| is_named(image, self.name.as_deref())) {
@@ -93,6 +98,45 @@ impl List {
         )?;
         Ok(OK)
     }
+}
+
+/// When the images of a list were made.
+#[derive(Default)]
+struct Span {
+    before: Option<Time>,
+    since: Option<Time>,
+}
+
+impl Span {
+    fn of(wanted: &Named, images: &[Image], now: Time) -> Result<Self> {
+        let mut span = Self::default();
+        for (key, value) in &wanted.fields {
+            match key.as_str() {
+                "until" => span.before = Some(time::moment(value, now)?),
+                "before" => span.before = find(images, value)?.created,
+                "since" => span.since = find(images, value)?.created,
+                _ => {}
+            }
+        }
+        Ok(span)
+    }
+
+    fn holds(&self, image: &Image) -> bool {
+        self.before.is_none_or(|time| image.created < Some(time))
+            && self.since.is_none_or(|time| image.created > Some(time))
+    }
+}
+
+/// The image of a name or the start of an id.
+fn find<'a>(images: &'a [Image], name: &str) -> Result<&'a Image> {
+    let is_named = |image: &&Image| {
+        let tagged = |tag: &String| tag == name || *tag == format!("{name}:latest");
+        image.tags.iter().any(tagged)
+            || image.id.starts_with(name)
+            || describe::short_id(&image.id).starts_with(name)
+    };
+    let found = images.iter().find(is_named);
+    found.ok_or_else(|| Error::not_found(format!("No such image: {name}")))
 }
 
 fn matches(wanted: &Named, image: &Image) -> bool {
@@ -147,16 +191,24 @@ pub(crate) struct History {
     /// table, json, or a template such as '{{.CreatedBy}}'
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Sizes and dates for people; `--human=false` for programs
+    #[arg(short = 'H', long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
+    human: bool,
     /// Whole instructions
     #[arg(long)]
     no_trunc: bool,
+    /// Only ids
+    #[arg(short, long)]
+    quiet: bool,
     /// The image
     image: String,
 }
 
 const HISTORY: &[Column] = &[
+    ("IMAGE", "ID"),
     ("CREATED", "CreatedSince"),
     ("CREATED BY", "CreatedBy"),
+    ("SIZE", "Size"),
     ("COMMENT", "Comment"),
 ];
 
@@ -166,7 +218,18 @@ impl History {
         let format = Format::parse(self.format.as_deref(), false)?;
         let image = session.host().await?.inspect_image(&self.image).await?;
         let now = session.now();
-        let row = |step: &orc_host::image::History| {
+        let row = |(index, (step, bytes)): (usize, (&orc_host::image::History, u64))| {
+            // Only of the last step it is known which image it made.
+            let id = match index {
+                0 if self.no_trunc => &image.id,
+                0 => describe::short_id(&image.id),
+                _ => "<missing>",
+            };
+            let created = step.created.map(|time| time.to_string());
+            let size = match self.human {
+                true => units::format_bytes(bytes),
+                false => bytes.to_string(),
+            };
             let by = step
                 .created_by
                 .split_whitespace()
@@ -174,23 +237,30 @@ impl History {
                 .join(" ");
             Row::default()
                 .with("Comment", step.comment.clone())
-                .with(
-                    "CreatedAt",
-                    step.created
-                        .map(|time| time.to_string())
-                        .unwrap_or_default(),
-                )
+                .with("CreatedAt", created.clone().unwrap_or_default())
                 .with(
                     "CreatedBy",
                     if self.no_trunc { by } else { ellipsis(&by, 45) },
                 )
                 .with(
                     "CreatedSince",
-                    step.created
-                        .map_or("N/A".into(), |time| describe::ago(time, now)),
+                    match (self.human, step.created) {
+                        (true, Some(time)) => describe::ago(time, now),
+                        (false, Some(_)) => created.unwrap_or_default(),
+                        (_, None) => "N/A".into(),
+                    },
                 )
+                .with("ID", id)
+                .with("Size", size)
         };
-        let rows: Vec<Row> = image.history.iter().rev().map(row).collect();
+        let rows: Vec<Row> = image.steps().rev().enumerate().map(row).collect();
+        if self.quiet {
+            let ids = rows
+                .iter()
+                .filter_map(|row| row.object()["ID"].as_str().map(str::to_owned));
+            ids.for_each(|id| out::line(&id));
+            return Ok(OK);
+        }
         format.print(HISTORY, &rows)?;
         Ok(OK)
     }

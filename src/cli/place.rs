@@ -55,6 +55,16 @@ pub(crate) struct Place {
         hide_env_values = true
     )]
     pub(crate) registries: Option<PathBuf>,
+    /// How much builds may keep to use again; 0 for no limit [default: a tenth of the disk, at least
+    /// 2 GiB]
+    #[arg(
+        long,
+        env = "ORC_BUILD_CACHE_LIMIT",
+        value_name = "BYTES",
+        value_parser = orc_base::units::parse_bytes,
+        hide_env_values = true
+    )]
+    pub(crate) build_cache_limit: Option<u64>,
     /// Log more; the same as --log-level debug
     #[arg(short = 'D', long)]
     pub(crate) debug: bool,
@@ -80,6 +90,7 @@ impl Place {
                 false => self.insecure_registry,
             },
             registries: self.registries.or(other.registries),
+            build_cache_limit: self.build_cache_limit.or(other.build_cache_limit),
             debug: self.debug || other.debug,
             log_level: self.log_level.or(other.log_level),
         }

@@ -37,6 +37,9 @@ pub struct Options {
     pub exe: Option<PathBuf>,
     /// How registries are spoken to.
     pub registries: RegistryConfig,
+    /// How many bytes builds may keep to use again, zero for no limit; a tenth of the disk when
+    /// nobody says.
+    pub build_cache_limit: Option<u64>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -49,6 +52,7 @@ impl Options {
             cgroup_parent: "/orc".into(),
             exe: None,
             registries: RegistryConfig::default(),
+            build_cache_limit: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -76,6 +80,9 @@ impl Engine {
         let images = blocking(move || Images::open(&directory, registries))
             .await
             .context(|| "open the images")?;
+        if let Some(bytes) = options.build_cache_limit {
+            images.cache_limit(bytes);
+        }
         let config = orc_net::Config::new(dirs.namespaces());
         let resolv_conf = config.resolv_conf.clone();
         let net = Net::open(config).await.context(|| "open the network")?;

@@ -212,6 +212,7 @@ fn present(image: Image) -> host::Image {
         os: image.os,
         config: config(&image.config),
         layers: image.layers.iter().map(Digest::to_string).collect(),
+        layer_sizes: image.layer_sizes,
         author: image.author,
         history: image
             .history

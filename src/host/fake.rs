@@ -87,6 +87,7 @@ impl FakeHost {
             os: "linux".into(),
             config,
             layers: vec![format!("sha256:{}", Id::random())],
+            layer_sizes: vec![0],
             author: String::new(),
             history: Vec::new(),
         }

@@ -31,10 +31,29 @@ pub struct Image {
     pub config: ImageConfig,
     /// Digests of the unpacked layers, lowest first.
     pub layers: Vec<String>,
+    /// Unpacked bytes of each of them, in the same order.
+    #[serde(default)]
+    pub layer_sizes: Vec<u64>,
     /// Who made it.
     pub author: String,
     /// How each layer came to be, lowest first.
     pub history: Vec<History>,
+}
+
+impl Image {
+    /// The steps of its history, lowest first, each with the bytes of the layer that it made.
+    pub fn steps(&self) -> impl DoubleEndedIterator<Item = (&History, u64)> {
+        let mut sizes = self.layer_sizes.iter();
+        let steps: Vec<_> = self
+            .history
+            .iter()
+            .map(|step| match step.empty_layer {
+                true => (step, 0),
+                false => (step, sizes.next().copied().unwrap_or(0)),
+            })
+            .collect();
+        steps.into_iter()
+    }
 }
 
 /// One step in the making of an image.

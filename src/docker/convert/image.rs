@@ -44,6 +44,7 @@ pub(crate) fn to_wire(image: &Image, extended: bool) -> wire::Inspect {
             last_tag_time: time::NEVER.into(),
         },
         orc_history: extended.then(|| image.history.clone()),
+        orc_layer_sizes: extended.then(|| image.layer_sizes.clone()),
         ..Default::default()
     }
 }
@@ -62,6 +63,7 @@ pub(crate) fn from_wire(inspect: &wire::Inspect) -> Result<Image> {
             os: inspect.os.clone(),
             config: config_from_wire(&inspect.config)?,
             layers: inspect.root_fs.layers.clone(),
+            layer_sizes: inspect.orc_layer_sizes.clone().unwrap_or_default(),
             author: inspect.author.clone(),
             history: inspect
                 .orc_history
@@ -126,11 +128,11 @@ pub(crate) fn summary(image: &Image, extended: bool) -> wire::Summary {
     }
 }
 
-/// What `docker history` prints, newest first. Sizes of single layers are not known.
+/// What `docker history` prints, newest first.
 pub(crate) fn history(image: &Image) -> Vec<wire::History> {
-    let steps = image.history.iter().rev().enumerate();
+    let steps = image.steps().rev().enumerate();
     steps
-        .map(|(index, step): (usize, &History)| wire::History {
+        .map(|(index, (step, size)): (usize, (&History, u64))| wire::History {
             id: if index == 0 {
                 image.id.clone()
             } else {
@@ -139,7 +141,7 @@ pub(crate) fn history(image: &Image) -> Vec<wire::History> {
             created: step.created.map_or(0, |time| time.secs()),
             created_by: step.created_by.clone(),
             tags: Some(image.tags.clone()).filter(|tags| index == 0 && !tags.is_empty()),
-            size: 0,
+            size,
             comment: step.comment.clone(),
         })
         .collect()

@@ -44,6 +44,8 @@ wire! {
         metadata: Metadata,
         #[serde(skip_serializing_if = "Option::is_none")]
         orc_history: Option<Vec<orc_host::image::History>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        orc_layer_sizes: Option<Vec<u64>>,
     }
 }
 
