@@ -296,18 +296,23 @@ fn plan_options(options: &BuildOptions, ignore: &Ignore) -> Result<PlanOptions> 
         allow_host_network: allows("network.host") || network == Network::Host,
         allow_insecure: allows("security.insecure"),
         ignore: ignore.clone(),
+        all_stages: options.check,
         ..PlanOptions::new(Platform::host())
     })
 }
 
-/// Programs for another processor run where an emulator is registered (binfmt_misc, proc(5)).
+/// Programs for another processor run where an emulator is registered (binfmt_misc, proc(5)). A stage
+/// may be for this machine while the image is not: that is how one builds for others.
 fn can_run(plan: &Plan) -> Result<()> {
-    let runs = |op: &Op| matches!(op, Op::Run(_));
-    let foreign = !Platform::host().accepts(&plan.platform);
-    if !foreign || !plan.steps.iter().any(|step| runs(&step.op)) {
+    let host = Platform::host();
+    let foreign = plan.steps.iter().find_map(|step| match &step.op {
+        Op::Run(run) if !host.accepts(&run.platform) => Some(&run.platform),
+        _ => None,
+    });
+    let Some(platform) = foreign else {
         return Ok(());
-    }
-    let name = match plan.platform.architecture.as_str() {
+    };
+    let name = match platform.architecture.as_str() {
         "amd64" => "x86_64",
         "386" => "i386",
         "arm64" => "aarch64",
@@ -317,9 +322,7 @@ fn can_run(plan: &Plan) -> Result<()> {
     match std::path::Path::new(&handler).exists() {
         true => Ok(()),
         false => Err(Error::unsupported(format!(
-            "this machine is {} and cannot run programs for {}: register an emulator (binfmt_misc, such as the package qemu-user-static), or build without RUN",
-            Platform::host(),
-            plan.platform
+            "this machine is {host} and cannot run programs for {platform}: register an emulator (binfmt_misc, such as the package qemu-user-static), or build without RUN"
         ))),
     }
 }
