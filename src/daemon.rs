@@ -94,8 +94,23 @@ fn log_to_stderr(level: &str) {
         .compact()
         .with_ansi(false)
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Lossy)
         .init();
+}
+
+/// The daemon's log. What cannot be written is lost: a full disk or one that fails must not end work
+/// that has nothing to do with it, which is what the standard macros do.
+struct Lossy;
+
+impl Write for Lossy {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = std::io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 const LAYERS: [&str; 8] = [

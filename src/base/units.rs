@@ -36,21 +36,25 @@ fn not_a_size(text: &str) -> Error {
     Error::invalid(format!("`{text}` is not a size such as 512k, 64m or 1g"))
 }
 
-/// Prints a size in powers of 1000 with at most four significant digits, as `docker images` does.
+const DECIMAL: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+const BINARY: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+/// Prints a size in powers of 1000 with at most three significant digits, as `docker images` does.
 pub fn format_bytes(bytes: u64) -> String {
-    scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+    scaled(bytes, 1000.0, &DECIMAL, 3)
 }
 
-/// Prints a size in powers of 1024 with at most four significant digits, as `docker stats` does.
+/// Prints a size in powers of 1000 with at most four significant digits, as `docker system df` does.
+pub fn format_bytes_finely(bytes: u64) -> String {
+    scaled(bytes, 1000.0, &DECIMAL, 4)
+}
+
+/// Prints a size in powers of 1024 with at most three significant digits, as `docker stats` does.
 pub fn format_bytes_binary(bytes: u64) -> String {
-    scaled(
-        bytes,
-        1024.0,
-        &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"],
-    )
+    scaled(bytes, 1024.0, &BINARY, 3)
 }
 
-fn scaled(bytes: u64, base: f64, units: &[&str]) -> String {
+fn scaled(bytes: u64, base: f64, units: &[&str], digits: usize) -> String {
     let mut value = bytes as f64;
     let mut unit = 0;
     while value >= base && unit + 1 < units.len() {
@@ -58,9 +62,11 @@ fn scaled(bytes: u64, base: f64, units: &[&str]) -> String {
         unit += 1;
     }
     let precision = match value {
-        v if v >= 100.0 || unit == 0 => 0,
-        v if v >= 10.0 => 1,
-        _ => 2,
+        _ if unit == 0 => 0,
+        v if v >= 1000.0 => digits.saturating_sub(4),
+        v if v >= 100.0 => digits - 3,
+        v if v >= 10.0 => digits - 2,
+        _ => digits - 1,
     };
     let number = format!("{value:.precision$}");
     let number = match number.contains('.') {
@@ -190,6 +196,10 @@ mod tests {
         }
         assert_eq!(format_bytes(4_261_550), "4.26MB");
         assert_eq!(format_bytes(999), "999B");
+        assert_eq!(format_bytes_finely(4_261_550), "4.262MB");
+        assert_eq!(format_bytes_finely(12_345_678), "12.35MB");
+        assert_eq!(format_bytes_finely(999), "999B");
+        assert_eq!(format_bytes_finely(0), "0B");
         assert_eq!(format_bytes_binary(64 << 20), "64MiB");
     }
 

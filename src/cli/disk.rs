@@ -273,10 +273,10 @@ fn row(kind: &str, counts: (usize, usize), bytes: u64, reclaimable: u64) -> Row 
         .with("Type", kind)
         .with("TotalCount", counts.0.to_string())
         .with("Active", counts.1.to_string())
-        .with("Size", units::format_bytes(bytes))
+        .with("Size", units::format_bytes_finely(bytes))
         .with(
             "Reclaimable",
-            format!("{}{share}", units::format_bytes(reclaimable)),
+            format!("{}{share}", units::format_bytes_finely(reclaimable)),
         )
 }
 

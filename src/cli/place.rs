@@ -178,6 +178,9 @@ impl Place {
         if let Some(registries) = self.registries()? {
             arguments.extend(["--registries".into(), registries.into()]);
         }
+        if let Some(bytes) = self.build_cache_limit {
+            arguments.extend(["--build-cache-limit".into(), bytes.to_string().into()]);
+        }
         arguments.extend(["--log-level".into(), self.log_level()?.into()]);
         Ok(arguments)
     }

@@ -354,7 +354,7 @@ fn section(title: &str, lines: &[String]) {
 fn total(bytes: u64) {
     out::line(&format!(
         "Total reclaimed space: {}",
-        units::format_bytes(bytes)
+        units::format_bytes_finely(bytes)
     ));
 }
 
