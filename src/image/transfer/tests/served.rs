@@ -1,10 +1,13 @@
 //! The built-in registry, asked by our own client and by requests that no client makes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use orc_base::Kind;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::digest::Digest;
 use crate::image::Image;
@@ -501,4 +504,75 @@ async fn it_ends_when_nobody_wants_it() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("somebody still listens");
+}
+
+/// What is no HTTP, or too much of it, ends its own connection and nothing else.
+#[tokio::test]
+async fn clients_that_misbehave_harm_only_themselves() {
+    let served = Served::new(true).await;
+    let line = "X-Filler: yes\r\n";
+    let endless = format!("GET /v2/ HTTP/1.1\r\n{}", line.repeat(100_000));
+    let long = format!(
+        "GET /v2/{} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "a".repeat(200_000)
+    );
+    let many = format!(
+        "GET /v2/ HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+        line.repeat(65)
+    );
+    for bytes in [
+        "\0\0\0\0",
+        "SSH-2.0-x\r\n\r\n",
+        "GET /v2/\r\n\r\n",
+        "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        "PUT /v2/x/manifests/1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        &endless,
+        &long,
+        &many,
+    ] {
+        let mut stream = TcpStream::connect(served.server.address()).await.unwrap();
+        let _ = stream.write_all(bytes.as_bytes()).await;
+        let _ = stream.shutdown().await;
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        let read = tokio::time::timeout(Duration::from_secs(20), read).await;
+        assert!(read.is_ok(), "the connection stays open");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(!answer.starts_with("HTTP/1.1 20"), "{answer}");
+    }
+    // Connections that say nothing leave room for those who do.
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(served.server.address()).await.unwrap());
+    }
+    assert_eq!(served.get("/v2/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_push_whose_client_leaves_can_be_gone_on_with() {
+    let served = Served::new(true).await;
+    let at = served.upload().await;
+    let mut stream = TcpStream::connect(served.server.address()).await.unwrap();
+    let head = format!("PATCH {at} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[7; 1_000]).await.unwrap();
+    stream.flush().await.unwrap();
+    // What was sent is there, and then the connection breaks.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(stream);
+    let mut kept = String::new();
+    for _ in 0..500 {
+        let status = served.get(&at).await;
+        assert_eq!(status.status(), 204);
+        header(&status, "range").clone_into(&mut kept);
+        if kept == "0-999" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(kept, "0-999");
+    let bytes = [7; 1_500];
+    let put = format!("{at}?digest={}", Digest::of(&bytes));
+    let last = served.ask("PUT", &put, &[], &bytes[1_000..]).await;
+    assert_eq!(last.status(), 201);
 }

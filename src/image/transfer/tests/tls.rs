@@ -15,7 +15,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::image::Image;
 use crate::progress::Silent;
-use crate::registry::config::RegistryConfig;
+use crate::registry::config::{ClientCertificate, HostConfig, RegistryConfig};
 use crate::transfer::pull::PullOptions;
 use crate::transfer::tests::certificates::{AUTHORITY, EXPIRED, GOOD, KEY, OTHER_NAME};
 use crate::transfer::tests::fixture::Fixture;
@@ -157,4 +157,69 @@ async fn a_loopback_registry_may_speak_tls_too() {
         .pull_with(&name, &PullOptions::default(), &Silent)
         .await;
     image.unwrap();
+}
+
+/// The registry's own authorities and certificate, as the file about registries says them.
+fn own(
+    port: u16,
+    host: &str,
+    change: impl FnOnce(&mut HostConfig),
+) -> impl FnOnce(&mut RegistryConfig) {
+    let name = format!("{host}:{port}");
+    move |config| change(config.hosts.entry(name).or_default())
+}
+
+#[tokio::test]
+async fn an_authority_of_its_own_is_for_one_registry() {
+    let (_directory, file) = authority();
+    let (one, other) = (serve(GOOD), serve(GOOD));
+    let trust = |port, file: PathBuf| own(port, "0.0.0.0", |host| host.authorities = vec![file]);
+    pull(one, trust(one, file.clone())).await.unwrap();
+    let error = pull(other, trust(one, file)).await.unwrap_err();
+    assert_error(&error, Kind::Invalid, "is not trusted");
+}
+
+#[tokio::test]
+async fn an_authority_of_its_own_makes_loopback_strict() {
+    let (_directory, file) = authority();
+    for certificate in [OTHER_NAME, EXPIRED] {
+        let port = serve(certificate);
+        let file = file.clone();
+        let bench = Bench::with(own(port, "127.0.0.1", |host| host.authorities = vec![file]));
+        let name = format!("127.0.0.1:{port}/test/app");
+        let error = bench
+            .pull_with(&name, &PullOptions::default(), &Silent)
+            .await
+            .unwrap_err();
+        assert_error(&error, Kind::Invalid, "is not trusted");
+    }
+    // And plain HTTP is no way around it.
+    let fixture = Fixture::new(1);
+    let server = Server::start(move |request, _| fixture.honest(request)).await;
+    let bench = Bench::with(own(server.address.port(), "127.0.0.1", |host| {
+        host.authorities = vec![file];
+    }));
+    let error = bench.pull(&server).await.unwrap_err();
+    assert_error(&error, Kind::Invalid, "does not speak TLS");
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_certificate_of_ours_that_cannot_be_read_is_named() {
+    let (directory, file) = authority();
+    let port = serve(GOOD);
+    let key = directory.path().join("client.key");
+    std::fs::write(&key, "s3cr3t").unwrap();
+    let client = ClientCertificate {
+        certificate: file,
+        key,
+    };
+    let error = pull(
+        port,
+        own(port, "0.0.0.0", |host| host.client = Some(client)),
+    )
+    .await
+    .unwrap_err();
+    assert_error(&error, Kind::Invalid, "client.key");
+    assert!(!error.to_string().contains("s3cr3t"), "{error}");
 }
