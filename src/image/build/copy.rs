@@ -25,13 +25,14 @@ use rustix::io::Errno;
 use orc_base::root::Root;
 use orc_base::{Context, Error, Result};
 
-use crate::build::attributes;
 use crate::build::chmod::Chmod;
 use crate::build::entry::{Entry, Kind, Meta, Version};
 use crate::build::owner::Ids;
 use crate::build::stop::Stop;
 use crate::build::target;
 use crate::build::view::{View, open_plain, what_is};
+use crate::pack::look;
+use crate::unpack::attributes::set_xattrs;
 
 /// Files up to this are read and written in one go.
 const SMALL_BYTES: usize = 256 << 10;
@@ -174,7 +175,7 @@ impl<'a> Copier<'a> {
         let made = open_plain(self.root.as_fd(), to, flags)?;
         self.own(&made, &entry.meta, true)?;
         if let Ok(source) = view.open(from, flags) {
-            attributes::write(&made, &attributes::read(&source)?)?;
+            set_xattrs(made.as_fd(), &look::xattrs(source.as_fd())?)?;
         }
         rustix::fs::futimens(&made, &times(&entry.meta))?;
         Ok(())
@@ -206,9 +207,9 @@ impl<'a> Copier<'a> {
         if Version::of(&stat) != *version {
             self.changed.get_or_insert_with(|| from.to_owned());
         }
-        let attributes = attributes::read(&source)?;
+        let attributes = look::xattrs(source.as_fd())?;
         self.own(&made, &entry.meta, false)?;
-        attributes::write(&made, &attributes)?;
+        set_xattrs(made.as_fd(), &attributes)?;
         rustix::fs::futimens(&made, &times(&entry.meta)).context(|| "set its time")
     }
 

@@ -8,18 +8,20 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orc_base::clock::SystemClock;
 use orc_base::{Clock, Context, Error, Result};
 
-use crate::build::attributes;
 use crate::build::entry::{Entry, Kind, Version};
 use crate::build::key::KeyHasher;
 use crate::build::stop::Stop;
 use crate::build::view::View;
 use crate::digest::{Digest, Hasher};
+use crate::pack::look;
 
 const CHUNK_BYTES: usize = 256 << 10;
 /// How many files are remembered, in each of two generations.
@@ -63,7 +65,7 @@ impl Fingerprints {
         &self,
         hasher: &mut KeyHasher,
         view: &View,
-        at: &std::path::Path,
+        at: &Path,
         entries: &[Entry],
         stop: &Stop,
     ) -> Result<()> {
@@ -95,7 +97,7 @@ impl Fingerprints {
     fn contents(
         &self,
         view: &View,
-        at: &std::path::Path,
+        at: &Path,
         entries: &[Entry],
         stop: &Stop,
     ) -> Result<Vec<Option<Digest>>> {
@@ -168,7 +170,7 @@ fn in_parallel(unknown: &[usize], read: &Read1<'_>) -> Result<Vec<(usize, Digest
 }
 
 /// The digest of a file's bytes and the attributes that are copied with it.
-fn contents(view: &View, path: &std::path::Path) -> Result<Digest> {
+fn contents(view: &View, path: &Path) -> Result<Digest> {
     let mut file: File = view.open_file(path)?;
     let mut hasher = Hasher::sha256();
     let mut buffer = vec![0; CHUNK_BYTES];
@@ -181,7 +183,7 @@ fn contents(view: &View, path: &std::path::Path) -> Result<Digest> {
         }
     }
     let bytes = hasher.finish();
-    let attributes = attributes::read(&file)?;
+    let attributes = look::xattrs(file.as_fd())?;
     if attributes.is_empty() {
         return Ok(bytes);
     }

@@ -270,7 +270,6 @@ mod tests {
             "https://example.com/x.git#$(x)",
             "https://example.com/ x.git",
             "file:///etc/x.git",
-            "https:///x.git",
         ] {
             assert!(Repository::parse(text).is_err(), "{text}");
         }

@@ -12,7 +12,6 @@
 //! programs run.
 
 pub(crate) mod archive;
-mod attributes;
 mod blobs;
 pub(crate) mod builder;
 mod chmod;
@@ -20,6 +19,8 @@ pub mod contexts;
 mod copy;
 mod entry;
 mod executor;
+#[cfg(test)]
+mod fake;
 mod fetch;
 mod files;
 mod fingerprint;
@@ -45,4 +46,6 @@ mod step_copy;
 mod step_run;
 pub(crate) mod stop;
 mod target;
+#[cfg(test)]
+mod tests;
 mod view;

@@ -36,14 +36,12 @@ pub(crate) fn stack(
     writable: Option<Writable<'_>>,
     empty: &Path,
 ) -> Result<OwnedFd> {
-    let mut directories = lowers
-        .iter()
-        .map(|path| open(path))
-        .collect::<Result<Vec<_>>>()?;
-    if directories.is_empty() || (directories.len() == 1 && writable.is_none()) {
-        directories.push(open(empty)?);
+    let directories = lowers.iter().map(|path| open(path));
+    let mut directories = directories.collect::<Result<Vec<_>>>()?;
+    if directories.is_empty() && writable.is_none() {
+        return open(empty);
     }
-    if directories.len() == 1 && writable.is_none() {
+    if directories.len() < 2 {
         directories.push(open(empty)?);
     }
     let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).context(|| "open overlayfs")?;
@@ -132,7 +130,7 @@ mod tests {
         assert!(at("upper/d/new").is_dir());
         assert_eq!(root.canonical("d/../f").unwrap(), Path::new("/f"));
         drop(root);
-        for count in 0..=2 {
+        for count in 1..=2 {
             let view = stack(&lowers[..count], None, &at("empty")).unwrap();
             let view = Root::from_fd(view);
             let made = view.create_dir_all("x", 0o755);

@@ -27,10 +27,9 @@ const MAX_DEPTH: usize = 512;
 /// Where `path` leads to inside of `root`: without links, `.` and `..`, seen from the root. What does
 /// not exist is taken as it is written.
 pub(crate) fn settle(root: &Root, path: &Path) -> Result<PathBuf> {
-    match root.canonical(path) {
-        Ok(found) => return Ok(relative(&found).to_owned()),
-        Err(error) if error.kind() == Kind::NotFound => {}
-        Err(error) => return Err(error),
+    // What is in the way is said when directories are made.
+    if let Ok(found) = root.canonical(path) {
+        return Ok(relative(&found).to_owned());
     }
     let mut pending: Vec<PathBuf> = components(path);
     let mut at = PathBuf::new();
@@ -42,8 +41,7 @@ pub(crate) fn settle(root: &Root, path: &Path) -> Result<PathBuf> {
         }
         let target = match root.parent_of(&at.join(&component)) {
             Ok((parent, name)) => read_link(&parent, name)?,
-            Err(error) if error.kind() == Kind::NotFound => None,
-            Err(error) => return Err(error),
+            Err(_) => None,
         };
         let Some(target) = target else {
             at.push(component);

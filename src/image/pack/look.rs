@@ -76,7 +76,7 @@ pub(super) fn open_file(parent: BorrowedFd<'_>, name: &CStr) -> Result<Option<(F
 }
 
 /// The extended attributes that an archive keeps, in the order of their names.
-pub(super) fn xattrs(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(crate) fn xattrs(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut names = names(file)?;
     if let Some(mark) = names.iter().find(|one| ELSEWHERE.contains(&&one[..])) {
         return Err(Error::unsupported(format!(

@@ -13,7 +13,7 @@ pub mod changes;
 mod entries;
 pub mod layer;
 pub mod leftovers;
-mod look;
+pub(crate) mod look;
 mod tape;
 pub mod tree;
 pub(crate) mod walk;
