@@ -58,3 +58,12 @@ fn counter() {
     lab.import("redis", "example/redis:7");
     keeps_its_promise(&lab, "counter");
 }
+
+/// E13: the image is built from a Dockerfile.
+#[test]
+fn visits() {
+    let lab = Lab::new("visits");
+    lab.import("python", "example/python:bookworm");
+    lab.import("redis", "example/redis:7");
+    keeps_its_promise(&lab, "visits");
+}
