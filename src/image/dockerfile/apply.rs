@@ -7,7 +7,7 @@ use orc_base::{Error, Result, units};
 
 use crate::config::{Healthcheck, ImageConfig};
 use crate::dockerfile::ast::{Command, Kind, Pair};
-use crate::dockerfile::environment::Environment;
+use crate::dockerfile::environment::{Environment, MAX_VARIABLES};
 use crate::dockerfile::expand::Expander;
 use crate::dockerfile::{parse, paths, ports};
 
@@ -182,8 +182,14 @@ pub(crate) fn set_env(env: &mut Vec<String>, name: &str, value: &str) -> Result<
         let (other, _) = line.split_once('=').unwrap_or((line, ""));
         other == name
     };
+    let full = env.len() >= MAX_VARIABLES;
     match env.iter_mut().find(same) {
         Some(old) => *old = line,
+        None if full => {
+            return Err(Error::exhausted(format!(
+                "there are more than {MAX_VARIABLES} variables"
+            )));
+        }
         None => env.push(line),
     }
     Ok(())

@@ -7,6 +7,9 @@ use orc_base::spelling;
 use crate::dockerfile::lines::Statement;
 use crate::dockerfile::source::Mistake;
 
+/// How many mistakes of one instruction are kept.
+const MAX_MISTAKES: usize = 100;
+
 /// A flag as it is written.
 #[derive(Debug, Clone)]
 struct Flag {
@@ -153,12 +156,22 @@ impl Flags<'_> {
     }
 
     pub(crate) fn wrong(&mut self, part: Range<usize>, message: String) {
-        self.mistakes.push(self.statement.mistake(part, message));
+        if !self.is_full() {
+            self.mistakes.push(self.statement.mistake(part, message));
+        }
+    }
+
+    /// Whether no more mistakes are kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.mistakes.len() >= MAX_MISTAKES
     }
 
     /// Refuses what is left over and returns all that was wrong.
     pub(crate) fn finish(mut self) -> Vec<Mistake> {
-        for flag in std::mem::take(&mut self.flags) {
+        for flag in std::mem::take(&mut self.flags)
+            .into_iter()
+            .take(MAX_MISTAKES)
+        {
             let near = spelling::nearest(&flag.name, self.known.iter().copied());
             let hint = match (near, self.known.is_empty()) {
                 (Some(near), _) => format!(", did you mean --{near}?"),

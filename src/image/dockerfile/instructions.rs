@@ -314,6 +314,9 @@ impl Arguments<'_> {
     fn run(self, flags: &mut Flags<'_>) -> Outcome<Run> {
         let mut mounts = Vec::new();
         for (part, text) in flags.texts("mount") {
+            if flags.is_full() {
+                break;
+            }
             match self.mount(&text) {
                 Ok(mount) => mounts.push(mount),
                 Err(message) => flags.wrong(part, message),

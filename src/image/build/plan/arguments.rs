@@ -112,6 +112,9 @@ pub(crate) fn in_from(
         .iter()
         .filter(|name| !globals.declared.contains(*name))
     {
+        if findings.is_full() {
+            break;
+        }
         let hint = match near(name, globals) {
             Some(near) => format!(" (did you mean {near}?)"),
             None => String::new(),

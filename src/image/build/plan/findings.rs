@@ -7,10 +7,14 @@ use orc_base::{Error, Result};
 use crate::dockerfile::ast::{Dockerfile, Place};
 use crate::dockerfile::checks::{Checks, Rule, Warning};
 
+/// How many findings of the plan are told, beside those of the text.
+const MAX_FINDINGS: usize = 200;
+
 /// What was found so far.
 pub(crate) struct Findings<'a> {
     dockerfile: &'a Dockerfile,
     found: BTreeSet<Warning>,
+    room: usize,
 }
 
 impl<'a> Findings<'a> {
@@ -24,15 +28,25 @@ impl<'a> Findings<'a> {
         Self {
             dockerfile,
             found: told.cloned().collect(),
+            room: MAX_FINDINGS,
         }
     }
 
     /// Adds one, unless the file or the comments above the instruction turn it off.
     pub(crate) fn add(&mut self, place: &Place, rule: Rule, message: impl Into<String>) {
+        if self.is_full() {
+            return;
+        }
         let file = &self.dockerfile.directives.check;
         if file.tells(rule) && Checks::of_comments(&place.comments).tells(rule) {
-            self.found.insert(Warning::new(place.line, rule, message));
+            let new = self.found.insert(Warning::new(place.line, rule, message));
+            self.room -= usize::from(new);
         }
+    }
+
+    /// Whether nothing more is told: who looks for hints need not look.
+    pub(crate) fn is_full(&self) -> bool {
+        self.room == 0
     }
 
     /// `Dockerfile:3: Rule: message` each. Errors: `check=error=true` and something was found.

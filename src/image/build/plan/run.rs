@@ -1,5 +1,7 @@
 //! Makes the step of a `RUN`: its words, its environment, its mounts.
 
+use std::collections::BTreeSet;
+
 use orc_base::{Error, Result};
 
 use crate::build::graph::{InlineFile, Mount, Network, Op, Run as Step, Sharing, Source};
@@ -105,15 +107,12 @@ fn whole(line: &str, heredocs: &[Heredoc]) -> String {
 /// `|2 A=1 B= /bin/sh -c …`: the arguments that count stand before the words.
 fn history(state: &State, argv: &[String]) -> String {
     let mut arguments: Vec<(&str, &str)> = Vec::new();
+    let mut seen = BTreeSet::new();
     for argument in &state.arguments {
-        let value = state.environment.get(&argument.name);
-        let value = value.or(argument.default.as_deref()).unwrap_or_default();
-        match arguments
-            .iter_mut()
-            .find(|(name, _)| *name == argument.name)
-        {
-            Some((_, old)) => *old = value,
-            None => arguments.push((&argument.name, value)),
+        // The last value counts, at the place of the first; what the environment has is the last.
+        if seen.insert(&argument.name) {
+            let value = state.environment.get(&argument.name);
+            arguments.push((&argument.name, value.unwrap_or_default()));
         }
     }
     let mut words = Vec::new();

@@ -9,6 +9,7 @@ use crate::build::plan::walk::{State, Walk};
 use crate::build::plan::{run, transfer};
 use crate::dockerfile::ast::{Argument, Instruction, Kind, Place};
 use crate::dockerfile::checks::Rule;
+use crate::dockerfile::environment::MAX_VARIABLES;
 use crate::dockerfile::expand::Expander;
 use crate::dockerfile::ports;
 
@@ -98,6 +99,11 @@ impl Walk<'_, '_> {
                 Some(value) => format!("{}={value}", argument.name),
                 None => argument.name.clone(),
             });
+            if state.arguments.len() >= MAX_VARIABLES {
+                return Err(Error::exhausted(format!(
+                    "there are more than {MAX_VARIABLES} build arguments"
+                )));
+            }
             state.arguments.push(Argument {
                 name: argument.name.clone(),
                 default: value,

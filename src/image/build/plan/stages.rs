@@ -19,6 +19,9 @@ use crate::dockerfile::paths;
 use crate::platform::Platform;
 use crate::reference::Reference;
 
+/// For how many images it is looked what else could have been meant.
+const MAX_HINTS: usize = 50;
+
 /// Where a stage or its files are from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Origin {
@@ -384,8 +387,10 @@ impl<'a> Stages<'a> {
                     continue;
                 };
                 let hint = match &source {
-                    Source::Image { reference, .. } => self.hint(reference),
-                    Source::Context(_) => None,
+                    Source::Image { reference, .. } if wanted.len() < MAX_HINTS => {
+                        self.hint(reference)
+                    }
+                    _ => None,
                 };
                 let need = wanted.entry(source).or_insert(Need {
                     config: false,

@@ -16,7 +16,7 @@ use crate::config::{ConfigFile, History};
 use crate::dockerfile::apply::Metadata;
 use crate::dockerfile::ast::{Argument, Place};
 use crate::dockerfile::checks::Rule;
-use crate::dockerfile::environment::Environment;
+use crate::dockerfile::environment::{Environment, MAX_VARIABLES};
 use crate::dockerfile::paths;
 use crate::platform::Platform;
 
@@ -59,6 +59,11 @@ impl State {
     /// Gives a variable a value. Errors: all of them together are too much for execve(2).
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
         self.environment.set(name, value);
+        if self.environment.count() > MAX_VARIABLES {
+            return Err(Error::exhausted(format!(
+                "there are more than {MAX_VARIABLES} variables"
+            )));
+        }
         match self.environment.bytes() > MAX_ENVIRONMENT {
             true => Err(Error::exhausted(format!(
                 "the variables have more than {MAX_ENVIRONMENT} bytes, no program could be started with them"
@@ -205,6 +210,9 @@ impl Walk<'_, '_> {
     /// Tells of variables that had no value and that no `ARG` names.
     pub(crate) fn undefined(&mut self, state: &State, place: &Place, unset: BTreeSet<String>) {
         for name in unset {
+            if self.findings.is_full() {
+                return;
+            }
             if state.arguments.iter().any(|argument| argument.name == name) {
                 continue;
             }

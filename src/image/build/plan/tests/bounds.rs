@@ -47,6 +47,45 @@ fn variables_that_double() {
     assert!(refused(&stages).contains("more than 67108864 bytes of text"));
 }
 
+/// Each is one megabyte that would take minutes if something in it were looked for in everything else.
+#[test]
+fn much_of_one_thing() {
+    let many = |before: &str, each: &dyn Fn(usize) -> String| {
+        let mut text = format!("FROM a\n{before}");
+        for number in 0.. {
+            let next = each(number);
+            let lines = if next.starts_with("FROM") { 900 } else { 9_000 };
+            let enough = next.ends_with('\n') && number == lines;
+            if enough || text.len() + next.len() > 1_000_000 {
+                return text;
+            }
+            text.push_str(&next);
+        }
+        text
+    };
+    let start = std::time::Instant::now();
+    for (before, each, wanted) in [
+        ("ENV", " a#=1", Some("more than 4096 variables")),
+        ("ARG", " a#", Some("more than 4096 build arguments")),
+        ("COPY", " --a#", Some("unknown flag --a0 for COPY")),
+        ("RUN", " --mount=typ#=x", Some("unknown mount option typ0")),
+        ("LABEL x=\"", "$a# ", Some("a double quote is not closed")),
+        ("LABEL x=", "$a#", None),
+        ("", "FROM --platform=$A# b\n", Some("is empty")),
+        ("", "EXPOSE 1-65535 1#\n", Some("bytes of text")),
+        ("", "COPY --from=image# a b\n", None),
+    ] {
+        let text = many(before, &|number| each.replace('#', &number.to_string()));
+        let result = golden::plan(&text, &golden::options(""));
+        match (wanted, result) {
+            (Some(wanted), Err(error)) => assert!(error.to_string().contains(wanted), "{error}"),
+            (None, Ok((_, plan))) => assert!(plan.warnings.len() <= 210),
+            (wanted, result) => panic!("{before} {wanted:?} {:?}", result.map(|_| ())),
+        }
+    }
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
 #[test]
 fn not_text() {
     for (bytes, wanted) in [
