@@ -31,7 +31,9 @@ impl Header {
                 "has a wrong checksum: this is no tar archive, or it is damaged",
             ));
         }
-        let known = self.is_posix() || self.is_gnu() || self.0[257..265] == [0; 8];
+        // Some readers take what stands at the place of a prefix for one in the old format as well.
+        let is_old = self.0[257..265] == [0; 8] && self.0[345..500] == [0; 155];
+        let known = self.is_posix() || self.is_gnu() || is_old;
         match known {
             true => Ok(()),
             false => Err(Error::unsupported("has a header of an unknown format")),
@@ -189,10 +191,14 @@ fn signed(field: &[u8]) -> Option<i64> {
 
 fn octal(field: &[u8]) -> Option<i64> {
     let blank = |byte: &u8| matches!(byte, b' ' | 0);
-    let start = field.iter().position(|byte| !blank(byte));
-    let Some(start) = start else {
+    if field.iter().all(blank) {
         return Some(0);
-    };
+    }
+    // Digits behind a NUL are a number to some readers, and nothing to others.
+    let start = field.iter().position(|byte| *byte != b' ')?;
+    if field[start] == 0 {
+        return None;
+    }
     let digits = &field[start..];
     let end = digits.iter().position(blank).unwrap_or(digits.len());
     let (digits, rest) = digits.split_at(end);
@@ -221,6 +227,8 @@ mod tests {
             (b"\x80\0\0\0\0\0\0\0\0\0\x01\0", Some(256)),
             (b"\xff\xff\xff\xff", Some(-1)),
             (b"\xff\xff\xff\x00", Some(-256)),
+            (b"\x000000005\0", None),
+            (b" \x005\0", None),
             (b"8\0", None),
             (b"-1\0", None),
             (b"1 1\0", None),

@@ -50,10 +50,16 @@ fn wrong() -> Vec<Case> {
         ("minor", MINOR, b'4'),
     ] {
         let mut texts: Vec<(String, Vec<u8>)> = [
-            "8", "00000009", "-1", "+1", "0x1", "1 1", "seven", "\u{e9}", "1.5", "7777777x",
+            "8", "\x007", " \x005", "00000009", "-1", "+1", "0x1", "1 1", "seven", "\u{e9}", "1.5",
+            "7777777x",
         ]
         .iter()
-        .map(|text| (format!("`{text}`"), text.as_bytes().to_vec()))
+        .map(|text| {
+            (
+                format!("`{}`", text.escape_default()),
+                text.as_bytes().to_vec(),
+            )
+        })
         .collect();
         texts.push((
             "a marker and nothing like a number".into(),
@@ -205,6 +211,15 @@ fn headers() -> Vec<Case> {
         let tape = tape().raw(|header| header[257..265].copy_from_slice(magic));
         cases.push(Case::tape(what, tape, &["unknown format"]));
     }
+    let old = tape().raw(|header| {
+        header[257..].fill(0);
+        header[345] = b'p';
+    });
+    cases.push(Case::tape(
+        "an old header with something like a prefix",
+        old,
+        &["unknown format"],
+    ));
     for kind in *b"123456" {
         let tape = tape().raw_with_data(&[b'x'; 512], |header| {
             header[156] = kind;

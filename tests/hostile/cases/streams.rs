@@ -2,7 +2,7 @@
 
 use crate::cases::Case;
 use crate::entry::{Entry, archive};
-use crate::tape::{gzip, tape};
+use crate::tape::{gzip, tape, zstd};
 
 pub(super) fn cases() -> Vec<Case> {
     [ends(), compressed(), foreign()].concat()
@@ -14,10 +14,6 @@ fn entries() -> Vec<Entry> {
         Entry::file("d/f", vec![b'x'; 3000]),
         Entry::symlink("l", "d/f"),
     ]
-}
-
-fn zstd(bytes: &[u8]) -> Vec<u8> {
-    zstd::stream::encode_all(bytes, 1).expect("memory takes all")
 }
 
 fn ends() -> Vec<Case> {

@@ -132,7 +132,12 @@ fn gnu_line(line: &[u8], width: &mut usize) -> Option<Listed> {
         name: trimmed(&unescape(&rest[..at])),
         kind,
         size,
-        link: unescape(link),
+        // Nothing is shown as the directory it would mean.
+        link: unescape(
+            link.strip_prefix(b".")
+                .filter(|rest| rest.is_empty())
+                .unwrap_or(link),
+        ),
     })
 }
 
@@ -360,8 +365,12 @@ fn compare(directory: &Path, archives: &[Vec<u8>], tally: &mut Tally) -> Vec<Str
                 None => tally.alone += 1,
                 // Python ends without a word before a header that it does not understand.
                 Some(theirs) if reader == "Python" && gives_up(&ours, theirs) => tally.alone += 1,
+                Some(_) if reader == "Python" && confuses_python(bytes) => tally.alone += 1,
                 Some(theirs) if *theirs != ours => {
-                    complaints.push(format!("{index}: orc {ours:?}\n  {reader} {theirs:?}"));
+                    complaints.push(format!(
+                        "{index}: orc {ours:?}\n  {reader} {theirs:?}\n{}",
+                        outline(bytes)
+                    ));
                 }
                 Some(_) => {}
             }
@@ -370,8 +379,25 @@ fn compare(directory: &Path, archives: &[Vec<u8>], tally: &mut Tally) -> Vec<Str
     complaints
 }
 
+/// The headers of an archive, for whoever has to find out why.
+fn outline(bytes: &[u8]) -> String {
+    let line = |block: &[u8]| {
+        let fields = [0..30, 100..108, 124..136, 156..157, 157..180, 257..265];
+        let fields = fields.map(|field| block[field].escape_ascii().to_string());
+        format!("    {}\n", fields.join(" | ").replace("\\x00", ""))
+    };
+    bytes.chunks_exact(512).map(line).collect()
+}
+
 fn gives_up(ours: &[Listed], theirs: &[Listed]) -> bool {
     theirs.len() < ours.len() && ours.starts_with(theirs)
+}
+
+/// Python reads the times of a GNU header as the prefix of a POSIX one.
+fn confuses_python(bytes: &[u8]) -> bool {
+    let confuses =
+        |header: &[u8]| &header[257..265] == b"ustar  \0" && header[345..500] != [0; 155];
+    bytes.chunks_exact(512).any(confuses)
 }
 
 fn run(count: usize) {
@@ -408,7 +434,7 @@ fn run(count: usize) {
         tally.accepted > count / 10 && tally.refused > count / 10,
         "{tally:?}"
     );
-    assert!(tally.alone < tally.accepted / 5, "{tally:?}");
+    assert!(tally.alone < tally.accepted / 3, "{tally:?}");
 }
 
 #[test]
