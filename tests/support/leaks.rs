@@ -144,7 +144,10 @@ fn walk(directory: &Path, found: &mut BTreeSet<String>) {
         {
             walk(&path, found);
         }
-        found.insert(path.display().to_string());
+        // The list of what builds may use again is there from the first build on, also when empty.
+        if !path.ends_with("images/cache.json") {
+            found.insert(path.display().to_string());
+        }
     }
 }
 
