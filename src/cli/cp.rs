@@ -279,6 +279,9 @@ fn local_target(path: &str) -> Result<Target> {
                 continue;
             }
             Ok(meta) if meta.is_dir() => Is::Directory,
+            Ok(_) if copy::wants_directory(&path) => {
+                return Err(Error::invalid(format!("{path}: not a directory")));
+            }
             Ok(meta) if meta.is_file() => Is::Other,
             Ok(_) => {
                 return Err(Error::invalid(format!(
@@ -375,7 +378,7 @@ mod tests {
         assert_eq!(to("dangling").unwrap(), (at("nowhere"), Is::Nothing));
         assert_eq!(to("d/f").unwrap(), (at("d/f"), Is::Other));
         assert_eq!(to("new/").unwrap(), (at("new/"), Is::Nothing));
-        assert!(to("new/new").is_err());
+        assert!(to("new/new").is_err() && to("d/f/").is_err());
         assert!(local_target("/dev/null").is_err());
     }
 }

@@ -51,8 +51,9 @@ pub(crate) async fn stat(core: &Arc<Core>, cell: &Arc<Cell>, path: &str) -> Resu
     let files = open(core, cell, Mounts::Own).await?;
     let (path, name) = (path.to_owned(), cell.record().name.to_string());
     blocking(move || {
-        let place = find(files.view.root(), &path).map_err(|error| missing(error, &path, &name))?;
-        place.stat(files.view.root())
+        let root = files.view.root();
+        let found = find(root, &path).and_then(|place| place.stat(root));
+        found.map_err(|error| missing(error, &path, &name))
     })
     .await
 }
@@ -63,8 +64,8 @@ pub(crate) async fn read(core: &Arc<Core>, cell: &Arc<Cell>, path: &str) -> Resu
     let (path, name) = (path.to_owned(), cell.record().name.to_string());
     let (files, stat, source) = blocking(move || {
         let root = files.view.root();
-        let place = find(root, &path).map_err(|error| missing(error, &path, &name))?;
-        let stat = place.stat(root)?;
+        let found = find(root, &path).and_then(|place| Ok((place.stat(root)?, place)));
+        let (stat, place) = found.map_err(|error| missing(error, &path, &name))?;
         let source = Source {
             called: PathBuf::from(&stat.name),
             parent: place.parent,
