@@ -47,7 +47,7 @@ fn variables_that_double() {
     assert!(refused(&stages).contains("more than 67108864 bytes of text"));
 }
 
-/// Each is one megabyte that would take minutes if something in it were looked for in everything else.
+/// Each would take minutes if something in it were looked for in everything else.
 #[test]
 fn much_of_one_thing() {
     let many = |before: &str, each: &dyn Fn(usize) -> String| {
@@ -56,7 +56,7 @@ fn much_of_one_thing() {
             let next = each(number);
             let lines = if next.starts_with("FROM") { 900 } else { 9_000 };
             let enough = next.ends_with('\n') && number == lines;
-            if enough || text.len() + next.len() > 1_000_000 {
+            if enough || text.len() + next.len() > 400_000 {
                 return text;
             }
             text.push_str(&next);
@@ -72,7 +72,6 @@ fn much_of_one_thing() {
         ("LABEL x=\"", "$a# ", Some("a double quote is not closed")),
         ("LABEL x=", "$a#", None),
         ("", "FROM --platform=$A# b\n", Some("is empty")),
-        ("", "EXPOSE 1-65535 1#\n", Some("bytes of text")),
         ("", "COPY --from=image# a b\n", None),
     ] {
         let text = many(before, &|number| each.replace('#', &number.to_string()));
@@ -140,7 +139,7 @@ fn garbled_files_are_refused_or_planned() {
     let paths = golden::cases("plans", "dockerfile").into_iter();
     for path in paths.chain(golden::cases("instructions", "dockerfile")) {
         let text: Vec<char> = std::fs::read_to_string(&path).unwrap().chars().collect();
-        for _ in 0..150 {
+        for _ in 0..60 {
             let mut garbled = text.clone();
             for _ in 0..=random(4) {
                 let at = random(garbled.len());
