@@ -23,7 +23,7 @@ use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Url};
 use tokio::sync::Mutex;
 
-use orc_base::{Context, Error, Result, id};
+use orc_base::{Context, Error, Kind, Result, id};
 
 use crate::credential_helper::{self as helper, Program};
 use crate::credentials::Credentials;
@@ -220,6 +220,24 @@ impl Session {
     /// The endpoint that is asked now.
     fn endpoint(&self) -> &Endpoint {
         &self.endpoints[self.current.load(Ordering::Relaxed)]
+    }
+
+    /// Which of its endpoints is asked now, for [`Session::leave_liar`].
+    pub(crate) fn asked(&self) -> usize {
+        self.current.load(Ordering::Relaxed)
+    }
+
+    /// Leaves the mirror that was `asked` and gave bytes that are not what was announced. Gives `error`
+    /// back when that is not what happened.
+    pub(crate) async fn leave_liar(&self, asked: usize, error: Error) -> Result<()> {
+        let is_mirror = self.endpoints[asked].mirror_of.is_some();
+        if error.kind() != Kind::Invalid || !is_mirror {
+            return Err(error);
+        }
+        match self.asked() > asked {
+            true => Ok(()),
+            false => self.move_on(asked, error).await,
+        }
     }
 
     /// Leaves the mirror `from` for the next endpoint, or gives up with `error` when there is none.

@@ -95,15 +95,21 @@ impl Layer {
     }
 
     /// Fetches it. Bytes that came from several answers, today or before a restart, may not fit
-    /// together: then the whole is fetched once more.
+    /// together: then the whole is fetched once more. Wrong bytes of a mirror are asked of the next one.
     async fn fetch(&self, flight: &Arc<Flight>) -> Result<()> {
-        match self.pass(flight).await {
-            Err(spoilt) if spoilt.again => {
+        let mut anew = false;
+        loop {
+            let asked = self.session.asked();
+            let Err(spoilt) = self.pass(flight).await else {
+                return Ok(());
+            };
+            if spoilt.again && !anew {
                 tracing::debug!(blob = %self.blob.digest, error = %spoilt.error, "begun anew");
+                anew = true;
+                continue;
             }
-            other => return other.map_err(|spoilt| spoilt.error),
+            self.session.leave_liar(asked, spoilt.error).await?;
         }
-        self.pass(flight).await.map_err(|spoilt| spoilt.error)
     }
 
     async fn pass(&self, flight: &Arc<Flight>) -> Result<(), Spoilt> {

@@ -197,6 +197,41 @@ async fn what_a_mirror_makes_up_is_not_taken() {
 }
 
 #[tokio::test]
+async fn wrong_bytes_of_a_mirror_are_asked_of_the_registry() {
+    let fixture = Fixture::new(3);
+    let mirror = Server::start({
+        let fixture = fixture.clone();
+        move |request, _| {
+            let mut plain = request.clone();
+            plain.path = request.path.split('?').next().unwrap().to_owned();
+            let mut honest = fixture.honest(&plain);
+            if plain.path.contains(fixture.layers[1].hex()) {
+                honest.body[5_000] ^= 1;
+            }
+            honest
+        }
+    })
+    .await;
+    let upstream = spoiled(&fixture, |_, _, honest| honest).await;
+    let image = pull(&upstream, &[&mirror]).await.unwrap();
+    assert_eq!(image.layers, fixture.diff_ids);
+    assert_eq!(upstream.count("GET", fixture.layers[1].hex()), 1);
+    assert_eq!(mirror.count("GET", fixture.layers[1].hex()), 1);
+
+    // And where the registry lies too, that is the end.
+    let lie = fixture.clone();
+    let upstream = spoiled(&fixture, move |request, _, mut honest| {
+        if request.path == Fixture::blob(&lie.layers[1]) {
+            honest.body[5_000] ^= 1;
+        }
+        honest
+    })
+    .await;
+    let error = pull(&upstream, &[&mirror]).await.unwrap_err();
+    assert_error(&error, Kind::Invalid, "not what was announced");
+}
+
+#[tokio::test]
 async fn when_all_fail_the_registry_has_the_last_word() {
     let mirror = Server::start(|_, _| Reply::new(500, "")).await;
     let upstream = Server::start(|request, _| match request.path.as_str() {
