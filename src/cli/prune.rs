@@ -7,7 +7,7 @@ use clap::Args;
 use orc_base::{Error, Result, Time, units};
 use orc_host::Host;
 use orc_host::image::Removal;
-use orc_host::prune::{Prunable, Prune, PruneFilter, Pruned};
+use orc_host::unused::{Prunable, Prune, PruneFilter, Pruned};
 use orc_host::storage::CachePrune;
 
 use crate::cli::failure::{OK, Outcome};

@@ -25,11 +25,11 @@ use orc_host::exec::{Exec, ExecSpec};
 use orc_host::image::{Credentials, Image, ImportSource, Progress, Removal};
 use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
-use orc_host::prune::{Prunable, Prune, Pruned};
 use orc_host::registry::{Login, ServeEvent, ServeSpec};
 use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Output, Stream, TerminalSize};
 use orc_host::system::Info;
+use orc_host::unused::{Prunable, Prune, Pruned};
 use orc_host::volume::{Volume, VolumeSpec};
 
 use crate::body;

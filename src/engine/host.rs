@@ -16,18 +16,19 @@ use orc_host::exec::{Exec, ExecSpec};
 use orc_host::image::{Credentials, Image, ImportSource, Progress, Removal};
 use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
-use orc_host::prune::Pruned;
 use orc_host::registry::{Login, ServeEvent, ServeSpec};
 use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use orc_host::system::Info;
+use orc_host::unused::{Prune, Pruned};
 use orc_host::volume::{Volume, VolumeSpec};
 
 use crate::cell::Cell;
 use crate::core::{Core, blocking, whole};
 use crate::engine::Engine;
 use crate::{
-    archive, attach, builds, check, commit, create, images, joins, logs, present, registries, remove, run_exec, start, stop, system, top, usage,
+    archive, attach, builds, check, commit, create, images, joins, logs, present, registries,
+    remove, run_exec, start, stop, system, top, usage,
 };
 
 impl Engine {
@@ -386,6 +387,10 @@ impl Host for Engine {
 
     async fn disk_usage(&self, of: &UsageOf) -> Result<DiskUsage> {
         usage::disk_usage(&self.core, of).await
+    }
+
+    async fn prune(&self, prune: &Prune) -> Result<Pruned> {
+        orc_host::prune::prune(self, prune).await
     }
 
     async fn prune_build_cache(&self, prune: &CachePrune) -> Result<Pruned> {

@@ -172,10 +172,11 @@ async fn bring_up_to_date(core: &Arc<Core>, cell: &Arc<Cell>, found: Found) -> R
                 let actions = cell.step(Event::Started { pid }, core.now())?;
                 perform(core, cell, actions).await;
             }
-            keep_network(core, cell).await?;
-            cell.save(&core.store, Durability::Process)?;
+            // Whatever cannot be written on a full disk: somebody must watch it.
+            let kept = keep_network(core, cell).await;
+            cell.save_or_warn(&core.store, Durability::Process);
             supervise(core, cell, run);
-            Ok(())
+            kept
         }
         (phase, Found::Ended(exit)) => {
             if matches!(phase, Phase::Starting { .. }) {
@@ -221,7 +222,7 @@ async fn undo_start(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
         error: "the daemon ended while it was started".into(),
     };
     let actions = cell.step(failed, core.now())?;
-    cell.save(&core.store, Durability::Process)?;
+    cell.save_or_warn(&core.store, Durability::Process);
     cell.settle();
     perform(core, cell, actions).await;
     Ok(())
@@ -233,7 +234,7 @@ async fn at_rest(core: &Arc<Core>, cell: &Arc<Cell>, phase: Phase) -> Result<()>
         let actions = cell.step(Event::Boot, core.now())?;
         cell.forget_run();
         cell.set_boot(&core.boot);
-        cell.save(&core.store, Durability::Process)?;
+        cell.save_or_warn(&core.store, Durability::Process);
         perform(core, cell, actions).await;
         return Ok(());
     }

@@ -51,7 +51,8 @@ pub(crate) async fn discard(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
         tear_down(core, &record.id, &core.cgroup_of(&record.id)).await?;
     }
     if volumes && !record.anonymous.is_empty() {
-        cell.save(&core.store, Durability::Process)?;
+        // So that a crash does not keep them. On a full disk it may: things must go to make room.
+        cell.save_or_warn(&core.store, Durability::Process);
         let (inner, mine) = (core.clone(), record.clone());
         blocking(move || remove_volumes(&inner, &mine)).await?;
     }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod builds;
+mod disk;
 mod files;
 mod life;
 mod streams;
@@ -121,6 +122,9 @@ cases! {
     builds::a_failing_step_fails_the_build
     builds::a_bad_dockerfile_is_invalid
     builds::a_check_makes_nothing
+    disk::space_is_counted
+    disk::what_nobody_uses_is_pruned
+    disk::what_is_kept_is_sound
     things::the_machine_describes_itself
 }
 

@@ -21,6 +21,7 @@ pub mod registry;
 pub mod storage;
 pub mod stream;
 pub mod system;
+pub mod unused;
 pub mod volume;
 
 use std::time::Duration;
@@ -37,11 +38,11 @@ use crate::exec::{Exec, ExecSpec};
 use crate::image::{Credentials, Image, ImportSource, Progress, Removal};
 use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
-use crate::prune::{Prune, Pruned};
 use crate::registry::{Login, ServeEvent, ServeSpec};
 use crate::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use crate::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use crate::system::Info;
+use crate::unused::{Prune, Pruned};
 use crate::volume::{Volume, VolumeSpec};
 
 /// A machine that runs containers.
@@ -267,10 +268,8 @@ pub trait Host: Send + Sync {
         Err(Error::unsupported("this machine does not count its space"))
     }
 
-    /// Removes what nobody uses.
-    async fn prune(&self, prune: &Prune) -> Result<Pruned> {
-        prune::prune(self, prune).await
-    }
+    /// Removes what nobody uses ([`prune::prune`]).
+    async fn prune(&self, prune: &Prune) -> Result<Pruned>;
 
     /// Removes what builds may use again, as far as no running build has asked for it.
     async fn prune_build_cache(&self, prune: &CachePrune) -> Result<Pruned> {

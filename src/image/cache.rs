@@ -195,6 +195,19 @@ impl Records {
         self.records.get(key)
     }
 
+    /// Whether this is known already, but for when and how often it was of use.
+    pub(crate) fn has(&self, record: &CacheRecord) -> bool {
+        self.get(&record.key).is_some_and(|old| {
+            let past = CacheRecord {
+                created: old.created,
+                last_used: old.last_used,
+                uses: old.uses,
+                ..record.clone()
+            };
+            *old == past
+        })
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = &CacheRecord> {
         self.records.values()
     }
@@ -442,6 +455,10 @@ mod tests {
         let record = records.get(&key("a")).unwrap();
         assert_eq!((record.created, record.uses), (at(1), 1 + 1));
         assert_eq!(record.description, "again");
+        let mut same = CacheRecord::new(key("a"), "again", at(20));
+        assert!(records.has(&same));
+        same.layer = Some(key("layer"));
+        assert!(!records.has(&same));
         assert!(records.remove(&key("a")).is_some() && records.remove(&key("a")).is_none());
     }
 }

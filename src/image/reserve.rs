@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use orc_base::fs::{self, Durability};
 
-const BYTES: usize = 256 << 10;
+/// The least that is set aside, and what it grows by.
+const STEP_BYTES: u64 = 256 << 10;
 
 /// The file that can go.
 #[derive(Debug)]
@@ -18,13 +19,16 @@ impl Reserve {
         Self(directory.join("reserve"))
     }
 
-    /// Sets the space aside, if there is any: without it only removing on a full disk may fail.
-    pub(crate) fn keep(&self) {
+    /// Sets space aside for writing so many bytes anew, if there is any: without it only removing on
+    /// a full disk may fail.
+    pub(crate) fn keep(&self, bytes: u64) {
+        let wanted = bytes.next_multiple_of(STEP_BYTES).max(STEP_BYTES);
         let here = self.0.symlink_metadata().map_or(0, |meta| meta.len());
-        if here == BYTES as u64 {
+        if here >= wanted {
             return;
         }
-        if let Err(error) = fs::write_atomic(&self.0, &vec![0; BYTES], Durability::Process) {
+        let bytes = vec![0; usize::try_from(wanted).unwrap_or(0)];
+        if let Err(error) = fs::write_atomic(&self.0, &bytes, Durability::Process) {
             tracing::debug!(%error, "no space to set aside");
         }
     }

@@ -346,8 +346,17 @@ impl Store {
     fn set_aside(&self) {
         match lock(&self.0.catalog).ids().is_empty() {
             true => self.0.reserve.spend(),
-            false => self.0.reserve.keep(),
+            false => self.0.reserve.keep(self.record_bytes()),
         }
+    }
+
+    /// How large the files are that are written anew when something is removed.
+    fn record_bytes(&self) -> u64 {
+        let size = |name| {
+            let found = self.0.directory.join(name).symlink_metadata();
+            found.map_or(0, |meta| meta.len())
+        };
+        size("images.json") * 2 + size("cache.json")
     }
 
     /// Brings everything written so far to the disk, in one call instead of one for each file.

@@ -1,8 +1,8 @@
 //! What things take on disk: Docker's JSON of it, and how one asks for it.
 
 use orc_base::{Error, Result};
-use orc_host::prune::{Prunable, Prune, PruneFilter};
 use orc_host::storage::{CachePrune, CacheUsage, UsageOf};
+use orc_host::unused::{Prunable, Prune, PruneFilter};
 
 use crate::convert::filter::{Filters, Label};
 use crate::convert::time;

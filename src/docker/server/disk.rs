@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use orc_base::Result;
 use orc_host::container::ContainerFilter;
-use orc_host::prune::{Prunable, Prune, Pruned};
 use orc_host::storage::{CachePrune, CheckOptions, DiskUsage, UsageOf};
+use orc_host::unused::{Prunable, Prune, Pruned};
 
 use crate::convert::{disk, image, summary, volume};
 use crate::server::call::Call;

@@ -29,6 +29,7 @@ use crate::storage::{
 };
 use crate::stream::{Attached, Bytes, Chunk, LogLine, LogOptions, Output, Stream, TerminalSize};
 use crate::system::Info;
+use crate::unused::{Prune, Pruned};
 use crate::volume::{Volume, VolumeSpec};
 
 fn done<T: Send + 'static>(items: Vec<T>) -> Stream<T> {
@@ -893,6 +894,10 @@ impl Host for FakeHost {
             usage.volumes = names.into_iter().map(space).collect();
         }
         Ok(usage)
+    }
+
+    async fn prune(&self, prune: &Prune) -> Result<Pruned> {
+        crate::prune::prune(self, prune).await
     }
 
     async fn check_storage(&self, _options: CheckOptions) -> Result<CheckReport> {

@@ -98,6 +98,11 @@ impl Store {
         record.size_bytes = layer + record.blob.as_ref().map_or(0, |blob| blob.size);
         let mut cache = lock(&self.0.cache);
         cache.held.insert(record.key.clone());
+        if cache.records.has(&record) {
+            cache.records.touch(&record.key, record.last_used);
+            cache.stale = true;
+            return Ok(());
+        }
         let doubtful = self.0.durability == Durability::Synced;
         cache.records.put(record, doubtful);
         cache
