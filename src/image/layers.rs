@@ -173,7 +173,8 @@ impl Layers {
 
     /// Makes a layer visible.
     pub(crate) fn show(&self, staged: Staged) -> Result<()> {
-        self.keep(&staged.stage, &staged.diff_id)
+        let Staged { stage, diff_id } = staged;
+        self.keep(&stage, &diff_id)
     }
 
     /// Puts a layer in the place of the damaged one, in one step, and removes that. Nothing may be

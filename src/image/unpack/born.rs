@@ -139,7 +139,7 @@ mod tests {
         let open = || std::fs::File::open(dir.path()).unwrap();
         let born = Born::observe(open());
         let (mode, needs) = born.make(&entry(0o555, born.uid, born.gid), true);
-        assert_eq!(needs.owner, false);
+        assert_eq!(needs, Needs::NOTHING);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
         let file = rustix::fs::openat(open(), "f", flags, mode).unwrap();
         let stat = rustix::fs::fstat(&file).unwrap();

@@ -278,7 +278,7 @@ async fn a_sibling_that_fails_takes_nothing_from_others() {
     // Fifty pulls share a layer; half of them have a second one that is not what it says.
     let shared = archive();
     let bad = tape().file("x", b"x").file("../escape", b"x").end();
-    let good_image = Fixture::from_archives(&[shared.clone()], |_| {});
+    let good_image = Fixture::from_archives(std::slice::from_ref(&shared), |_| {});
     let bad_image = Fixture::from_archives(&[shared, bad], |_| {});
     let good = spoiled(&good_image, |_, _, honest| honest).await;
     let evil = spoiled(&bad_image, |_, _, honest| honest).await;
