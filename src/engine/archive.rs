@@ -20,7 +20,7 @@ use orc_image::archive::files::{self, Source};
 use orc_image::digest::Digest;
 use orc_runtime::spec::{Mount, Rootfs};
 use orc_runtime::view::View;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatVfsMountFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatVfsMountFlags, StatxFlags};
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::io::{ReaderStream, StreamReader};
 
@@ -308,13 +308,18 @@ fn destination(root: &Root, path: &str) -> Result<PathBuf> {
     }
     let readonly = StatVfsMountFlags::RDONLY;
     if rustix::fs::fstatvfs(&file)?.f_flag.contains(readonly) {
-        let whole = rustix::fs::fstatvfs(root)?.f_flag.contains(readonly);
-        return Err(Error::denied(match whole {
+        return Err(Error::denied(match mount_of(root)? == mount_of(&file)? {
             true => "container rootfs is marked read-only",
             false => "mounted volume is marked read-only",
         }));
     }
     root.canonical(clean(path))
+}
+
+/// The mount that something is on.
+fn mount_of(file: impl AsFd) -> Result<u64> {
+    let (flags, wanted) = (AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+    Ok(rustix::fs::statx(file, c"", flags, wanted)?.stx_mnt_id)
 }
 
 /// The absolute path without `.`, `..` and doubled slashes, as text: links play no part yet.
