@@ -80,6 +80,7 @@ async fn carry_through(
             return;
         }
     };
+    steps.settled().await;
     match built {
         Err(error) => teller.send(Err(error)),
         // A check.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use orc_base::fs;
-use orc_base::{Context, Error, Kind, Result};
+use orc_base::{Error, Kind, Result};
 use orc_host::container::{ContainerSpec, NetworkMode, Resources, Ulimit};
 use orc_host::image::ImageConfig;
 use orc_image::build::graph::Network;
@@ -100,6 +100,11 @@ impl Steps {
     /// Ends the programs that run and lets no other begin; returns when nothing of them is left.
     pub(crate) async fn cancel(&self) {
         self.cancelled.send_replace(true);
+        self.settled().await;
+    }
+
+    /// Waits until nothing is left of programs that have ended.
+    pub(crate) async fn settled(&self) {
         let mut under_way = self.under_way.subscribe();
         // The sender is ours: it cannot be gone.
         let _ = under_way.wait_for(|count| *count == 0).await;
@@ -137,14 +142,13 @@ impl StepRunner for Steps {
         let count = UnderWay::new(&self.under_way);
         let mut cancelled = self.cancelled.subscribe();
         let work = tokio::spawn(async move {
-            let _count = count;
             let cancelled = async move {
                 tokio::select! {
                     _ = gone => {}
                     _ = cancelled.wait_for(|cancelled| *cancelled) => {}
                 }
             };
-            run.whole(cancelled).await
+            run.whole(cancelled, count).await
         });
         while let Some((stderr, bytes)) = read.recv().await {
             output(stderr, &bytes);
@@ -208,18 +212,24 @@ struct Run {
 }
 
 impl Run {
-    /// Runs it, and leaves nothing behind whatever happens.
-    async fn whole(self, cancel: impl Future<Output = ()> + Send) -> Result<i32> {
+    /// Runs it, and leaves nothing behind whatever happens. `count` ends with the last of it.
+    async fn whole(self, cancel: impl Future<Output = ()> + Send, count: UnderWay) -> Result<i32> {
         let stubs = self.stubs()?;
         let ended = self.start_to_end(cancel).await;
         // Output is over as soon as whoever reads it has seen the end of the channel.
         let Self {
             core, step, record, ..
         } = self;
-        let id = &record.id;
-        let cleaned = tear_down(&core, id, &core.cgroup_of(id)).await;
+        // No process is left, so the layer can be looked at while the rest goes. What is left when
+        // the daemon is killed here is found by the next one.
+        tokio::spawn(async move {
+            let _count = count;
+            let id = &record.id;
+            if let Err(error) = tear_down(&core, id, &core.cgroup_of(id)).await {
+                tracing::warn!("{}", error.within("clean up after a build step"));
+            }
+        });
         let code = ended?;
-        cleaned.context(|| "clean up after a build step")?;
         stubs.remove(&step.rootfs.upper)?;
         Ok(code)
     }
