@@ -389,7 +389,10 @@ mod tests {
                 "FILE:1:47: invalid type",
             ),
             ("[]", "FILE:1:1: the file is an object"),
-            ("{\"registries\": {\"a.example\": [[\"m.example\"]]}}", "FILE: registry a.example is no object"),
+            (
+                "{\"registries\": {\"a.example\": [[\"m.example\"]]}}",
+                "FILE: registry a.example is no object",
+            ),
             ("", "FILE:1:0: EOF"),
             ("{", "FILE:1:1: EOF"),
         ] {
