@@ -5,7 +5,9 @@ CARGO ?= cargo
 # What building and testing need beyond Rust; `deps` installs only what is missing.
 BUILD_PACKAGES = gcc libc6-dev
 DEMO_PACKAGES = $(BUILD_PACKAGES) busybox-static debootstrap curl
-TEST_PACKAGES = $(DEMO_PACKAGES) docker-registry iproute2 nftables openssl skopeo
+# libFuzzer is C++.
+FUZZ_PACKAGES = $(BUILD_PACKAGES) g++
+TEST_PACKAGES = $(DEMO_PACKAGES) docker-registry iproute2 nftables openssl python3 skopeo
 
 export DEBIAN_FRONTEND = noninteractive
 install = @missing=; for package in $(1); do \
@@ -13,7 +15,7 @@ install = @missing=; for package in $(1); do \
 	done; \
 	[ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
-.PHONY: all demo test check unit e2e bench deny deps-demo deps-test docker-client images clean
+.PHONY: all demo test check unit e2e corpus fuzz bench deny deps-demo deps-test docker-client images clean
 
 all: ## Builds orc in release mode: target/release/orc
 	$(call install,$(BUILD_PACKAGES))
@@ -47,6 +49,30 @@ unit: ## Tests of single layers
 
 e2e: deps-test images ## Tests of the whole program, as root
 	$(CARGO) test -p orc --locked
+
+corpus: deps-test images ## All hostile archives through all readers, and all mutated ones through three
+	CORPUS=all $(CARGO) test -p orc-image --lib --locked unpack:: -- --include-ignored
+	CORPUS=all $(CARGO) test -p orc --test orc --locked e2e::hostile
+
+# How long each target runs, and which. Wants the nightly toolchain and `cargo install cargo-fuzz --locked`.
+FUZZ_SECONDS ?= 300
+FUZZ_TARGETS ?= tar pax manifest config reference dockerfile ignore words
+DOCKERFILES = src/image/testdata/dockerfile/plans src/image/testdata/dockerfile/instructions
+
+fuzz: ## Each reader of foreign text and bytes under libFuzzer; docs/fuzzing.md says what came of it
+	$(call install,$(FUZZ_PACKAGES))
+	$(CARGO) run --quiet --package orc-hostile --bin hostile-seeds --locked -- target/fuzz/seeds/tar tar
+	$(CARGO) run --quiet --package orc-hostile --bin hostile-seeds --locked -- target/fuzz/seeds/pax pax
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p target/fuzz/corpus/$$target target/fuzz/artifacts/$$target; \
+		seeds=; for seed in fuzz/seeds/$$target target/fuzz/seeds/$$target; do \
+			[ ! -d $$seed ] || seeds="$$seeds $$seed"; \
+		done; \
+		[ $$target != dockerfile ] || seeds="$$seeds $(DOCKERFILES)"; \
+		$(CARGO) +nightly fuzz run --sanitizer none --target-dir target/fuzz $$target \
+			target/fuzz/corpus/$$target $$seeds -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 \
+			-artifact_prefix=target/fuzz/artifacts/$$target/ -print_final_stats=1 || exit 1; \
+	done
 
 bench: deps-test images ## Prints the measured ratios
 	$(CARGO) bench --bench start --bench pull --locked

@@ -25,19 +25,32 @@ fuzz_target!(|bytes: &[u8]| {
     environment.set("A", "a b");
     environment.set("PATH", "/bin");
     let mut expander = Expander::new(dockerfile.directives.escape, &environment);
-    for instruction in dockerfile.stages.iter().flat_map(|stage| &stage.instructions) {
+    for instruction in dockerfile
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.instructions)
+    {
         let _ = expander.kind(&instruction.kind);
     }
     let options = PlanOptions::new(Platform::host());
     let mut bases = Bases::new();
     for _ in 0..ROUNDS {
         match wanted(&dockerfile, &options, &bases) {
-            Ok(more) => bases.extend(more.into_keys().map(|source| (source, ConfigFile::default()))),
+            Ok(more) => bases.extend(
+                more.into_keys()
+                    .map(|source| (source, ConfigFile::default())),
+            ),
             Err(error) => return check(&error),
         }
     }
     match plan(&dockerfile, &options, &bases) {
-        Ok(plan) => assert!(plan.config.config.env.iter().all(|line| !line.contains('\0'))),
+        Ok(plan) => assert!(
+            plan.config
+                .config
+                .env
+                .iter()
+                .all(|line| !line.contains('\0'))
+        ),
         Err(error) => check(&error),
     }
 });
@@ -45,5 +58,9 @@ fuzz_target!(|bytes: &[u8]| {
 /// Mistakes come together, but not without end.
 fn check(error: &dyn std::fmt::Display) {
     let text = error.to_string();
-    assert!(!text.is_empty() && text.len() < 64 << 10, "{} bytes", text.len());
+    assert!(
+        !text.is_empty() && text.len() < 64 << 10,
+        "{} bytes",
+        text.len()
+    );
 }

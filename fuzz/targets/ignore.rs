@@ -10,7 +10,11 @@ fuzz_target!(|text: &str| {
     let (file, path) = text.split_once('\0').unwrap_or((text, "a/b/c.txt"));
     if let Ok(ignore) = Ignore::parse(file) {
         let excluded = ignore.excludes(path);
-        if ignore.excludes_all() && !matches!(path, "" | ".") && !path.contains('/') {
+        if ignore.excludes_all()
+            && !ignore.takes_back()
+            && !matches!(path, "" | ".")
+            && !path.contains('/')
+        {
             assert!(excluded);
         }
         if ignore.is_empty() {

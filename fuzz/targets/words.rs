@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
     for escape in ['\\', '`'] {
         match Words::new(escape).expand(text, &environment) {
             Ok(expanded) => assert!(expanded.text.len() <= MAX_EXPANDED.max(text.len())),
-            Err(error) => assert!(error.to_string().len() < (8 << 10)),
+            Err(error) => assert!(error.to_string().len() < (16 << 10)),
         }
     }
 });

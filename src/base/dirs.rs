@@ -29,12 +29,12 @@ impl Dirs {
         }
     }
 
-    /// Makes both roots with mode 0700 and 0755: what layers and volumes hold is not for other users
-    /// of the machine, while the socket in the run root guards itself.
+    /// Makes both roots with mode 0700 and 0711: what layers and volumes hold is not for other users
+    /// of the machine, and they list nothing, while the socket in the run root guards itself.
     pub fn create(&self) -> Result<()> {
         crate::fs::create_dir_all(&self.data, 0o700)
             .context(|| format!("make the data root {}", self.data.display()))?;
-        crate::fs::create_dir_all(&self.run, 0o755)
+        crate::fs::create_dir_all(&self.run, 0o711)
             .context(|| format!("make the run root {}", self.run.display()))
     }
 

@@ -8,12 +8,22 @@ use orc_base::{Error, Result};
 
 /// How many steps one expansion may take.
 const MAX_STEPS: usize = 1_000_000;
+/// How many characters of a pattern a message repeats.
+const MAX_SHOWN: usize = 80;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token {
     Char(char),
     Any,
     Many,
+}
+
+/// The beginning of a pattern, for a message: it may have been expanded to a megabyte.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
+    }
 }
 
 /// A pattern.
@@ -44,12 +54,14 @@ impl Pattern {
                     Some(c @ ('*' | '?' | '\\' | '}' | '/')) => Token::Char(c),
                     Some(c) => {
                         return Err(Error::invalid(format!(
-                            "`\\{c}` means nothing in the pattern `{text}`; `*`, `?` and `\\` can be escaped"
+                            "`\\{c}` means nothing in the pattern `{}`; `*`, `?` and `\\` can be escaped",
+                            shown(text)
                         )));
                     }
                     None => {
                         return Err(Error::invalid(format!(
-                            "the pattern `{text}` ends in a backslash"
+                            "the pattern `{}` ends in a backslash",
+                            shown(text)
                         )));
                     }
                 },

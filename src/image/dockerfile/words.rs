@@ -13,6 +13,8 @@ use crate::dockerfile::pattern::{Length, Pattern};
 
 /// The most bytes that one text may expand to.
 pub const MAX_EXPANDED: usize = 1 << 20;
+/// How many characters of the word in `${name:?word}` become the message.
+const MAX_MESSAGE: usize = 1_000;
 const MAX_DEPTH: usize = 32;
 
 /// How a text is read.
@@ -336,7 +338,10 @@ impl Reader<'_> {
             ('+', None) => Ok(String::new()),
             (_, Some(value)) => Ok(value),
             ('-', None) => Ok(word),
-            (_, None) if !word.is_empty() => Err(Error::invalid(format!("{name}: {word}"))),
+            (_, None) if !word.is_empty() => {
+                let shown: String = word.chars().take(MAX_MESSAGE).collect();
+                Err(Error::invalid(format!("{name}: {shown}")))
+            }
             (_, None) if was_set => Err(Error::invalid(format!("{name} must not be empty"))),
             (_, None) => Err(Error::invalid(format!("{name} must have a value"))),
         }

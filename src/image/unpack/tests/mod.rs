@@ -2,6 +2,7 @@
 
 mod corpus;
 mod differential;
+mod documents;
 mod listings;
 mod readers;
 mod tar;

@@ -248,8 +248,7 @@ fn config(streams: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// The manifest of these layers, and all blobs that it needs.
-fn image(streams: &[Vec<u8>]) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let config = config(streams);
+fn image(config: &[u8], streams: &[Vec<u8>]) -> (Vec<u8>, Vec<Vec<u8>>) {
     let layers: Vec<_> = streams
         .iter()
         .map(|stream| {
@@ -264,11 +263,11 @@ fn image(streams: &[Vec<u8>]) -> (Vec<u8>, Vec<Vec<u8>>) {
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": {"mediaType": OCI_CONFIG, "digest": Digest::of(&config), "size": config.len()},
+        "config": {"mediaType": OCI_CONFIG, "digest": Digest::of(config), "size": config.len()},
         "layers": layers,
     });
     let mut blobs = streams.to_vec();
-    blobs.push(config);
+    blobs.push(config.to_vec());
     (manifest.to_string().into_bytes(), blobs)
 }
 
@@ -284,7 +283,16 @@ fn layers(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
 }
 
 fn pull(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
-    let (manifest, blobs) = image(streams);
+    pull_as(machine, &config(streams), streams)
+}
+
+/// Pulls an image of these layers with a config of the test's own.
+pub(super) fn pull_as(
+    machine: &Machine,
+    config: &[u8],
+    streams: &[Vec<u8>],
+) -> Result<Vec<PathBuf>> {
+    let (manifest, blobs) = image(config, streams);
     let registry = &machine.registry;
     for blob in &blobs {
         registry.blob("hostile/image", Digest::of(blob).as_str(), blob);
@@ -299,12 +307,21 @@ fn pull(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
 }
 
 fn load_docker(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
+    load_docker_as(machine, &config(streams), streams)
+}
+
+/// Loads an image of these layers with a config of the test's own.
+pub(super) fn load_docker_as(
+    machine: &Machine,
+    config: &[u8],
+    streams: &[Vec<u8>],
+) -> Result<Vec<PathBuf>> {
     let names: Vec<_> = (0..streams.len())
         .map(|n| format!("{n}/layer.tar"))
         .collect();
     let manifest = json!([{"Config": "config.json", "RepoTags": [NAME], "Layers": names}]);
     let start = tape()
-        .file("config.json", &config(streams))
+        .file("config.json", config)
         .file("manifest.json", manifest.to_string().as_bytes());
     let pairs = names.iter().zip(streams);
     let tar = pairs.fold(start, |tar, (name, stream)| tar.file(name, stream));
@@ -312,7 +329,7 @@ fn load_docker(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
 }
 
 fn load_oci(machine: &Machine, streams: &[Vec<u8>]) -> Result<Vec<PathBuf>> {
-    let (manifest, mut blobs) = image(streams);
+    let (manifest, mut blobs) = image(&config(streams), streams);
     let index = json!({
         "schemaVersion": 2,
         "mediaType": OCI_INDEX,
