@@ -75,6 +75,11 @@ impl Build {
         for output in &outputs {
             build_output::carry_out(&*host, output, &image, &tags, mode).await?;
         }
+        if outputs.iter().any(is_files) && !outputs.iter().any(is_image) && tags.is_empty() {
+            // Only its files were wanted. Somebody may have named or used it meanwhile.
+            let _ = host.remove_image(&image, false).await;
+            return Ok(OK);
+        }
         match mode {
             Mode::Quiet => out::line(&image),
             Mode::Json => {}
@@ -222,6 +227,14 @@ fn further_names(output: &Output) -> Vec<String> {
 
 fn is_push(output: &Output) -> bool {
     matches!(output, Output::Image { push: true, .. })
+}
+
+fn is_image(output: &Output) -> bool {
+    matches!(output, Output::Image { .. })
+}
+
+fn is_files(output: &Output) -> bool {
+    !is_image(output)
 }
 
 /// A check says what it found, and fails when that is something, as `docker build --check` does.
