@@ -79,7 +79,7 @@ fn of_gnu_tar(directory: &Path, count: usize) -> Vec<Listing> {
         match line.strip_prefix(b"\x01") {
             // Status 2 is an error, and 1 a difference, which a list has none of.
             Some(status) => {
-                let listing = std::mem::replace(&mut listed, Some(Vec::new()));
+                let listing = listed.replace(Vec::new());
                 all.push(listing.filter(|_| status == b"0"));
                 width = TIME_WIDTH;
             }

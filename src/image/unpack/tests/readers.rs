@@ -46,8 +46,11 @@ pub(super) struct Reader {
     pub(super) all_at_once: bool,
     /// Whether it must refuse every case: an archive of files is none of images.
     pub(super) refuses_all: bool,
-    pub(super) feed: fn(&Machine, &[Vec<u8>]) -> Result<Vec<PathBuf>>,
+    pub(super) feed: Feed,
 }
+
+/// The directories that came of the streams, topmost first, or why none did.
+type Feed = fn(&Machine, &[Vec<u8>]) -> Result<Vec<PathBuf>>;
 
 /// All of them.
 pub(super) const READERS: [Reader; 8] = [
@@ -231,8 +234,8 @@ fn diff_id(stream: &[u8]) -> Digest {
     if let Ok(compression) = Compression::detect(stream)
         && let Ok(mut decoder) = compression.decoder(stream)
     {
-        let limit = decoder.by_ref().take(1 << 30);
-        let _ = { limit }.read_to_end(&mut bytes);
+        // A bomb goes off before anyone compares.
+        let _ = decoder.by_ref().take(64 << 20).read_to_end(&mut bytes);
     }
     Digest::of(&bytes)
 }
