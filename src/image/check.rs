@@ -158,7 +158,7 @@ pub(crate) async fn check(
         let documents = check.documents(&bad)?;
         let layers = check.layers(&bad)?;
         check.leftovers()?;
-        check.drop_hopeless(documents.into_iter().chain(layers).collect())?;
+        check.drop_hopeless(&documents.into_iter().chain(layers).collect())?;
         check.report.findings.sort_by(|a, b| {
             let key = |one: &Finding| (one.part, one.name.clone());
             key(a).cmp(&key(b))
@@ -511,7 +511,7 @@ impl<'a> Check<'a> {
     }
 
     /// Removes images that cannot be mended and that no container has.
-    fn drop_hopeless(&mut self, hopeless: BTreeSet<Digest>) -> Result<()> {
+    fn drop_hopeless(&mut self, hopeless: &BTreeSet<Digest>) -> Result<()> {
         if !self.options.repair {
             return Ok(());
         }
