@@ -4,7 +4,6 @@
 //! every key and value; nothing here knows short syntaxes, files or defaults that depend on the
 //! machine. `render.rs` prints the tree itself, so that keys which no builder needs are kept too.
 
-pub mod build;
 mod read;
 pub mod resources;
 pub mod service;

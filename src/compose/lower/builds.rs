@@ -14,8 +14,7 @@ use crate::image_build::{ImageBuild, Overrides};
 use crate::labels;
 use crate::lower::{positive, ulimits_of};
 use crate::model::Project;
-use crate::model::build::Build;
-use crate::model::service::Service;
+use crate::model::service::{Build, Service};
 use crate::short::is_url;
 
 /// What to build for `service`, which has a `build` section.
