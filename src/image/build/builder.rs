@@ -120,9 +120,10 @@ impl Builder {
             ingest: ingest.clone(),
         });
         let built = run(&shared, &options, archive).await;
-        // What is not in an image or remembered is of no use to anybody.
-        ingest.sweep_after();
-        drop(ingest);
+        // What went well is in an image or remembered; what did not is collected.
+        if built.is_ok() {
+            ingest.settle();
+        }
         built
     }
 }
@@ -353,6 +354,7 @@ async fn export(
         return Ok(());
     }
     let records = finish::records(plan, outcomes, spec.all);
+    let owners = finish::owners(outcomes);
     let mut layers: Vec<(Digest, _)> = Vec::new();
     for layer in records.iter().filter_map(|record| record.layer.as_ref()) {
         if layers.iter().any(|(known, _)| known == layer) {
@@ -361,7 +363,10 @@ async fn export(
         if layers.len() == remote_cache::MAX_LAYERS {
             break;
         }
-        layers.push((layer.clone(), finish::blob(shared, layer).await?));
+        let Some(files) = owners.get(layer) else {
+            continue;
+        };
+        layers.push((layer.clone(), finish::blob(shared, files, layer).await?));
     }
     let here = |one: &remote_cache::Travelling| {
         let layer = one.layer.as_ref();

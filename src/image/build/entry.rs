@@ -76,6 +76,11 @@ fn nanos(nanos: impl TryInto<i64>) -> i64 {
     nanos.try_into().unwrap_or(0)
 }
 
+/// Its type differs between processors.
+fn many(links: impl TryInto<u64>) -> u64 {
+    links.try_into().unwrap_or(u64::MAX)
+}
+
 impl Meta {
     /// What stat(2) says; `anonymous` files are root's whoever owns them here.
     pub(crate) fn of(stat: &Stat, anonymous: bool) -> Self {
@@ -85,7 +90,7 @@ impl Meta {
             uid: owner(stat.st_uid),
             gid: owner(stat.st_gid),
             device: stat.st_rdev,
-            links: u64::try_from(stat.st_nlink).unwrap_or(u64::MAX),
+            links: many(stat.st_nlink),
             version: Version::of(stat),
         }
     }

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use orc_base::{Context, Error, Result};
 
+use crate::build::files::Files;
 use crate::build::graph::{Copy, CopyFrom, Mount, Op, Plan, Source, Step, StepId};
 use crate::build::layering::{Made, Wanted};
 use crate::build::request::StepState;
@@ -81,7 +82,7 @@ pub(crate) async fn execute(
             Err(failure) => {
                 shared.stop.stop();
                 tasks.shutdown().await;
-                report(shared, plan, id, &failure, &outcomes);
+                report(shared, id, &failure, &outcomes);
                 return Err(failure.error.within(place(shared, &plan.steps[id])));
             }
         }
@@ -90,18 +91,12 @@ pub(crate) async fn execute(
     all.ok_or_else(|| Error::internal("the steps of the build wait for each other"))
 }
 
-fn report(
-    shared: &Shared,
-    plan: &Plan,
-    failed: StepId,
-    failure: &Failure,
-    outcomes: &[Option<Outcome>],
-) {
+fn report(shared: &Shared, failed: StepId, failure: &Failure, outcomes: &[Option<Outcome>]) {
     let why = failure.error.to_string();
     let exit_code = failure.exit_code;
     shared.state(shared.number(failed), StepState::Failed { why, exit_code });
-    for id in 0..plan.steps.len() {
-        if id != failed && outcomes[id].is_none() {
+    for (id, outcome) in outcomes.iter().enumerate() {
+        if id != failed && outcome.is_none() {
             shared.state(shared.number(id), StepState::Cancelled);
         }
     }
@@ -179,13 +174,15 @@ impl Job {
         let made = match &step.op {
             Op::Source(source) => return Ok(self.source(source)?),
             Op::Run(run) => {
-                step_run::run(&self.shared, number, self.wanted(step)?, run, &tree).await?
+                let wanted = self.wanted(step).await?;
+                step_run::run(&self.shared, number, wanted, run, &tree).await?
             }
             Op::Copy(copy) => {
-                step_copy::copy(&self.shared, number, self.wanted(step)?, copy, &tree).await?
+                let wanted = self.wanted(step).await?;
+                step_copy::copy(&self.shared, number, wanted, copy, &tree).await?
             }
             Op::MakeDirectory { path, user, .. } => {
-                let wanted = self.wanted(step)?;
+                let wanted = self.wanted(step).await?;
                 step_copy::make_directory(&self.shared, number, wanted, path, user).await?
             }
         };
@@ -208,21 +205,27 @@ impl Job {
         Ok(Outcome::Source(tree.context(|| format!("{source:?}"))?))
     }
 
-    fn wanted(&self, step: &Step) -> Result<Wanted> {
-        let parent = match parent(&step.op).map(|id| self.known.get(&id)) {
-            None => Default::default(),
-            Some(Some(Tree::Files(files))) => files.clone(),
-            Some(_) => {
-                return Err(Error::invalid(
-                    "the files of a context cannot be built upon; copy them into an image",
-                ));
-            }
-        };
-        Ok(Wanted {
+    async fn wanted(&self, step: &Step) -> Result<Wanted> {
+        let use_cache = self.shared.uses_cache(&step.stage);
+        let wanted = |parent| Wanted {
             parent,
-            use_cache: self.shared.uses_cache(&step.stage),
+            use_cache,
             text: step.text.clone(),
             wants_blob: self.wants_blob,
-        })
+        };
+        let Some(parent) = parent(&step.op) else {
+            return Ok(wanted(Files::default()));
+        };
+        match self.known.get(&parent) {
+            Some(Tree::Files(files)) => Ok(wanted(files.clone())),
+            Some(Tree::Context(view)) => {
+                // `FROM` a directory: all of it is the first layer.
+                let first = wanted(Files::default());
+                let made = step_copy::whole(&self.shared, first, view).await;
+                let made = made.context(|| "make a layer of the context")?;
+                Ok(wanted(made.files))
+            }
+            None => Err(Error::internal("a step runs before what it stands on")),
+        }
     }
 }

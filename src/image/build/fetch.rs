@@ -15,8 +15,8 @@ use tokio::io::AsyncWriteExt;
 
 use orc_base::{Context, Error, Kind, Result, Time, fs};
 
-use crate::build::material::set_time;
 use crate::build::shared::blocking;
+use crate::build::times::set_time;
 use crate::digest::Digest;
 use crate::registry::http::Http;
 
@@ -127,7 +127,7 @@ fn explain(error: reqwest::Error) -> Error {
 
 /// The last part of the URL's path.
 fn name(url: &Url) -> String {
-    let last = url.path_segments().and_then(|parts| parts.last());
+    let last = url.path_segments().and_then(|mut parts| parts.next_back());
     match last {
         None | Some("" | "." | "..") => "__unnamed__".into(),
         Some(name) => name.to_owned(),

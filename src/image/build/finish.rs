@@ -3,6 +3,7 @@
 //! Lines of the history are as old as what made them, also when an earlier build did, so the same
 //! build gives the same image again. With `SOURCE_DATE_EPOCH` all new lines are of that time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use orc_base::clock::SystemClock;
@@ -34,7 +35,7 @@ pub(crate) async fn finish(
     let files = result(plan, outcomes)?;
     let mut layers = Vec::new();
     for diff_id in &files.layers {
-        layers.push(blob(shared, diff_id).await?);
+        layers.push(blob(shared, &files, diff_id).await?);
     }
     remember_blobs(shared, plan, outcomes, &files, &layers)?;
     let mut config = describe(shared, plan, outcomes, &files);
@@ -57,12 +58,23 @@ fn result(plan: &Plan, outcomes: &[Outcome]) -> Result<Files> {
     }
 }
 
-/// The blob of a layer, packed now if nobody has.
-pub(crate) async fn blob(shared: &Arc<Shared>, diff_id: &Digest) -> Result<Descriptor> {
+/// The blob of a layer of `files`, packed now if nobody has.
+pub(crate) async fn blob(
+    shared: &Arc<Shared>,
+    files: &Files,
+    diff_id: &Digest,
+) -> Result<Descriptor> {
     if !shared.blobs.has(diff_id) {
+        let layers = shared.layers();
+        // Only a layer that describes the root is packed with a description of it.
+        let at = files.layers.iter().position(|id| id == diff_id);
+        let root = match layers.facts(diff_id)?.has_root {
+            true => Some(layers.root_look(&files.layers[..at.unwrap_or(0)])?),
+            false => None,
+        };
         shared
             .blobs
-            .begin(&shared.ingest, diff_id, shared.packing, None);
+            .begin(&shared.ingest, diff_id, shared.packing, root);
     }
     let blob = shared.blobs.take(diff_id).await?;
     blob.ok_or_else(|| Error::internal("a layer that nobody packs"))
@@ -162,6 +174,15 @@ fn keep(
         }
     }
     store.find(id.as_str())
+}
+
+/// In which file system each layer was made.
+pub(crate) fn owners(outcomes: &[Outcome]) -> HashMap<Digest, Files> {
+    let made = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Made(made) => Some((made.layer.clone()?, made.files.clone())),
+        Outcome::Source(_) => None,
+    });
+    made.collect()
 }
 
 /// What travels to other machines: of all steps, or of those that the image is made of.

@@ -174,5 +174,6 @@ pub(crate) fn write(
     };
     let process = fs::Durability::Process;
     fs::write_atomic(&directory.join(OCI_LAYOUT), OCI_LAYOUT_TEXT, process)?;
-    fs::write_json(&directory.join(OCI_INDEX), &index, process)
+    let index = serde_json::to_vec(&index)?;
+    fs::write_atomic(&directory.join(OCI_INDEX), &index, process)
 }

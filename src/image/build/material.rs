@@ -4,10 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{Timespec, Timestamps};
-
 use orc_base::root::Root;
-use orc_base::{Context, Error, Result, Time};
+use orc_base::{Context, Error, Result};
 
 use crate::build::archive;
 use crate::build::copy::Picked;
@@ -18,6 +16,7 @@ use crate::build::graph::{Copy, CopyFrom, InlineFile};
 use crate::build::key::KeyHasher;
 use crate::build::select::Select;
 use crate::build::shared::{Shared, blocking};
+use crate::build::times::set_time;
 use crate::build::view::View;
 use crate::dockerfile::ignore::Ignore;
 
@@ -173,21 +172,4 @@ async fn inline(shared: Arc<Shared>, files: Vec<InlineFile>) -> Result<Material>
         })
     })
     .await
-}
-
-/// Gives a file of ours a time.
-pub(crate) fn set_time(path: &Path, time: Time) -> Result<()> {
-    let file = std::fs::File::open(path)?;
-    let time = Timespec {
-        tv_sec: time.secs(),
-        tv_nsec: 0,
-    };
-    rustix::fs::futimens(
-        &file,
-        &Timestamps {
-            last_access: time,
-            last_modification: time,
-        },
-    )?;
-    Ok(())
 }

@@ -48,4 +48,5 @@ pub(crate) mod stop;
 mod target;
 #[cfg(test)]
 mod tests;
+mod times;
 mod view;

@@ -55,13 +55,46 @@ pub(crate) async fn copy(
     copy: &Copy,
     tree: &(dyn Fn(usize) -> Result<Tree> + Sync),
 ) -> Result<Made> {
+    let announce = || shared.state(step, StepState::Running);
+    carry_out(shared, wanted, copy, tree, &announce).await
+}
+
+/// Makes a layer of all that is in a context.
+pub(crate) async fn whole(shared: &Arc<Shared>, wanted: Wanted, view: &Arc<View>) -> Result<Made> {
+    let copy = Copy {
+        parent: None,
+        from: vec![CopyFrom::Tree {
+            step: 0,
+            paths: vec!["/".into()],
+        }],
+        target: "/".into(),
+        owner: None,
+        mode: None,
+        link: false,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: false,
+        add: false,
+    };
+    let tree = |_| Ok(Tree::Context(view.clone()));
+    carry_out(shared, wanted, &copy, &tree, &|| ()).await
+}
+
+/// Copies, and calls `announce` when there is something to do.
+async fn carry_out(
+    shared: &Arc<Shared>,
+    wanted: Wanted,
+    copy: &Copy,
+    tree: &(dyn Fn(usize) -> Result<Tree> + Sync),
+    announce: &(dyn Fn() + Sync),
+) -> Result<Made> {
     let job = Job::prepare(shared, &wanted, copy).await?;
     let by_name = job.key_by_name(shared, &wanted, tree)?;
     let mut keys: Vec<Digest> = by_name.into_iter().collect();
     if let Some(made) = wanted.find(shared, &keys).await? {
         return Ok(made);
     }
-    shared.state(step, StepState::Running);
+    announce();
     let chosen = job.choose(shared, tree).await?;
     let (key, chosen) = job.key(shared, &wanted, chosen).await?;
     keys.push(key);

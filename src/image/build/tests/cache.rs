@@ -42,7 +42,7 @@ async fn a_directory_carries_results() {
             .unwrap()
             .unwrap();
         // With `min` the stage before is done again, and what it gives is another file only in time.
-        assert_eq!(second.ran(), ran, "{mode}: {:?}", second.states());
+        assert_eq!(second.ran(), ran, "{mode}: {:?}", second.events());
         assert_eq!(image.id, made.id, "{mode}");
     }
 }

@@ -130,6 +130,25 @@ async fn further_contexts_and_stages_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_directory_can_be_a_base() {
+    let bed = bed();
+    let root = bed.dir.path().join("root");
+    std::fs::create_dir_all(root.join("bin")).unwrap();
+    std::fs::write(root.join("bin/tool"), "tool").unwrap();
+    let mut options = bed.options("FROM root\nRUN write /made made");
+    let directory = ContextSource::Directory {
+        path: root,
+        identity: None,
+    };
+    options.contexts.insert("root".into(), directory);
+    let image = bed.run(options.clone()).await.unwrap();
+    assert_eq!(bed.line(&image, "bin/tool"), "644 0:0 = tool");
+    assert_eq!(bed.line(&image, "made"), "644 0:0 = made");
+    let again = bed.run(options).await.unwrap();
+    assert_eq!((again.id, bed.ran()), (image.id, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_is_another_one_is_noticed() {
     let bed = bed();
     bed.base().await;

@@ -414,7 +414,7 @@ async fn hard_links_attributes_and_times_are_kept() {
     let tool = std::fs::File::open(bed.at("tool")).unwrap();
     let flags = rustix::fs::XattrFlags::empty();
     rustix::fs::fsetxattr(&tool, "security.capability", &capability, flags).unwrap();
-    crate::build::material::set_time(&bed.at("tool"), orc_base::Time::from_secs(1_000)).unwrap();
+    crate::build::times::set_time(&bed.at("tool"), orc_base::Time::from_secs(1_000)).unwrap();
     bed.base().await;
     let image = bed
         .build("FROM base\nCOPY d /d\nCOPY --chown=3:4 tool /tool")

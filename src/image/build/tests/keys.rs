@@ -36,14 +36,16 @@ async fn redone(bed: &Bed, options: BuildOptions) -> Vec<String> {
 
 fn touch(bed: &Bed, path: &str, seconds: i64) {
     let time = orc_base::Time::from_secs(seconds);
-    crate::build::material::set_time(&bed.at(path), time).unwrap();
+    crate::build::times::set_time(&bed.at(path), time).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_again_does_nothing_and_gives_the_same_image() {
     let bed = prepare().await;
     let first = bed.build(DOCKERFILE).await.unwrap();
+    let began = std::time::Instant::now();
     let again = bed.build(DOCKERFILE).await.unwrap();
+    eprintln!("a cached build took {:?}", began.elapsed());
     assert_eq!((first.id, bed.ran()), (again.id, 0));
     assert!(redone(&bed, bed.options(DOCKERFILE)).await.is_empty());
 }
@@ -88,7 +90,7 @@ async fn each_ingredient_of_a_copy_counts() {
             bed.put("dir/e/", "");
         }),
         ("one less", |bed| {
-            std::fs::remove_file(bed.at("dir/g")).unwrap()
+            std::fs::remove_file(bed.at("dir/g")).unwrap();
         }),
         ("another name", |bed| {
             std::fs::rename(bed.at("dir/g"), bed.at("dir/h")).unwrap();

@@ -88,7 +88,7 @@ async fn the_same_sources_give_the_same_digests_in_different_places() {
         if round == 1 {
             let time = orc_base::Time::from_secs(2_000_000_000);
             for path in ["d/f", "d/sub/g", "h", "d"] {
-                crate::build::material::set_time(&bed.at(path), time).unwrap();
+                crate::build::times::set_time(&bed.at(path), time).unwrap();
             }
             std::thread::sleep(std::time::Duration::from_millis(1_100));
         }
