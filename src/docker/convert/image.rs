@@ -132,18 +132,20 @@ pub(crate) fn summary(image: &Image, extended: bool) -> wire::Summary {
 pub(crate) fn history(image: &Image) -> Vec<wire::History> {
     let steps = image.steps().rev().enumerate();
     steps
-        .map(|(index, (step, size)): (usize, (&History, u64))| wire::History {
-            id: if index == 0 {
-                image.id.clone()
-            } else {
-                "<missing>".into()
+        .map(
+            |(index, (step, size)): (usize, (&History, u64))| wire::History {
+                id: if index == 0 {
+                    image.id.clone()
+                } else {
+                    "<missing>".into()
+                },
+                created: step.created.map_or(0, |time| time.secs()),
+                created_by: step.created_by.clone(),
+                tags: Some(image.tags.clone()).filter(|tags| index == 0 && !tags.is_empty()),
+                size,
+                comment: step.comment.clone(),
             },
-            created: step.created.map_or(0, |time| time.secs()),
-            created_by: step.created_by.clone(),
-            tags: Some(image.tags.clone()).filter(|tags| index == 0 && !tags.is_empty()),
-            size,
-            comment: step.comment.clone(),
-        })
+        )
         .collect()
 }
 
