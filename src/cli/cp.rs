@@ -34,9 +34,6 @@ const LINK: u32 = 0o120_000;
 const MAX_LINKS: usize = 10;
 
 /// Copy files between a container and this machine
-///
-/// - instead of a path is a tar archive on standard input or output. A directory is copied as a whole;
-/// DIRECTORY/. means what is in it.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "orc cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n       \
@@ -52,10 +49,10 @@ pub(crate) struct Cp {
     /// Say nothing
     #[arg(short, long)]
     quiet: bool,
-    /// What is copied
+    /// What is copied: DIRECTORY/. is what is in it, - a tar archive on standard input
     #[arg(value_name = "SRC_PATH")]
     source: String,
-    /// Where it goes
+    /// Where it goes; - is standard output, as a tar archive
     #[arg(value_name = "DEST_PATH")]
     target: String,
 }
