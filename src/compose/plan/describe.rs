@@ -1,0 +1,132 @@
+//! The words of a plan: what a step is about, what it does, and why, in one line.
+//!
+//! The dry run, progress, errors and tests all print these.
+
+use std::fmt;
+
+use crate::plan::{Action, Operation, Plan, Until};
+
+impl Action {
+    /// What the step is about, as progress shows it: `Container demo-web-1`.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::PullImage { image, .. }
+            | Self::BuildImage { image, .. }
+            | Self::RemoveImage { image } => format!("Image {image}"),
+            Self::CreateNetwork(spec) => format!("Network {}", spec.name),
+            Self::RemoveNetwork { name } => format!("Network {name}"),
+            Self::CreateVolume(spec) => format!("Volume {}", spec.name),
+            Self::RemoveVolume { name } => format!("Volume {name}"),
+            Self::WriteFile { path, .. } | Self::RemoveFiles { path } => {
+                format!("File {}", path.display())
+            }
+            Self::CreateContainer { name, .. }
+            | Self::StartContainer { name }
+            | Self::StopContainer { name, .. }
+            | Self::RestartContainer { name, .. }
+            | Self::KillContainer { name, .. }
+            | Self::RemoveContainer { name, .. } => format!("Container {name}"),
+            Self::Wait { containers, .. } => format!("Container {}", containers.join(", ")),
+        }
+    }
+
+    /// One word for what the step does, for programs: `create`, `pull`, `wait`. It does not change.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::PullImage { .. } => "pull",
+            Self::BuildImage { .. } => "build",
+            Self::CreateNetwork(_) | Self::CreateVolume(_) | Self::CreateContainer { .. } => {
+                "create"
+            }
+            Self::RemoveNetwork { .. }
+            | Self::RemoveVolume { .. }
+            | Self::RemoveContainer { .. }
+            | Self::RemoveImage { .. }
+            | Self::RemoveFiles { .. } => "remove",
+            Self::WriteFile { .. } => "write",
+            Self::StartContainer { .. } => "start",
+            Self::StopContainer { .. } => "stop",
+            Self::RestartContainer { .. } => "restart",
+            Self::KillContainer { .. } => "kill",
+            Self::Wait { .. } => "wait",
+        }
+    }
+
+    /// docker compose's words for under way and for done.
+    pub fn words(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::PullImage { .. } => ("Pulling", "Pulled"),
+            Self::BuildImage { .. } => ("Building", "Built"),
+            Self::CreateNetwork(_) | Self::CreateVolume(_) | Self::CreateContainer { .. } => {
+                ("Creating", "Created")
+            }
+            Self::RemoveNetwork { .. }
+            | Self::RemoveVolume { .. }
+            | Self::RemoveContainer { .. }
+            | Self::RemoveImage { .. }
+            | Self::RemoveFiles { .. } => ("Removing", "Removed"),
+            Self::WriteFile { .. } => ("Writing", "Written"),
+            Self::StartContainer { .. } => ("Starting", "Started"),
+            Self::StopContainer { .. } => ("Stopping", "Stopped"),
+            Self::RestartContainer { .. } => ("Restarting", "Started"),
+            Self::KillContainer { .. } => ("Killing", "Killed"),
+            Self::Wait { until, .. } => match until {
+                Until::Healthy => ("Waiting", "Healthy"),
+                Until::Completed => ("Waiting", "Exited"),
+                Until::Ready => ("Waiting", "Ready"),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PullImage { image, .. } => write!(f, "pull {image}"),
+            Self::BuildImage { image, .. } => write!(f, "build {image}"),
+            Self::CreateNetwork(spec) => write!(f, "create network {}", spec.name),
+            Self::RemoveNetwork { name } => write!(f, "remove network {name}"),
+            Self::CreateVolume(spec) => write!(f, "create volume {}", spec.name),
+            Self::RemoveVolume { name } => write!(f, "remove volume {name}"),
+            Self::WriteFile { path, .. } => write!(f, "write {}", path.display()),
+            Self::RemoveFiles { path } => write!(f, "remove files {}", path.display()),
+            Self::CreateContainer { name, .. } => write!(f, "create {name}"),
+            Self::StartContainer { name } => write!(f, "start {name}"),
+            Self::StopContainer { name, .. } => write!(f, "stop {name}"),
+            Self::RestartContainer { name, .. } => write!(f, "restart {name}"),
+            Self::KillContainer { name, signal } => {
+                write!(
+                    f,
+                    "kill {name} with {}",
+                    signal.as_deref().unwrap_or("SIGKILL")
+                )
+            }
+            Self::RemoveContainer { name, .. } => write!(f, "remove {name}"),
+            Self::Wait {
+                containers, until, ..
+            } => write!(f, "wait for {}: {}", containers.join(", "), until.as_str()),
+            Self::RemoveImage { image } => write!(f, "remove image {image}"),
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  ({})", self.action, self.cause)
+    }
+}
+
+impl fmt::Display for Plan {
+    /// One line a step: number, step, cause, and the numbers it comes after.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for operation in &self.operations {
+            write!(f, "{:>3} {operation}", operation.id)?;
+            if !operation.after.is_empty() {
+                let after: Vec<_> = operation.after.iter().map(usize::to_string).collect();
+                write!(f, "  after {}", after.join(" "))?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
