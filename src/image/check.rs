@@ -19,16 +19,14 @@ use orc_base::{Clock, Error, Kind, Result};
 
 use crate::archive::pipe::blocking;
 use crate::cache::CacheKind;
-use crate::catalog::Parts;
+use crate::catalog::{Parts, Role};
 use crate::compare;
 use crate::config::{ConfigFile, MAX_CONFIG_BYTES};
-use crate::content::Aside;
 use crate::digest::Digest;
 use crate::manifest::{Document, MAX_DOCUMENT_BYTES};
-use crate::progress::Silent;
+use crate::refetch::{BadBlob, fetch_again};
 use crate::registry::http::Http;
 use crate::store::{Ingest, Store};
-use crate::transfer::pull::{self, PullOptions};
 use crate::unpack::stream::Watch;
 
 const CHUNK_BYTES: usize = 1 << 20;
@@ -170,57 +168,6 @@ pub(crate) async fn check(
     Ok(report)
 }
 
-/// A blob that is not what it should be.
-#[derive(Debug, Clone)]
-struct BadBlob {
-    digest: Digest,
-    part: Part,
-    problem: String,
-    images: Vec<Parts>,
-    /// Why it could not be fetched again; none when it was.
-    fetched: Result<(), Error>,
-}
-
-/// Gets good bytes from registries that had the images. The bad ones stay where there are none.
-async fn fetch_again(http: &Arc<Http>, store: &Store, bad: &mut [BadBlob]) -> Result<()> {
-    let content = store.content();
-    let set_aside = |blob: &BadBlob| content.set_aside(&blob.digest);
-    let asides: Vec<Aside> = bad.iter().map(set_aside).collect::<Result<_>>()?;
-    for blob in bad.iter_mut() {
-        blob.fetched = fetch(http, store, blob).await;
-    }
-    for (blob, aside) in bad.iter().zip(asides) {
-        match &blob.fetched {
-            Ok(()) => aside.discard()?,
-            Err(_) => aside.restore()?,
-        }
-    }
-    Ok(())
-}
-
-async fn fetch(http: &Arc<Http>, store: &Store, blob: &BadBlob) -> Result<()> {
-    let mut failure = Error::not_found("no registry is known to have it");
-    for image in &blob.images {
-        for name in &image.repo_digests {
-            if store.content().contains(&blob.digest) {
-                return Ok(());
-            }
-            let options = PullOptions {
-                platform: store.platform(&image.id),
-                ..PullOptions::default()
-            };
-            match pull::pull(http, store, name, &options, &Silent).await {
-                Ok(_) => failure = Error::not_found("the registry has another image by now"),
-                Err(error) => failure = error,
-            }
-        }
-    }
-    match store.content().contains(&blob.digest) {
-        true => Ok(()),
-        false => Err(failure),
-    }
-}
-
 struct Check<'a> {
     ingest: &'a Ingest,
     store: &'a Store,
@@ -286,10 +233,10 @@ impl<'a> Check<'a> {
 
     /// Hashes all blobs that an image needs.
     fn blobs(&mut self) -> Result<Vec<BadBlob>> {
-        let mut wanted: BTreeMap<Digest, (Part, Vec<Parts>)> = BTreeMap::new();
+        let mut wanted: BTreeMap<Digest, (Role, Vec<Parts>)> = BTreeMap::new();
         for image in &self.images {
             for (digest, part) in image.blobs() {
-                let entry = wanted.entry(digest).or_insert((part_of(part), Vec::new()));
+                let entry = wanted.entry(digest).or_insert((part, Vec::new()));
                 entry.1.push(image.clone());
             }
         }
@@ -333,7 +280,7 @@ impl<'a> Check<'a> {
                 (Err(_), false) => Outcome::Left(
                     "`orc system check --repair` fetches it again where a registry has it".into(),
                 ),
-                (Err(error), true) if blob.part == Part::Blob => {
+                (Err(error), true) if blob.part == Role::Blob => {
                     self.store.content().remove(&blob.digest)?;
                     Outcome::Dropped(format!(
                         "the image runs, and cannot be pushed or saved until it is pulled again ({error})"
@@ -342,7 +289,11 @@ impl<'a> Check<'a> {
                 (Err(error), true) => Outcome::Left(format!("pull the image again ({error})")),
             };
             let images = blob.images.iter().map(Parts::name).collect();
-            let finding = self.found(blob.part, blob.digest.as_str(), blob.problem.clone());
+            let finding = self.found(
+                part_of(blob.part),
+                blob.digest.as_str(),
+                blob.problem.clone(),
+            );
             finding.images = images;
             finding.outcome = outcome;
         }
@@ -579,8 +530,7 @@ impl<'a> Check<'a> {
     }
 }
 
-fn part_of(role: crate::catalog::Role) -> Part {
-    use crate::catalog::Role;
+fn part_of(role: Role) -> Part {
     match role {
         Role::Config => Part::Config,
         Role::Manifest => Part::Manifest,

@@ -31,6 +31,7 @@ pub mod platform;
 pub mod progress;
 mod rebuild;
 pub mod reference;
+mod refetch;
 pub mod registry;
 mod removal;
 mod reserve;
