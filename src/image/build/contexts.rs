@@ -12,12 +12,12 @@ use rustix::fs::OFlags;
 use orc_base::root::Root;
 use orc_base::{Context, Error, Kind, Result};
 
-use crate::archive::pipe;
+use crate::archive::pipe::{self, blocking};
 use crate::build::archive;
 use crate::build::fetch;
 use crate::build::git;
 use crate::build::request::ContextSource;
-use crate::build::shared::{Shared, blocking};
+use crate::build::shared::Shared;
 use crate::dockerfile::ignore::MAX_BYTES as MAX_IGNORE_BYTES;
 use crate::progress::Silent;
 use crate::unpack::compression::MAGIC_BYTES;

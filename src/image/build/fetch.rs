@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 
 use orc_base::{Context, Error, Kind, Result, Time, fs};
 
-use crate::build::shared::blocking;
+use crate::archive::pipe::blocking;
 use crate::build::times::set_time;
 use crate::digest::Digest;
 use crate::registry::http::Http;

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use orc_base::clock::SystemClock;
 use orc_base::{Clock, Error, Result, Time};
 
+use crate::archive::pipe::blocking;
 use crate::build::executor::Outcome;
 use crate::build::files::Files;
 use crate::build::graph::Plan;
 use crate::build::layering::Made;
 use crate::build::remote_cache::{LABEL, Travelling, label};
-use crate::build::shared::{Shared, blocking};
+use crate::build::shared::Shared;
 use crate::build::step_copy::Tree;
 use crate::cache::{CacheRecord, CachedBlob};
 use crate::config::ConfigFile;

@@ -17,8 +17,9 @@ use rustix::fs::{Gid, Mode, Uid};
 use orc_base::clock::SystemClock;
 use orc_base::{Clock, Context, Result, Time, fs};
 
+use crate::archive::pipe::blocking;
 use crate::build::files::Files;
-use crate::build::shared::{Shared, blocking};
+use crate::build::shared::Shared;
 use crate::cache::CacheRecord;
 use crate::digest::{Digest, Hasher};
 use crate::flight::Flight;

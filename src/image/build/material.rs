@@ -7,6 +7,7 @@ use std::sync::Arc;
 use orc_base::root::Root;
 use orc_base::{Context, Error, Result};
 
+use crate::archive::pipe::blocking;
 use crate::build::archive;
 use crate::build::copy::Picked;
 use crate::build::entry::Kind;
@@ -15,7 +16,7 @@ use crate::build::git;
 use crate::build::graph::{Copy, CopyFrom, InlineFile};
 use crate::build::key::KeyHasher;
 use crate::build::select::Select;
-use crate::build::shared::{Shared, blocking};
+use crate::build::shared::Shared;
 use crate::build::times::set_time;
 use crate::build::view::View;
 use crate::dockerfile::ignore::Ignore;

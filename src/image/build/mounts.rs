@@ -19,13 +19,14 @@ use rustix::mount::{
 use orc_base::root::Root;
 use orc_base::{Context, Error, Result, fs};
 
+use crate::archive::pipe::blocking;
 use crate::build::copy::{Copier, Picked};
 use crate::build::files::Files;
 use crate::build::graph::{InlineFile, Mount, Sharing};
 use crate::build::key::KeyHasher;
 use crate::build::runner::StepMount;
 use crate::build::select::Select;
-use crate::build::shared::{Shared, blocking, lock};
+use crate::build::shared::{Shared, lock};
 use crate::build::stack::{Writable, stack};
 use crate::build::step_copy::Tree;
 use crate::build::view::View;

@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 use orc_base::{Context, Error, Result, Time};
 
+use crate::archive::pipe::blocking;
 use crate::build::layout::{self, Layout};
-use crate::build::shared::blocking;
 use crate::cache::{CacheRecord, CachedBlob};
 use crate::config::ConfigFile;
 use crate::credentials::Credentials;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Semaphore;
 
+use orc_base::Result;
 use orc_base::root::Root;
-use orc_base::{Error, Result};
 
 use crate::build::blobs::{Blobs, Packing};
 use crate::build::files::Files;
@@ -119,12 +119,4 @@ impl Shared {
 /// Locks what no panic leaves half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs `work` where blocking is fine.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let joined = tokio::task::spawn_blocking(work).await;
-    joined.map_err(|error| Error::internal(format!("a working thread was lost: {error}")))?
 }

@@ -10,6 +10,7 @@ use futures_util::future::try_join_all;
 
 use orc_base::{Context, Error, Kind, Result};
 
+use crate::archive::pipe::blocking;
 use crate::build::contexts::{self, Opened};
 use crate::build::executor::Sources;
 use crate::build::files::Files;
@@ -18,7 +19,7 @@ use crate::build::layout::Layout;
 use crate::build::plan::make;
 use crate::build::plan::options::PlanOptions;
 use crate::build::request::{BuildEvent, BuildOptions, StepInfo, StepState};
-use crate::build::shared::{Shared, blocking};
+use crate::build::shared::Shared;
 use crate::build::step_copy::Tree;
 use crate::build::view::View;
 use crate::config::ConfigFile;

@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use orc_base::root::Root;
 use orc_base::{Context, Error, Result};
 
+use crate::archive::pipe::blocking;
 use crate::build::archive;
 use crate::build::chmod::Chmod;
 use crate::build::copy::{Copier, Picked};
@@ -22,7 +23,7 @@ use crate::build::layering::{Changes, Made, Wanted};
 use crate::build::material::{Chosen, Material};
 use crate::build::owner::{Ids, Owner};
 use crate::build::request::{BuildEvent, StepState};
-use crate::build::shared::{Shared, blocking};
+use crate::build::shared::Shared;
 use crate::build::stack::{Writable, stack};
 use crate::build::target;
 use crate::build::view::{View, open_plain};

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use orc_base::{Context, Error, Id, Result};
 
+use crate::archive::pipe::blocking;
 use crate::build::graph::{Network, Run};
 use crate::build::layering::{Changes, Made, Wanted};
 use crate::build::mounts::{self, Mounts};
 use crate::build::request::{BuildEvent, StepState};
 use crate::build::runner::RunStep;
-use crate::build::shared::{Shared, blocking};
+use crate::build::shared::Shared;
 use crate::build::step_copy::{Tree, begin};
 use crate::digest::Digest;
 use crate::snapshot::Snapshot;
