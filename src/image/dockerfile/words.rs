@@ -605,4 +605,20 @@ mod tests {
         let error = Words::new('\\').expand("${a//*b/}", &environment);
         assert!(error.unwrap_err().to_string().contains("1000000 steps"));
     }
+
+    /// Found by fuzzing: a pattern is expanded before it is read, and messages repeated all of it.
+    #[test]
+    fn messages_stay_short_however_much_is_expanded() {
+        let mut environment = Environment::default();
+        environment.set("LONG", &"l".repeat(100_000));
+        for text in [
+            "${LONG#${LONG}\\x}",
+            "${LONG/${LONG}\\x/y}",
+            "${GONE:?$LONG}",
+        ] {
+            let error = Words::new('`').expand(text, &environment);
+            let error = error.expect_err(text).to_string();
+            assert!(error.len() < 1_200, "{text}: {} bytes", error.len());
+        }
+    }
 }
