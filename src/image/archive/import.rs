@@ -112,7 +112,7 @@ mod tests {
             "ENV A=1 B=\"two words\" C=x\\ y",
             "ENV A 3 4",
             "EXPOSE 80 53/UDP 8000-8001",
-            "LABEL a=b \"c d=e\"",
+            "LABEL a=b \"c d\"=e",
             "USER 1000:1000",
             "VOLUME /data /more",
             r#"VOLUME ["/with space"]"#,
@@ -181,8 +181,9 @@ mod tests {
             "VOLUME [\"\"]",
             "WORKDIR a\\",
         ] {
-            let error = apply_changes(&mut ImageConfig::default(), &[bad]).unwrap_err();
-            assert!(error.to_string().contains("change command"), "{error}");
+            let applied = apply_changes(&mut ImageConfig::default(), &[bad]);
+            let error = applied.expect_err(bad).to_string();
+            assert!(error.contains("change command"), "{error}");
         }
     }
 }

@@ -1,25 +1,23 @@
 //! A layer from a stream that nobody has described: unpacked and kept as a blob in one pass.
 //!
-//! What comes compressed is kept as it came. What comes plain is kept as zstd, compressed on another
-//! thread while this one unpacks: it is smaller on disk and on its way to a registry, and the thread
-//! that would wait for the disk anyway pays.
+//! What comes compressed is kept as it came. What comes plain is compressed with gzip, which every
+//! client of a registry reads, on another thread while this one unpacks.
 
-use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::io::{self, Read};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use orc_base::{Context, Error, Result};
 
 use crate::content::Content;
 use crate::digest::Digest;
 use crate::manifest::Descriptor;
+use crate::pack::compress::compress;
 use crate::partial::Incoming;
 use crate::store::Ingest;
 use crate::unpack::compression::{Compression, MAGIC_BYTES};
 use crate::unpack::stream::{Watch, read_full};
 
 const CHUNKS_IN_FLIGHT: usize = 8;
-/// What `zstd` itself uses: faster than gzip's fastest and smaller than its best (measured).
-const ZSTD_LEVEL: i32 = 3;
 
 /// A layer that is here now, as a blob and unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +33,17 @@ pub(crate) fn take(ingest: &Ingest, mut source: impl Read + Send) -> Result<Take
         .map_err(crate::unpack::stream::error)
         .context(|| "read the archive")?;
     start.truncate(count);
-    let compression = Compression::detect(&start)?;
+    let (kept_as, missing) = match Compression::detect(&start)? {
+        Compression::None => (Compression::Gzip, Compression::Gzip),
+        compressed => (compressed, Compression::None),
+    };
     let content = ingest.store().content();
     let incoming = content.incoming()?;
     let (chunks, kept) = sync_channel(CHUNKS_IN_FLIGHT);
     std::thread::scope(|scope| {
         let keeper = std::thread::Builder::new()
             .name("layer-keep".into())
-            .spawn_scoped(scope, move || keep(&kept, incoming, compression))?;
+            .spawn_scoped(scope, move || compress(kept, incoming, missing))?;
         let tee = Tee {
             source: io::Cursor::new(start).chain(source),
             chunks,
@@ -55,9 +56,9 @@ pub(crate) fn take(ingest: &Ingest, mut source: impl Read + Send) -> Result<Take
             .join()
             .map_err(|_| Error::internal("the thread that keeps a layer panicked"))?;
         // When the keeper fails the reader only sees that nobody listens.
-        let (incoming, media_type) = kept?;
+        let incoming = kept?;
         let diff_id = unpacked?.passed.digest;
-        let blob = finish(content, incoming, media_type)?;
+        let blob = finish(content, incoming, kept_as.media_type())?;
         Ok(Taken { blob, diff_id })
     })
 }
@@ -70,27 +71,6 @@ fn finish(content: &Content, incoming: Incoming, media_type: &str) -> Result<Des
         size,
         platform: None,
     })
-}
-
-/// Writes the chunks into a blob, compressed unless they are.
-fn keep(
-    chunks: &Receiver<Vec<u8>>,
-    mut incoming: Incoming,
-    compression: Compression,
-) -> Result<(Incoming, &'static str)> {
-    let failed = || "keep the layer";
-    if compression != Compression::None {
-        for chunk in chunks {
-            incoming.write_all(&chunk).context(failed)?;
-        }
-        return Ok((incoming, compression.media_type()));
-    }
-    let mut encoder = zstd::stream::write::Encoder::new(incoming, ZSTD_LEVEL).context(failed)?;
-    for chunk in chunks {
-        encoder.write_all(&chunk).context(failed)?;
-    }
-    let incoming = encoder.finish().context(failed)?;
-    Ok((incoming, Compression::Zstd.media_type()))
 }
 
 /// Reads, and gives a copy of all it read to the keeper.

@@ -10,6 +10,7 @@
 pub mod adopt;
 pub mod blob;
 pub mod changes;
+pub(crate) mod compress;
 mod entries;
 pub mod layer;
 pub mod leftovers;
