@@ -179,7 +179,6 @@ mod tests {
             "HEALTHCHECK --retries=x CMD x",
             "SHELL sh",
             "VOLUME [\"\"]",
-            "WORKDIR a\\",
         ] {
             let applied = apply_changes(&mut ImageConfig::default(), &[bad]);
             let error = applied.expect_err(bad).to_string();
