@@ -2,6 +2,8 @@
 
 use super::support::{bed, open};
 use crate::build::request::BuildEvent;
+use crate::progress::Silent;
+use crate::serve::options::ServeOptions;
 
 const DOCKERFILE: &str = "FROM base AS one\nRUN write /a a\nFROM base\nCOPY --from=one /a /b\nRUN write /c c\nWORKDIR /usr";
 
@@ -15,11 +17,7 @@ async fn a_directory_carries_results() {
         .save(&["base".into()], &mut archive)
         .await
         .unwrap();
-    second
-        .images
-        .load(&archive[..], &crate::progress::Silent)
-        .await
-        .unwrap();
+    second.images.load(&archive[..], &Silent).await.unwrap();
     assert_eq!(second.images.find("base").unwrap().id, base.id);
     let place = first.dir.path().join("cache");
     for (mode, ran) in [("min", 1), ("max", 0)] {
@@ -28,10 +26,7 @@ async fn a_directory_carries_results() {
         let made = first.run(options).await.unwrap();
         let fresh = second.dir.path().join(mode);
         let images = open(&fresh);
-        images
-            .load(&archive[..], &crate::progress::Silent)
-            .await
-            .unwrap();
+        images.load(&archive[..], &Silent).await.unwrap();
         let mut options = second.options(DOCKERFILE);
         options.cache_from = vec![format!("type=local,src={}", place.display())];
         let (runner, events) = (second.runner.clone(), second.events.clone());
@@ -85,4 +80,48 @@ async fn an_image_can_carry_its_own_results() {
         label.contains("RUN write /c c") && !label.contains("RUN write /a a"),
         "{label}"
     );
+}
+
+/// Through the registry that orc has itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_carries_results() {
+    let bed = bed();
+    bed.base().await;
+    let keeper = open(&bed.dir.path().join("keeper"));
+    let options = ServeOptions {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        writable: true,
+        tls: None,
+        in_use: std::sync::Arc::new(|_| None),
+    };
+    let mut server = keeper.serve_registry(options).await.unwrap();
+    let registry = format!("127.0.0.1:{}", server.address().port());
+    tokio::spawn(async move { while server.answered().await.is_some() {} });
+    let mut archive = Vec::new();
+    bed.images
+        .save(&["base".into()], &mut archive)
+        .await
+        .unwrap();
+    let name = format!("{registry}/app/image:1");
+    let tag = crate::reference::Reference::parse(&name).unwrap();
+    let mut options = bed.options(DOCKERFILE);
+    options.tags = vec![tag.clone()];
+    options.cache_to = vec![
+        format!("type=registry,ref={registry}/app/cache:1,mode=max"),
+        "type=inline".into(),
+    ];
+    let made = bed.run(options).await.unwrap();
+    bed.images.push(&tag, None, &Silent).await.unwrap();
+    for (from, ran) in [(format!("{registry}/app/cache:1"), 0), (name, 1)] {
+        let images = open(&bed.dir.path().join(format!("fresh-{ran}")));
+        images.load(&archive[..], &Silent).await.unwrap();
+        let mut options = bed.options(DOCKERFILE);
+        options.cache_from = vec![format!("type=registry,ref={from}")];
+        options.cache_to = vec!["type=inline".into()];
+        crate::build::shared::lock(&bed.runner.steps).clear();
+        let (runner, events) = (bed.runner.clone(), bed.events.clone());
+        let built = images.build(options, None, runner, events).await.unwrap();
+        assert_eq!(bed.ran(), ran, "{from}: {:?}", bed.events());
+        assert_eq!(built.unwrap().layers, made.layers, "{from}");
+    }
 }
