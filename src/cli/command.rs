@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 use orc_base::Context;
 
-use crate::cli::compose::command::{Compose, ShortDown, ShortUp};
+use crate::cli::compose::command::{Compose, ShortDown, ShortPlan, ShortUp};
 use crate::cli::daemon::Daemon;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::place::Place;
@@ -38,6 +38,8 @@ enum Command {
     Up(Box<ShortUp>),
     /// Stop and remove the project here; short for `compose down`
     Down(Box<ShortDown>),
+    /// Show what `up` would do here, and why; short for `compose plan`
+    Plan(Box<ShortPlan>),
     /// Run projects of several services from a Compose file
     Compose(Box<Compose>),
 
@@ -195,6 +197,7 @@ impl Command {
         match self {
             Self::Up(verb) => verb.run(session).await,
             Self::Down(verb) => verb.run(session).await,
+            Self::Plan(verb) => verb.run(session).await,
             Self::Compose(verb) => verb.run(session).await,
             Self::Run(verb) => verb.run(session).await,
             Self::Exec(verb) => verb.run(session).await,

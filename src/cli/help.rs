@@ -4,7 +4,7 @@ use clap::CommandFactory;
 
 /// Every command, by what it is about.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Compose", &["up", "down", "compose"]),
+    ("Compose", &["up", "down", "plan", "compose"]),
     (
         "Containers",
         &[

@@ -181,6 +181,8 @@ mod tests {
             "up -f a.yaml -p x --dry-run",
             "compose -f a -f b --profile x up -d",
             "compose up --dry-run",
+            "plan --json --scale web=2 web",
+            "compose -p x plan --format json --force-recreate",
             "compose exec -T web ls -la",
             "compose run --rm web ls -la",
             "compose logs -f --tail 5 web",

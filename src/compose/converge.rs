@@ -13,8 +13,9 @@ use orc_host::image_build::{BuildEvent, BuildRequest};
 
 use crate::image_build::ImageBuild;
 use crate::plan::{Action, Operation, Plan};
+use crate::stop;
 use crate::undo;
-use crate::wait::{Changes, wait};
+use crate::wait::{self, Changes};
 
 /// How many steps are under way at once.
 const MAX_PARALLEL: usize = 64;
@@ -37,7 +38,7 @@ pub struct OperationEvent {
 pub enum Phase {
     /// It begins.
     Started,
-    /// It goes on, and this is what for.
+    /// It goes on, and this is what for: `db: healthy (probe 3 of 10: connection refused)`.
     Waiting(String),
     /// A layer of an image goes on.
     Progress(Progress),
@@ -47,7 +48,7 @@ pub enum Phase {
     Warning(String),
     /// It is done.
     Done,
-    /// It failed.
+    /// It failed. The first line is the reason; more are a container's last ones.
     Failed(String),
 }
 
@@ -239,8 +240,12 @@ impl<'a> Step<'a> {
                 settled(host.start_container(name).await).map_err(naming("start", name))
             }
             Action::StopContainer { name, timeout } => {
-                gone(settled(host.stop_container(name, *timeout).await))
-                    .map_err(naming("stop", name))
+                let stopped = stop::stop(host, name, *timeout).await.map(|deaf| {
+                    if let Some(deaf) = deaf {
+                        self.tell("Warning", Phase::Warning(deaf));
+                    }
+                });
+                gone(settled(stopped)).map_err(naming("stop", name))
             }
             Action::RestartContainer { name, timeout } => host
                 .restart_container(name, *timeout)
@@ -269,12 +274,20 @@ impl<'a> Step<'a> {
                 timeout,
             } => {
                 let note = |text: String| self.tell("Waiting", Phase::Waiting(text));
-                let waited = wait(host, changes, containers, *until, *timeout, &note).await;
+                let wanted = wait::Wanted {
+                    service,
+                    containers,
+                    until: *until,
+                    timeout: *timeout,
+                };
+                let waited = wait::wait(host, changes, &wanted, &note).await;
                 let waited = waited.map_err(|error| {
                     error.within(format!("{} ({})", service, self.operation.cause))
                 });
                 match waited {
                     Err(error) if !required => {
+                        // A warning is one line.
+                        let error = error.to_string().replace('\n', " ");
                         self.tell(
                             "Warning",
                             Phase::Warning(format!("optional dependency: {error}")),

@@ -17,6 +17,7 @@ pub mod files;
 pub mod image_build;
 mod interpolate;
 pub mod labels;
+mod last_words;
 pub mod load;
 mod lower;
 mod merge;
@@ -33,6 +34,7 @@ pub mod render;
 mod select;
 mod short;
 mod spec;
+mod stop;
 mod support;
 #[cfg(test)]
 mod tests;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use orc_base::{Error, Kind, Result};
 use orc_host::Host;
-use orc_host::container::{Container, HealthStatus, State};
+use orc_host::container::{Container, Health, HealthStatus, State};
 use orc_host::event::{EventFilter, Subject};
-use orc_host::stream::LogOptions;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use crate::last_words::{cut, with_last_words};
 use crate::plan::Until;
 use crate::plan::compare::{ends_for_good, is_so_far};
 
@@ -19,8 +19,8 @@ use crate::plan::compare::{ends_for_good, is_so_far};
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How many events may wait for a slow listener; one that falls behind looks instead.
 const BACKLOG: usize = 256;
-/// How much of a container's last words an error repeats.
-const LAST_WORDS: usize = 3;
+/// How many failed probes make a container unhealthy when its check does not say.
+const RETRIES: u32 = 3;
 
 /// The names and ids of containers that something happened to.
 pub(crate) struct Changes(broadcast::Sender<(String, String)>);
@@ -54,43 +54,60 @@ impl Changes {
 /// What a look says.
 enum Verdict {
     Reached,
-    NotYet(String),
+    /// The word for its state, and more for whoever watches.
+    NotYet(&'static str, String),
     Failed(Error),
 }
 
-/// Waits for all of `containers`. `note` is told what for, each time it changes.
+/// What is waited for.
+pub(crate) struct Wanted<'a> {
+    /// The service they are of.
+    pub(crate) service: &'a str,
+    /// The names of the containers.
+    pub(crate) containers: &'a [String],
+    /// How far they have to be.
+    pub(crate) until: Until,
+    /// How long that may take.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Waits for all of the containers. `note` is told what for and how far that is, each time it
+/// changes: `db: healthy (probe 3 of 10: connection refused)`.
 pub(crate) async fn wait(
     host: &dyn Host,
     changes: &Changes,
-    containers: &[String],
-    until: Until,
-    timeout: Option<Duration>,
+    wanted: &Wanted<'_>,
     note: &(dyn Fn(String) + Sync),
 ) -> Result<()> {
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    for name in containers {
+    let deadline = wanted.timeout.map(|timeout| Instant::now() + timeout);
+    let until = wanted.until;
+    for name in wanted.containers {
+        let shown = match wanted.containers.len() {
+            1 => wanted.service,
+            _ => name,
+        };
         let mut heard = changes.0.subscribe();
         let mut last = String::new();
         loop {
             let container = host.inspect_container(name).await?;
-            match verdict(&container, until) {
+            let state = match verdict(&container, until) {
                 Verdict::Reached => break,
-                Verdict::Failed(error) => {
-                    return Err(with_last_words(host, &container, error).await);
+                Verdict::Failed(error) => return Err(explained(host, &container, error).await),
+                Verdict::NotYet(state, why) => {
+                    if why != last {
+                        note(format!("{shown}: {} ({why})", until.as_str()));
+                        last = why;
+                    }
+                    state
                 }
-                Verdict::NotYet(state) if state != last => {
-                    note(state.clone());
-                    last = state;
-                }
-                Verdict::NotYet(_) => {}
-            }
+            };
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 let error = Error::timeout(format!(
-                    "{name} is {last} and not {} after {}",
+                    "{name} is {state} and not {} after {}",
                     until.as_str(),
-                    orc_base::units::format_duration(timeout.unwrap_or_default())
+                    orc_base::units::format_duration(wanted.timeout.unwrap_or_default())
                 ));
-                return Err(with_last_words(host, &container, error).await);
+                return Err(explained(host, &container, error).await);
             }
             next_change(&mut heard, &container, deadline).await;
         }
@@ -142,12 +159,14 @@ fn verdict(container: &Container, until: Until) -> Verdict {
         (State::Removing, _) => {
             Verdict::Failed(Error::conflict(format!("{name} is being removed")))
         }
-        (State::Restarting { .. }, _) => Verdict::NotYet("restarting".into()),
-        (State::Created { .. }, _) => Verdict::NotYet("created".into()),
-        (State::Running { .. } | State::Paused { .. }, Until::Completed) => {
-            Verdict::NotYet("running".into())
-        }
-        (State::Running { .. } | State::Paused { .. }, _) => health_verdict(container, until),
+        (State::Restarting { exit }, _) => Verdict::NotYet(
+            "restarting",
+            format!("restarting after exit code {}", exit.code),
+        ),
+        (State::Created { .. }, _) => Verdict::NotYet("created", "created".into()),
+        (State::Paused { .. }, _) => Verdict::NotYet("paused", "paused".into()),
+        (State::Running { .. }, Until::Completed) => Verdict::NotYet("running", "running".into()),
+        (State::Running { .. }, _) => health_verdict(container, until),
     }
 }
 
@@ -163,62 +182,64 @@ fn health_verdict(container: &Container, until: Until) -> Verdict {
                 container.name
             )))
         }
-        _ => Verdict::NotYet("starting".into()),
+        _ => Verdict::NotYet("starting", probes(container)),
     }
 }
 
-/// Adds what the last probe or the container itself said last.
-async fn with_last_words(host: &dyn Host, container: &Container, error: Error) -> Error {
+/// How far the health checks of a container are. Only failures that count have a number; those of
+/// the start period have none.
+fn probes(container: &Container) -> String {
+    let Some((health, probe)) = container
+        .health
+        .as_ref()
+        .and_then(|health| Some((health, health.log.last()?)))
+    else {
+        return "no probe yet".into();
+    };
+    let retries = container
+        .healthcheck
+        .as_ref()
+        .and_then(|check| check.retries)
+        .filter(|retries| *retries > 0)
+        .unwrap_or(RETRIES);
+    let which = match health.failing_streak {
+        0 => "probe in the start period".to_owned(),
+        streak => format!("probe {streak} of {retries}"),
+    };
+    match words(&probe.output) {
+        words if words.is_empty() => format!("{which}: exit code {}", probe.exit_code),
+        words => format!("{which}: {words}"),
+    }
+}
+
+/// The first line with something in it.
+fn words(output: &str) -> String {
+    let line = output.lines().find(|line| !line.trim().is_empty());
+    cut(line.unwrap_or_default().trim().as_bytes())
+}
+
+/// Adds what the last probe said, and what the container wrote last.
+async fn explained(host: &dyn Host, container: &Container, error: Error) -> Error {
     if error.kind() == Kind::Invalid {
         return error;
     }
-    let probe = container
-        .health
-        .as_ref()
-        .and_then(|health| health.log.last());
-    let words = match probe {
-        Some(probe) if container.state.is_running() => one_line(&probe.output),
-        _ => last_log_lines(host, &container.name).await,
+    let said = last_probe(
+        container
+            .health
+            .as_ref()
+            .filter(|_| container.state.is_running()),
+    );
+    let error = match said {
+        Some(said) => Error::new(error.kind(), format!("{error}: last probe: {said}")),
+        None => error,
     };
-    match words.is_empty() {
-        true => error,
-        false => {
-            let kind = error.kind();
-            let what = match probe.is_some() && container.state.is_running() {
-                true => "last probe",
-                false => "last output",
-            };
-            Error::new(kind, format!("{error}: {what}: {words}"))
-        }
-    }
+    with_last_words(host, container, error).await
 }
 
-async fn last_log_lines(host: &dyn Host, name: &str) -> String {
-    let options = LogOptions {
-        tail: Some(LAST_WORDS),
-        ..LogOptions::default()
-    };
-    let read = async {
-        let mut lines = host.logs(name, &options).await.ok()?;
-        let mut text = String::new();
-        while let Some(Ok(line)) = lines.next().await {
-            text.push_str(&String::from_utf8_lossy(&line.bytes));
-            if text.len() > 4096 {
-                break;
-            }
-        }
-        Some(text)
-    };
-    let text = tokio::time::timeout(LOOK_EVERY, read).await;
-    one_line(&text.ok().flatten().unwrap_or_default())
-}
-
-/// The text in one line of a bearable length.
-fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(400) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
+fn last_probe(health: Option<&Health>) -> Option<String> {
+    let probe = health?.log.last().filter(|probe| probe.exit_code != 0)?;
+    Some(match words(&probe.output) {
+        words if words.is_empty() => format!("exit code {}", probe.exit_code),
+        words => words,
+    })
 }

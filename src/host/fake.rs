@@ -20,7 +20,7 @@ use orc_base::{Clock, Error, Id, Result};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
-use crate::container::{Container, Exit, Health, HealthStatus, RestartPolicy, State};
+use crate::container::{Container, Exit, Health, HealthStatus, Probe, RestartPolicy, State};
 use crate::fake::program::Ends;
 use crate::fake::world::{World, with_tag};
 use crate::image::{Image, ImageConfig};
@@ -122,6 +122,31 @@ impl FakeHost {
         });
         let action = format!("health_status: {}", status.as_str());
         world.emit_container(self.clock.now(), &id, &action, &[]);
+        drop(world);
+        self.wake();
+        Ok(())
+    }
+
+    /// Lets a health check of a running container fail and write `output`.
+    pub fn fail_probe(&self, name: &str, output: &str) -> Result<()> {
+        let now = self.clock.now();
+        let mut world = self.lock();
+        let id = world.find(name)?;
+        let entry = world.entry(&id)?;
+        let mut health = entry.container.health.clone().unwrap_or(Health {
+            status: HealthStatus::Starting,
+            failing_streak: 0,
+            log: Vec::new(),
+        });
+        health.failing_streak += 1;
+        health.log.push(Probe {
+            start: now,
+            end: now,
+            exit_code: 1,
+            output: output.to_owned(),
+        });
+        entry.container.health = Some(health);
+        world.emit_container(now, &id, "exec_die", &[]);
         drop(world);
         self.wake();
         Ok(())

@@ -165,7 +165,11 @@ impl Progress {
             Phase::Waiting(why) => {
                 out::note(&format!(" {subject}  Waiting: {}", escape::line(why)));
             }
-            Phase::Failed(why) => out::note(&format!(" {subject}  Error  {}", escape::line(why))),
+            Phase::Failed(why) => {
+                // What follows the first line is printed with the error at the end.
+                let why = why.lines().next().unwrap_or_default();
+                out::note(&format!(" {subject}  Error  {}", escape::line(why)));
+            }
             Phase::Warning(text) => out::warning(text),
             Phase::Progress(progress) => self.plain_transfer(&subject, progress),
             // `event` has printed its lines.

@@ -387,3 +387,137 @@ fn a_key_that_is_not_built_is_named() {
     assert!(ran.stderr.contains("credential_spec"), "{ran}");
     lab.sh(&project, "orc down").ok();
 }
+
+#[test]
+fn a_plan_says_what_up_would_do() {
+    let lab = Lab::with_busybox("plan");
+    let file = format!(
+        "services:\n  a:\n    {BUSY}\n    init: true\n  b:\n    {BUSY}\n    init: true\n    depends_on: [a]\n"
+    );
+    let project = lab.project("plan", &file);
+    let before = lab.snapshot();
+    let first = lab.sh(&project, "orc plan");
+    assert_eq!(first.code, 2, "{first}");
+    assert!(
+        first.stdout.contains("create plan-a-1  (does not exist)"),
+        "{first}"
+    );
+    assert_eq!(
+        first.stdout,
+        lab.sh(&project, "orc up --dry-run").ok(),
+        "one plan"
+    );
+    let ran = lab.sh(&project, "orc compose plan --format json b");
+    assert_eq!(ran.code, 2, "{ran}");
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let operations = json["operations"].as_array().expect("a list");
+    let start = operations.last().expect("a step");
+    assert_eq!(start["verb"], "start");
+    assert_eq!(start["subject"], "Container plan-b-1");
+    assert_eq!(start["cause"], "does not run");
+    assert_eq!(start["id"], operations.len() - 1);
+    assert!(
+        !start["after"].as_array().expect("a list").is_empty(),
+        "{ran}"
+    );
+    before.is_back(&lab);
+
+    lab.sh(&project, "orc up -d").ok();
+    for command in ["orc plan", "orc plan -q b", "orc compose plan"] {
+        assert_eq!(lab.sh(&project, command).ok(), "", "{command}");
+    }
+    let json = lab.sh(&project, "orc plan --json").ok();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["operations"], serde_json::json!([]));
+
+    std::fs::write(
+        project.join("compose.yaml"),
+        file.replacen("100000", "200000", 1),
+    )
+    .expect("a file");
+    let kept = ids(&lab, &project);
+    let changed = lab.sh(&project, "orc plan");
+    assert_eq!(changed.code, 2, "{changed}");
+    assert!(
+        changed
+            .stdout
+            .contains("stop plan-a-1  (configuration changed)"),
+        "{changed}"
+    );
+    assert_eq!(ids(&lab, &project), kept, "nothing was done");
+    std::fs::write(project.join("compose.yaml"), "services: []\n").expect("a file");
+    assert_eq!(lab.sh(&project, "orc plan").code, 1);
+    std::fs::write(project.join("compose.yaml"), file).expect("a file");
+    lab.sh(&project, "orc down").ok();
+    before.is_back(&lab);
+}
+
+#[test]
+fn waiting_says_which_probe_and_a_failure_shows_the_last_lines() {
+    let lab = Lab::with_busybox("why");
+    let file = format!(
+        "services:\n  db:\n    image: example/busybox:1\n    init: true\n    \
+         command: sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo log line $$i; done; sleep 100000'\n    \
+         healthcheck:\n      test: [CMD, sh, -c, 'echo connection refused; exit 1']\n      \
+         interval: 200ms\n      retries: 20\n  a:\n    {BUSY}\n    depends_on:\n      db:\n        condition: service_healthy\n"
+    );
+    let project = lab.project("why", &file);
+    let ran = lab.sh(&project, "orc up -d --progress plain");
+    assert_eq!(ran.code, 1, "{ran}");
+    assert!(
+        ran.stderr.lines().any(|line| {
+            line.starts_with(" Container why-db-1  Waiting: db: healthy (probe ")
+                && line.ends_with(" of 20: connection refused)")
+        }),
+        "{ran}"
+    );
+    let error = ran.stderr.split("orc: ").last().unwrap_or_default();
+    let mut lines = error.lines();
+    assert_eq!(
+        lines.next(),
+        Some("db (a depends on it): why-db-1 is unhealthy: last probe: connection refused")
+    );
+    assert_eq!(lines.next(), Some("  last lines of why-db-1:"));
+    let shown: Vec<&str> = lines.collect();
+    let expected: Vec<String> = (3..=12).map(|i| format!("  | log line {i}")).collect();
+    assert_eq!(shown, expected, "{ran}");
+    lab.sh(&project, "orc down").ok();
+}
+
+#[test]
+fn wait_takes_a_one_shot_that_ended_well_as_done() {
+    let lab = Lab::with_busybox("oneshot");
+    let file = format!(
+        "services:\n  job:\n    image: example/busybox:1\n    command: 'true'\n    restart: 'no'\n  a:\n    {BUSY}\n    init: true\n"
+    );
+    let project = lab.project("oneshot", &file);
+    lab.sh(&project, "orc up -d --wait --wait-timeout 30").ok();
+    let failing = file.replace("'true'", "sh -c 'echo no space; exit 4'");
+    std::fs::write(project.join("compose.yaml"), failing).expect("a file");
+    let text = lab
+        .sh(&project, "orc up -d --wait --wait-timeout 30")
+        .refused();
+    assert!(
+        text.contains("oneshot-job-1 exited with code 4") && text.contains("| no space"),
+        "{text}"
+    );
+    lab.sh(&project, "orc down").ok();
+}
+
+#[test]
+fn who_ignores_its_signal_is_named() {
+    let lab = Lab::with_busybox("deaf");
+    let file = format!("services:\n  deaf:\n    {BUSY}\n  polite:\n    {BUSY}\n    init: true\n");
+    let project = lab.project("deaf", &file);
+    let named = "warning: deaf-deaf-1 ignored SIGTERM for 1s and was killed: set `init: true`, or `stop_signal` to one that it handles";
+    for command in ["orc compose stop", "orc down"] {
+        lab.sh(&project, "orc up -d").ok();
+        let ran = lab.sh(&project, command);
+        assert_eq!(ran.code, 0, "{ran}");
+        assert!(ran.stderr.lines().any(|line| line == named), "{ran}");
+        assert!(!ran.stderr.contains("polite-1 ignored"), "{ran}");
+    }
+    lab.sh(&project, "orc up -d").ok();
+    let now = lab.sh(&project, "orc down -t 0");
+    assert!(!now.stderr.contains("ignored"), "asked for: {now}");
+}

@@ -2,7 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use crate::cli::compose::{build, config, down, exec, list, logs, look, run, up, verbs};
+use crate::cli::compose::{
+    build, config, down, exec, list, logs, look, plan, run, up, verbs,
+};
 use crate::cli::failure::Outcome;
 use crate::cli::project::ProjectFlags;
 use crate::cli::session::Session;
@@ -22,6 +24,8 @@ enum Verb {
     Up(Box<up::Up>),
     /// Stop and remove the project
     Down(down::Down),
+    /// Show what `up` would do, and why
+    Plan(Box<plan::Plan>),
     /// Build the images of the project
     Build(build::Build),
     /// List the project's containers
@@ -74,6 +78,7 @@ impl Compose {
         match self.verb {
             Verb::Up(verb) => verb.run(session, project).await,
             Verb::Down(verb) => verb.run(session, project).await,
+            Verb::Plan(verb) => verb.run(session, project).await,
             Verb::Build(verb) => verb.run(session, project).await,
             Verb::Ps(verb) => verb.run(session, &project).await,
             Verb::Logs(verb) => verb.run(session, &project).await,
@@ -128,5 +133,21 @@ impl ShortDown {
     /// See `down.rs`.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         self.down.run(session, self.project).await
+    }
+}
+
+/// `orc plan`: the same as `orc compose plan`, with the flags of both behind it.
+#[derive(Debug, Args)]
+pub(crate) struct ShortPlan {
+    #[command(flatten)]
+    project: ProjectFlags,
+    #[command(flatten)]
+    plan: plan::Plan,
+}
+
+impl ShortPlan {
+    /// See `plan.rs`.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        self.plan.run(session, self.project).await
     }
 }

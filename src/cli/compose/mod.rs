@@ -1,4 +1,4 @@
-//! `orc compose …`, and `orc up` and `orc down`: one file a family of verbs.
+//! `orc compose …`, and `orc up`, `orc down` and `orc plan`: one file a family of verbs.
 
 pub(crate) mod build;
 pub(crate) mod carry_out;
@@ -11,6 +11,7 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod look;
 pub(crate) mod names;
+pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod up;
 pub(crate) mod verbs;

@@ -50,7 +50,7 @@ impl From<Pull> for PullPolicy {
     }
 }
 
-/// What `up` and `create` share.
+/// What `up`, `create` and `plan` share.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct MakeFlags {
     /// Replace containers even if nothing changed
@@ -86,7 +86,8 @@ pub(crate) struct MakeFlags {
 }
 
 impl MakeFlags {
-    fn wanted(&self, services: &[String]) -> Result<Wanted> {
+    /// What they ask for; the rest is as plain `up` has it.
+    pub(crate) fn wanted(&self, services: &[String]) -> Result<Wanted> {
         Ok(Wanted {
             services: services.to_vec(),
             scale: scales(&self.scale)?,

@@ -153,7 +153,7 @@ services:
     let error = reach(&host, &project, &up()).await.unwrap_err().to_string();
     assert_eq!(
         error,
-        "job (web depends on it): demo-job-1 did not complete successfully: exit code 3: last output: no disk left"
+        "job (web depends on it): demo-job-1 did not complete successfully: exit code 3\nlast lines of demo-job-1:\n| no disk left"
     );
 }
 

@@ -11,3 +11,4 @@ mod one_off;
 mod refusals;
 mod support;
 mod up;
+mod why;
