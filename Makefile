@@ -7,7 +7,7 @@ BUILD_PACKAGES = gcc libc6-dev
 DEMO_PACKAGES = $(BUILD_PACKAGES) busybox-static debootstrap curl
 # libFuzzer is C++.
 FUZZ_PACKAGES = $(BUILD_PACKAGES) g++
-TEST_PACKAGES = $(DEMO_PACKAGES) docker-registry iproute2 nftables openssl python3 skopeo
+TEST_PACKAGES = $(DEMO_PACKAGES) docker-registry git iproute2 nftables openssl python3 skopeo strace
 
 export DEBIAN_FRONTEND = noninteractive
 install = @missing=; for package in $(1); do \
@@ -75,7 +75,7 @@ fuzz: ## Each reader of foreign text and bytes under libFuzzer; docs/fuzzing.md 
 	done
 
 bench: deps-test images ## Prints the measured ratios
-	$(CARGO) bench --bench start --bench pull --locked
+	$(CARGO) bench --bench start --bench pull --bench build --locked
 
 deny: ## Licences, sources and bans of all dependencies (needs `cargo install cargo-deny`)
 	$(CARGO) deny check bans licenses sources
