@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::cli::compose::{
-    build, config, down, exec, list, logs, look, plan, run, up, verbs,
+    build, config, down, exec, graph, lint, list, logs, look, plan, run, up, verbs,
 };
 use crate::cli::failure::Outcome;
 use crate::cli::project::ProjectFlags;
@@ -55,6 +55,10 @@ enum Verb {
     /// Print the project as it is understood, or one of its lists
     #[command(visible_alias = "convert")]
     Config(Box<config::Config>),
+    /// Say what could be better in the project's files
+    Lint(lint::Lint),
+    /// Draw the project: services, what they wait for, networks and volumes
+    Graph(graph::Graph),
     /// List projects
     Ls(list::Ls),
     /// List the images of the project's containers
@@ -93,6 +97,8 @@ impl Compose {
             Verb::Rm(verb) => verb.run(session, project).await,
             Verb::Pull(verb) => verb.run(session, project).await,
             Verb::Config(verb) => verb.run(&project),
+            Verb::Lint(verb) => verb.run(&project),
+            Verb::Graph(verb) => verb.run(&project),
             Verb::Ls(verb) => verb.run(session).await,
             Verb::Images(verb) => verb.run(session, &project).await,
             Verb::Port(verb) => verb.run(session, &project).await,

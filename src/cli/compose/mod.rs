@@ -7,6 +7,8 @@ pub(crate) mod config;
 pub(crate) mod down;
 pub(crate) mod exec;
 pub(crate) mod follow;
+pub(crate) mod graph;
+pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod look;
