@@ -5,4 +5,5 @@ mod contract;
 mod docs;
 mod e2e;
 mod layers;
+mod lint;
 mod support;
