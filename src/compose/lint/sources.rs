@@ -1,6 +1,6 @@
 //! The texts that a project was read from, kept while it is loaded, and places in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -51,6 +51,8 @@ impl Files for Recorded<'_> {
 /// Texts by the names that places call them.
 pub(crate) struct Sources {
     texts: BTreeMap<String, String>,
+    /// Where the lines of each text begin.
+    lines: BTreeMap<String, Vec<usize>>,
     working_dir: PathBuf,
 }
 
@@ -67,8 +69,13 @@ impl Sources {
         if let Some(text) = stdin {
             named.insert("(stdin)".to_owned(), text.to_owned());
         }
+        let lines = named
+            .iter()
+            .map(|(name, text)| (name.clone(), line_starts(text)))
+            .collect();
         Self {
             texts: named,
+            lines,
             working_dir: working_dir.to_path_buf(),
         }
     }
@@ -81,6 +88,13 @@ impl Sources {
     /// The text of the file that places call so, if the loader read it.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.texts.get(name).map(String::as_str)
+    }
+
+    /// A line of such a file, from 1.
+    fn line(&self, name: &str, line: u32) -> Option<&str> {
+        let index = (line as usize).checked_sub(1)?;
+        let start = *self.lines.get(name)?.get(index)?;
+        self.text(name)?.get(start..)?.lines().next()
     }
 
     /// The Compose files: those of `tree`'s places and those the project names.
@@ -105,8 +119,7 @@ impl Sources {
         let line = span
             .file
             .as_deref()
-            .and_then(|file| self.text(file))
-            .and_then(|text| text.lines().nth((span.line as usize).checked_sub(1)?));
+            .and_then(|file| self.line(file, span.line));
         let Some(line) = line else {
             return false;
         };
@@ -134,21 +147,22 @@ impl Sources {
     }
 }
 
-/// The line that sets `name` in a file of variables, from 1; the last one counts. 1 when none is
-/// found, which is so for values that stand in quotes over several lines.
-pub(crate) fn line_of(text: &str, name: &str) -> u32 {
-    let sets = |line: &str| {
+/// The line that sets each name in a file of variables, from 1; the last one counts. Values that
+/// stand in quotes over several lines are taken for lines, too, which does no harm.
+pub(crate) fn lines_of(text: &str) -> HashMap<&str, u32> {
+    let mut lines = HashMap::new();
+    for (index, line) in text.lines().enumerate() {
         let line = line.trim_start();
-        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.trim_start().starts_with(['=', ':']) || rest.trim().is_empty())
-    };
-    let found = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| sets(line))
-        .last();
-    found.map_or(1, |(index, _)| u32::try_from(index + 1).unwrap_or(u32::MAX))
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let name = line.split(['=', ':']).next().unwrap_or_default().trim();
+        lines.insert(name, u32::try_from(index + 1).unwrap_or(u32::MAX));
+    }
+    lines
+}
+
+fn line_starts(text: &str) -> Vec<usize> {
+    let after = text.match_indices('\n').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(after).collect()
 }
 
 fn display(path: &Path, working_dir: &Path) -> String {

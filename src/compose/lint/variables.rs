@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dotenv::{self, Grammar};
 use crate::lint::remark::{Report, Rule};
-use crate::lint::sources::{Sources, line_of, services};
+use crate::lint::sources::{Sources, lines_of, services};
 use crate::model::Project;
 use crate::node::{Map, Node, Span, Trail};
 
@@ -32,8 +32,9 @@ pub(crate) fn twice(
             continue;
         };
         let set = dotenv::parse(text, Grammar::Compose, outside.environment).unwrap_or_default();
+        let lines = lines_of(text);
         for (name, value) in set {
-            let line = line_of(text, &name);
+            let line = lines.get(name.as_str()).copied().unwrap_or(1);
             if outside
                 .environment
                 .get(&name)
@@ -108,8 +109,9 @@ fn env_files(
             false => Grammar::Compose,
         };
         let set = dotenv::parse(text, grammar, &project.environment).unwrap_or_default();
+        let lines = lines_of(text);
         for name in set.into_keys() {
-            let line = line_of(text, &name);
+            let line = lines.get(name.as_str()).copied().unwrap_or(1);
             let here = (file.clone(), line);
             if let Some((other, before)) = all.insert(name.clone(), here)
                 && other != file

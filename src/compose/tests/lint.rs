@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::support::{HOME, options};
 use crate::files::Memory;
-use crate::lint::remark::{Remark, Rule};
+use crate::lint::remark::{MAX_REMARKS, Remark, Rule};
 use crate::lint::{lint_from, to_json};
 use crate::load::LoadOptions;
 
@@ -417,4 +417,20 @@ fn standard_input_and_files_that_do_not_load() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("did you mean `image`?"), "{error}");
+}
+
+#[test]
+fn large_files_take_no_long_time() {
+    let mut text = String::from(
+        "services:\n  a:\n    image: x:1\n    env_file: [big.env]\n    environment:\n",
+    );
+    let mut env = String::new();
+    for index in 0..20_000 {
+        text += &format!("      V{index}_TOKEN: literal\n");
+        env += &format!("V{index}_TOKEN=file\n");
+    }
+    let start = std::time::Instant::now();
+    let remarks = lint_with(&[("compose.yaml", &text), ("big.env", &env)], &options());
+    assert_eq!(remarks.len(), MAX_REMARKS, "no more are kept");
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
