@@ -156,10 +156,6 @@ mod tests {
             "`--gpus` is not supported: GPUs are not built yet",
         );
         check(
-            "compose up --build",
-            "`--build` is not supported: building images is not there yet: set `image:`",
-        );
-        check(
             "rm",
             "the following required arguments were not provided: <NAME>...; see `orc rm --help`",
         );
