@@ -18,6 +18,8 @@ const SHORT: usize = 12;
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     steps: Vec<BuildStep>,
+    /// Those that were told, in that order: some go side by side.
+    told: Vec<usize>,
     tags: Vec<String>,
     /// Only the id at the end.
     quiet: bool,
@@ -73,17 +75,23 @@ impl Log {
         }
     }
 
-    fn step(&self, number: usize, state: &StepState) -> Vec<Message> {
-        let Some(step) = self.steps.get(number) else {
+    /// Each instruction once, with the number of its turn; Docker's builder knows no other steps.
+    fn step(&mut self, number: usize, state: &StepState) -> Vec<Message> {
+        let instruction = |step: &&BuildStep| step.line > 0;
+        let count = self.steps.iter().filter(instruction).count();
+        let Some(step) = self.steps.get(number).filter(instruction) else {
             return Vec::new();
         };
-        let count = self.steps.len();
-        let header = stream(format!("Step {}/{count} : {}\n", number + 1, step.text));
-        match state {
-            StepState::Running => vec![header],
-            StepState::Cached => vec![header, stream(" ---> Using cache\n")],
-            StepState::Done | StepState::Failed { .. } | StepState::Cancelled => Vec::new(),
+        let mut lines = Vec::new();
+        if !self.told.contains(&number) {
+            self.told.push(number);
+            let turn = self.told.len();
+            lines.push(stream(format!("Step {turn}/{count} : {}\n", step.text)));
         }
+        if *state == StepState::Cached {
+            lines.push(stream(" ---> Using cache\n"));
+        }
+        lines
     }
 
     fn built(&self, image: &str) -> Vec<Message> {
@@ -151,7 +159,11 @@ mod tests {
             text: text.into(),
             line,
         };
-        BuildEvent::Planned(vec![step("FROM busybox", 1), step("RUN make", 2)])
+        BuildEvent::Planned(vec![
+            step("load build context", 0),
+            step("FROM busybox", 1),
+            step("RUN make", 2),
+        ])
     }
 
     fn state(step: usize, state: StepState) -> BuildEvent {
@@ -173,14 +185,17 @@ mod tests {
     fn story() -> Vec<BuildEvent> {
         vec![
             steps(),
-            state(0, StepState::Cached),
+            state(0, StepState::Running),
             state(1, StepState::Running),
+            state(1, StepState::Cached),
+            state(0, StepState::Done),
+            state(2, StepState::Running),
             BuildEvent::Output {
-                step: 1,
+                step: 2,
                 output: Output::Stderr,
                 bytes: b"cc x.c\n".to_vec(),
             },
-            state(1, StepState::Done),
+            state(2, StepState::Done),
             BuildEvent::Built {
                 image: "sha256:0123456789abcdef".into(),
             },
@@ -216,7 +231,7 @@ mod tests {
             exit_code: Some(7),
         };
         log.lines(steps());
-        log.lines(state(1, failed));
+        log.lines(state(2, failed));
         let line = log.failure(&Error::invalid("exit code: 7"));
         assert_eq!(
             serde_json::to_string(&line).unwrap(),
