@@ -7,8 +7,8 @@ use clap::Args;
 use orc_base::{Error, Result, Time, units};
 use orc_host::Host;
 use orc_host::image::Removal;
-use orc_host::unused::{Prunable, Prune, PruneFilter, Pruned};
 use orc_host::storage::CachePrune;
+use orc_host::unused::{Prunable, Prune, PruneFilter, Pruned};
 
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::parse::time;

@@ -6,13 +6,13 @@
 //! `joins`, `run_exec`, `recover`). What is remembered is in `records`, on disk through `store`.
 
 mod actions;
-mod archive;
 mod agents;
+mod archive;
 mod attach;
 mod builds;
 mod cell;
-mod commit;
 mod check;
+mod commit;
 mod copy;
 mod core;
 mod create;

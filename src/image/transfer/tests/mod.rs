@@ -12,9 +12,9 @@ mod misbehaviour;
 mod pushes;
 mod real;
 mod scripted;
-mod stress;
 mod served;
 mod streams;
+mod stress;
 mod tls;
 mod weather;
 

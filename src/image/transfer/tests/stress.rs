@@ -16,7 +16,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.0 >> 33) % sides
     }
 }
@@ -130,16 +133,27 @@ async fn what_many_hands_leave_is_whole() {
         let report = report.await.unwrap();
         assert_eq!(report.findings, [], "seed {seed}");
         for image in bench.store.list().unwrap() {
-            assert!(image.layers.iter().all(|id| bench.store.layers().contains(id)));
+            assert!(
+                image
+                    .layers
+                    .iter()
+                    .all(|id| bench.store.layers().contains(id))
+            );
             copy(&bench.store, image.id.as_str()).await.unwrap();
         }
         // Nothing is left when all goes.
         for image in bench.store.list().unwrap() {
-            bench.store.remove(image.id.as_str(), true, &|_| None).unwrap();
+            bench
+                .store
+                .remove(image.id.as_str(), true, &|_| None)
+                .unwrap();
         }
         remember(&bench.store, "", true).unwrap();
         let left = bench.files();
-        let left: Vec<_> = left.iter().filter(|file| !file.ends_with("/cache.json")).collect();
+        let left: Vec<_> = left
+            .iter()
+            .filter(|file| !file.ends_with("/cache.json"))
+            .collect();
         assert!(left.is_empty(), "seed {seed}: {left:?}");
     }
 }
