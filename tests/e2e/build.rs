@@ -452,10 +452,11 @@ fn in_and_out() {
     assert!(id.starts_with("sha256:") && id.len() == 72, "{id}");
     assert_eq!(ran(&lab, "piped", "cat /out/file"), "content\n");
     lab.sh(&directory, "tar cz . | orc build -q -").ok();
-    let text = format!(
-        "printf 'FROM example/busybox:1\\nRUN echo x > /x\\n' | orc build -q --iidfile id -"
-    );
-    lab.sh(&directory, &text).ok();
+    lab.sh(
+        &directory,
+        "printf 'FROM example/busybox:1\\nRUN echo x > /x\\n' | orc build -q --iidfile id -",
+    )
+    .ok();
     let written = std::fs::read_to_string(directory.join("id")).expect("the id");
     assert!(written.starts_with("sha256:"), "{written}");
     lab.sh(

@@ -269,8 +269,11 @@ fn pull(host: &Host, streams: &[Vec<u8>]) -> Answer {
 
 fn copy(host: &Host, container: &str, streams: &[Vec<u8>]) -> Answer {
     let path = format!("/containers/{container}/archive?path=/tmp");
-    let answers = streams.iter().map(|stream| host.ask("PUT", &path, stream));
-    answers.last().expect("a stream")
+    let answers: Vec<Answer> = streams
+        .iter()
+        .map(|stream| host.ask("PUT", &path, stream))
+        .collect();
+    answers.into_iter().next_back().expect("a stream")
 }
 
 /// The archive itself is the context, behind a Dockerfile that takes all of it.
