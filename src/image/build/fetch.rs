@@ -19,6 +19,7 @@ use crate::archive::pipe::blocking;
 use crate::build::times::set_time;
 use crate::digest::Digest;
 use crate::registry::http::Http;
+use crate::registry::http::last_cause;
 
 const MAX_REDIRECTS: usize = 10;
 const MAX_BYTES: u64 = 32 << 30;
@@ -120,9 +121,8 @@ fn client(http: &Arc<Http>) -> Result<Client> {
 }
 
 fn explain(error: reqwest::Error) -> Error {
-    let mut words = error.without_url().to_string();
-    words.truncate(300);
-    Error::unavailable(words)
+    let error = error.without_url();
+    Error::unavailable(format!("{error}: {}", last_cause(&error)))
 }
 
 /// The last part of the URL's path.

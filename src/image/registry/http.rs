@@ -502,7 +502,7 @@ fn system_error(cause: Cause<'_>) -> Option<std::io::Error> {
 }
 
 /// The innermost words.
-fn last_cause(error: &reqwest::Error) -> String {
+pub(crate) fn last_cause(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     let mut text = "no answer".to_owned();
     while let Some(error) = cause {
