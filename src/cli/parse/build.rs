@@ -220,7 +220,7 @@ pub(crate) fn output(text: &str, directory: &Path) -> Result<Output> {
                 names = value
                     .split(',')
                     .map(|name| name.trim().to_owned())
-                    .collect();;
+                    .collect();
             }
             "push" => push = is_true(&value),
             // Said to the build itself, or true of every image here.
