@@ -35,7 +35,7 @@ docker-client:
 images: ## Makes the example images' root file systems: target/images/*.tar
 	@images/build.sh
 
-demo: deps-demo all images ## Runs compose-examples/counter on this machine
+demo: deps-demo all images ## Runs compose-examples/counter and visits on this machine
 	@compose-examples/demo.sh
 
 test: deps-test images check unit e2e ## All that `.ci/run` runs

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Shows orc on this machine: the `counter` example up, its containers, its page twice, and down again.
+# Shows orc on this machine: the `counter` example up, its containers, its page twice, and down again; then `visits`,
+# whose image orc builds.
 # Keeps everything under its own roots, so that an orc that runs already is not touched.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,3 +28,8 @@ show orc ps
 show curl -sS localhost:5000
 show curl -sS localhost:5000
 show orc down -v
+cd ../visits
+trap 'orc down -v --rmi local >/dev/null 2>&1; orc daemon stop >/dev/null 2>&1 || true' EXIT
+show orc up -d --wait
+show curl -sS localhost:5000
+show orc down --rmi local
