@@ -402,13 +402,21 @@ fn inherit_cpuset(directory: &Path) -> Result<()> {
         return Ok(());
     };
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        if read_file(&directory.join(file))?.trim().is_empty() {
+        if is_empty(directory, file)? {
+            if is_empty(parent, file)? {
+                // Another start made it a moment ago and has not come to this yet.
+                inherit_cpuset(parent)?;
+            }
             let value = read_file(&parent.join(file))?;
             write_file(&directory.join(file), value.trim())?;
         }
     }
     // So that the kernel does the same for the groups below.
     write_file(&directory.join("cgroup.clone_children"), "1")
+}
+
+fn is_empty(directory: &Path, file: &str) -> Result<bool> {
+    Ok(read_file(&directory.join(file))?.trim().is_empty())
 }
 
 /// Removes a group and those below it; fine when it is gone.
@@ -511,6 +519,26 @@ mod tests {
         ] {
             assert!(checked(bad).is_err(), "{bad:?}");
         }
+    }
+
+    /// As when two containers are the first ones: the parent is made by one, and used by the other.
+    #[test]
+    fn a_parent_that_is_not_filled_yet_is_filled() {
+        let layout = Layout::detect().unwrap();
+        let Some(tree) = layout.v1_tree_of("cpuset") else {
+            return;
+        };
+        let parent = tree
+            .mount
+            .join(format!("orc-unit-{}-cpuset", std::process::id()));
+        let child = parent.join("one");
+        std::fs::create_dir_all(&child).unwrap();
+        write_file(&parent.join("cgroup.clone_children"), "0").unwrap();
+        let filled = inherit_cpuset(&child).and_then(|()| is_empty(&child, "cpuset.cpus"));
+        for directory in [&child, &parent] {
+            std::fs::remove_dir(directory).unwrap();
+        }
+        assert_eq!(filled.map_err(|error| error.to_string()), Ok(false));
     }
 
     #[test]
