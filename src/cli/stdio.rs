@@ -196,6 +196,12 @@ pub(crate) fn signals<'a>(
 
 /// Ends this process as a signal would, with the terminal as it was before.
 pub(crate) fn leave_on_signals() -> impl Future<Output = ()> {
+    let signal = end_signal();
+    async move { out::exit(128 + signal.await) }
+}
+
+/// The number of the first signal that would end this process, from now on.
+pub(crate) fn end_signal() -> impl Future<Output = i32> {
     let ends = [
         SignalKind::interrupt(),
         SignalKind::terminate(),
@@ -204,14 +210,17 @@ pub(crate) fn leave_on_signals() -> impl Future<Output = ()> {
     ];
     let caught = ends.map(|kind| (signal(kind), kind.as_raw_value()));
     async move {
-        let each = caught.map(|(listener, number)| async move {
-            if let Ok(mut listener) = listener
-                && listener.recv().await.is_some()
-            {
-                out::exit(128 + number);
-            }
+        let each = caught.map(|(listener, number)| {
+            Box::pin(async move {
+                if let Ok(mut listener) = listener
+                    && listener.recv().await.is_some()
+                {
+                    return number;
+                }
+                std::future::pending().await
+            })
         });
-        futures_util::future::join_all(each).await;
+        futures_util::future::select_all(each).await.0
     }
 }
 

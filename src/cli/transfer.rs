@@ -9,13 +9,14 @@ use orc_host::Host;
 use orc_host::image::ImportSource;
 use orc_host::stream::{Bytes, Stream};
 use orc_image::reference::Reference;
-use tokio::fs::File;
+use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::flags::Pull as When;
 use crate::cli::pull::{self, credentials, follow};
 use crate::cli::session::Session;
+use crate::cli::stdio;
 use crate::ui::progress::Mode;
 use crate::ui::{escape, out, terminal};
 
@@ -231,7 +232,8 @@ impl Save {
     }
 }
 
-/// Writes an archive to a file, whole or not at all, or to standard output.
+/// Writes an archive to a file, whole or not at all, or to standard output. A pipe or a device is
+/// written to as it is: to put a file in its place would take `/dev/null` from the whole machine.
 pub(crate) async fn save(mut pieces: Stream<Bytes>, output: Option<&Path>) -> Result<()> {
     let Some(path) = output else {
         while let Some(piece) = pieces.next().await {
@@ -239,8 +241,22 @@ pub(crate) async fn save(mut pieces: Stream<Bytes>, output: Option<&Path>) -> Re
         }
         return Ok(());
     };
+    // What a link leads to is written, and the link stays.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut how = OpenOptions::new();
+    how.write(true);
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return write(&how, path, pieces).await;
+    }
+    how.create_new(true);
     let partial = partial_name(path)?;
-    let written = write(&partial, pieces).await;
+    let written = tokio::select! {
+        written = write(&how, &partial, pieces) => written,
+        signal = stdio::end_signal() => {
+            let _ = std::fs::remove_file(&partial);
+            out::exit(128 + signal)
+        }
+    };
     let kept = match written {
         Ok(()) => std::fs::rename(&partial, path).context(|| format!("write {}", path.display())),
         Err(error) => Err(error),
@@ -261,9 +277,9 @@ fn partial_name(path: &Path) -> Result<PathBuf> {
     Ok(path.with_file_name(partial))
 }
 
-async fn write(path: &Path, mut pieces: Stream<Bytes>) -> Result<()> {
+async fn write(how: &OpenOptions, path: &Path, mut pieces: Stream<Bytes>) -> Result<()> {
     let what = || format!("write {}", path.display());
-    let mut file = File::create_new(path).await.context(what)?;
+    let mut file = how.open(path).await.context(what)?;
     while let Some(piece) = pieces.next().await {
         file.write_all(&piece?).await.context(what)?;
     }
@@ -349,10 +365,11 @@ mod tests {
         let (from, to) = (directory.join("from"), directory.join("to"));
         let data: Vec<u8> = (0..700_000u32).map(|n| (n % 251) as u8).collect();
         std::fs::write(&from, &data).unwrap();
-        write(&to, read(&from).await.unwrap()).await.unwrap();
+        let new = OpenOptions::new().write(true).create_new(true).clone();
+        write(&new, &to, read(&from).await.unwrap()).await.unwrap();
         assert_eq!(std::fs::read(&to).unwrap(), data);
         assert!(
-            write(&to, read(&from).await.unwrap()).await.is_err(),
+            write(&new, &to, read(&from).await.unwrap()).await.is_err(),
             "an existing file was overwritten"
         );
         assert!(read(&directory.join("none")).await.is_err());
@@ -362,5 +379,32 @@ mod tests {
             Some(directory.as_path())
         );
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[tokio::test]
+    async fn pipes_and_links_stay_what_they_are() {
+        use std::os::unix::fs::FileTypeExt;
+
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("from"), b"archive").unwrap();
+        std::fs::write(at("old"), b"old").unwrap();
+        std::os::unix::fs::symlink("old", at("link")).unwrap();
+        let pieces = read(&at("from")).await.unwrap();
+        save(pieces, Some(&at("link"))).await.unwrap();
+        assert_eq!(std::fs::read(at("old")).unwrap(), b"archive");
+        assert!(at("link").is_symlink());
+
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), kind, mode, 0).unwrap();
+        let pipe = at("pipe");
+        let reader = std::thread::spawn(move || std::fs::read(pipe).unwrap());
+        let pieces = read(&at("from")).await.unwrap();
+        save(pieces, Some(&at("pipe"))).await.unwrap();
+        let kind = std::fs::symlink_metadata(at("pipe")).unwrap().file_type();
+        assert!(kind.is_fifo(), "a file took the place of the pipe");
+        assert_eq!(reader.join().unwrap(), b"archive");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 4);
     }
 }
