@@ -24,6 +24,7 @@ use crate::digest::{Digest, Hasher};
 use crate::pack::look;
 
 const CHUNK_BYTES: usize = 256 << 10;
+const LEAST_CHUNK_BYTES: usize = 4 << 10;
 /// How many files are remembered, in each of two generations.
 const MAX_REMEMBERED: usize = 200_000;
 /// A file that was changed so recently could be changed once more with the same times: clocks of file
@@ -120,7 +121,8 @@ impl Fingerprints {
                 true => at.to_owned(),
                 false => at.join(&entry.path),
             };
-            let digest = contents(view, &path).context(|| format!("read {}", path.display()))?;
+            let digest = contents(view, &path, entry.meta.version.size)
+                .context(|| format!("read {}", path.display()))?;
             self.put(entry.meta.version, &digest);
             Ok((index, digest))
         };
@@ -169,11 +171,13 @@ fn in_parallel(unknown: &[usize], read: &Read1<'_>) -> Result<Vec<(usize, Digest
     })
 }
 
-/// The digest of a file's bytes and the attributes that are copied with it.
-fn contents(view: &View, path: &Path) -> Result<Digest> {
+/// The digest of a file's bytes, about `size` of them, and the attributes that are copied with it.
+fn contents(view: &View, path: &Path, size: u64) -> Result<Digest> {
     let mut file: File = view.open_file(path)?;
     let mut hasher = Hasher::sha256();
-    let mut buffer = vec![0; CHUNK_BYTES];
+    // Most files are small, and cleaning a large buffer takes longer than reading them.
+    let size = usize::try_from(size).unwrap_or(CHUNK_BYTES);
+    let mut buffer = vec![0; size.saturating_add(1).clamp(LEAST_CHUNK_BYTES, CHUNK_BYTES)];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => break,
