@@ -1,5 +1,6 @@
 //! Where files come from.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -245,11 +246,13 @@ async fn contexts_on_the_web() {
 }
 
 /// Ends with the test.
+/// `git` and the program that it starts to serve, in a process group of their own.
 struct Daemon(Child);
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let group = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         let _ = self.0.wait();
     }
 }
@@ -304,6 +307,7 @@ async fn repositories_are_sources_and_contexts() {
             ])
             .arg(format!("--port={port}"))
             .arg(format!("--base-path={}", work.parent().unwrap().display()))
+            .process_group(0)
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
