@@ -135,12 +135,14 @@ async fn serve(options: &Options) -> Result<()> {
         data = %options.dirs.data().display(),
         "ready"
     );
+    let ending = engine.clone();
     let asked = async move {
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
         tracing::info!(signal = name, "ending; containers go on");
+        ending.end().await;
     };
     let docker = orc_docker::Options {
         version: env!("CARGO_PKG_VERSION").into(),

@@ -47,13 +47,8 @@ pub(crate) fn build(core: &Arc<Core>, request: BuildRequest) -> Result<Stream<ho
         clipped: AtomicBool::new(false),
     });
     let waiting = teller.waiting.clone();
-    tokio::spawn(carry_through(
-        core.clone(),
-        options,
-        archive,
-        settings,
-        teller,
-    ));
+    let build = carry_through(core.clone(), options, archive, settings, teller);
+    core.builds.spawn(build);
     Ok(Box::pin(stream::unfold(
         (received, waiting),
         |(mut received, waiting)| async move {
@@ -72,12 +67,17 @@ async fn carry_through(
     teller: Arc<Teller>,
 ) {
     let tags = options.tags.clone();
+    let ending = core.builds.ending();
     let steps = Arc::new(Steps::new(core.clone(), settings));
     let built = tokio::select! {
         built = core.images.build(options, archive, steps.clone(), teller.clone()) => built,
         () = teller.events.closed() => {
             steps.cancel().await;
             return;
+        }
+        () = ending.cancelled() => {
+            steps.cancel().await;
+            return teller.send(Err(Error::unavailable("the daemon is ending: the build was cancelled")));
         }
     };
     steps.settled().await;

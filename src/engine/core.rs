@@ -21,6 +21,7 @@ use crate::events::Events;
 use crate::execs::Execs;
 use crate::networks::Networks;
 use crate::registry::Registry;
+use crate::running_builds::RunningBuilds;
 use crate::store::Store;
 use crate::tails::Tails;
 use crate::translate::Machine;
@@ -50,6 +51,8 @@ pub(crate) struct Core {
     pub execs: Execs,
     /// Who waits for logs to grow.
     pub tails: Tails,
+    /// The builds under way.
+    pub builds: RunningBuilds,
     /// Which boot of the machine this is.
     pub boot: String,
     /// What this machine lets be set.

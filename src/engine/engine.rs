@@ -21,6 +21,7 @@ use crate::networks::Networks;
 use crate::recover::recover;
 use crate::registry::Registry;
 use crate::remove::remove;
+use crate::running_builds::RunningBuilds;
 use crate::start::retry;
 use crate::store::Store;
 use crate::system;
@@ -99,6 +100,7 @@ impl Engine {
             cgroup_parent: options.cgroup_parent,
             clock: options.clock,
             tails: tails.clone(),
+            builds: RunningBuilds::default(),
             tasks: Mutex::new(Some(Arc::new(Tasks::default()))),
             store,
             images,
@@ -111,6 +113,13 @@ impl Engine {
         recover(&core).await?;
         core.spawn("engine loop", act(core.clone(), wished));
         Ok(Arc::new(Self { core }))
+    }
+}
+
+impl Engine {
+    /// Ends what ends with the daemon: builds. Containers go on.
+    pub async fn end(&self) {
+        self.core.builds.end().await;
     }
 }
 

@@ -43,6 +43,7 @@ mod registry;
 mod remove;
 mod restart;
 mod run_exec;
+mod running_builds;
 mod start;
 mod steps;
 mod stop;

@@ -579,6 +579,37 @@ fn a_cancelled_build_leaves_nothing() {
     }
 }
 
+/// A daemon that is told to end takes its builds along, and says so.
+#[test]
+fn an_ending_daemon_ends_its_builds() {
+    let lab = Lab::with_busybox("endbuild");
+    let file = format!("{BASE}RUN echo begun; sleep 71003\n");
+    let directory = context(&lab, "app", &[("Dockerfile", &file)]);
+    lab.sh(&directory, "orc build --check .").ok();
+    let before = lab.snapshot();
+    let mut command = lab.command(["orc", "build", "."]);
+    let build = command
+        .current_dir(&directory)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a build");
+    let step = until("the step runs", || {
+        let pids = lab.host(["pgrep", "-f", "sleep 71003"]).stdout;
+        pids.lines().next().map(str::to_owned)
+    });
+    lab.orc_line("daemon stop").ok();
+    assert!(!Path::new(&format!("/proc/{step}")).exists());
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("the mounts");
+    let builds = lab.data_root().join("images/builds");
+    assert!(!mounts.contains(&*builds.to_string_lossy()), "{mounts}");
+    let build = build.wait_with_output().expect("its end");
+    let said = String::from_utf8_lossy(&build.stderr);
+    assert_eq!(build.status.code(), Some(1), "{said}");
+    assert!(said.contains("the daemon is ending"), "{said}");
+    lab.orc_line("ps").ok();
+    before.is_back(&lab);
+}
+
 /// A daemon that is killed in the middle of a build leaves nothing once it runs again.
 #[test]
 fn a_killed_daemon_leaves_nothing() {

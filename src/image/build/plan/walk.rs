@@ -216,7 +216,8 @@ impl Walk<'_, '_> {
             if state.arguments.iter().any(|argument| argument.name == name) {
                 continue;
             }
-            let near = spelling::nearest(&name, state.environment.names());
+            let others = state.environment.names();
+            let near = spelling::nearest(&name, others.filter(|other| **other != *name));
             let hint = near
                 .map(|near| format!(" (did you mean ${near}?)"))
                 .unwrap_or_default();
