@@ -61,11 +61,12 @@ pub(crate) struct Pulse {
 impl Cell {
     /// A container with its records as they are on disk.
     pub(crate) fn new(record: ContainerRecord, state: StateRecord) -> Self {
+        let phase = &state.life.phase;
         let pulse = Pulse {
-            running: state.life.phase.is_running(),
-            at_rest: state.life.phase.is_at_rest(),
-            settled: true,
-            exit: state.life.phase.exit().cloned(),
+            running: phase.is_running(),
+            at_rest: phase.is_at_rest(),
+            settled: !phase.is_running() && !matches!(phase, Phase::Starting { .. }),
+            exit: phase.exit().cloned(),
             ..Pulse::default()
         };
         Self {

@@ -20,7 +20,7 @@ use crate::create::discard_half;
 use crate::lifecycle::{Event, Phase};
 use crate::records::StateRecord;
 use crate::remove::discard;
-use crate::start::write_files;
+use crate::start::{Failure, give_up, write_files};
 use crate::supervise::{ended, supervise};
 
 /// What became of a container that was running when the last daemon ended.
@@ -195,7 +195,10 @@ async fn bring_up_to_date(core: &Arc<Core>, cell: &Arc<Cell>, found: Found) -> R
             ended(core, cell, exit, Some(why.into())).await;
             Ok(())
         }
-        (Phase::Starting { .. }, Found::Lost) => undo_start(core, cell).await,
+        (Phase::Starting { .. }, Found::Lost) => {
+            undo_start(core, cell).await;
+            Ok(())
+        }
         (phase, Found::Nothing | Found::Lost) => at_rest(core, cell, phase).await,
     }
 }
@@ -214,18 +217,12 @@ async fn keep_network(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
 }
 
 /// The daemon was killed in the middle of a start, before the program ran.
-async fn undo_start(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
-    tear_down(core, cell.id(), &core.cgroup_of(cell.id())).await?;
-    cell.forget_run();
-    let failed = Event::StartFailed {
+async fn undo_start(core: &Arc<Core>, cell: &Arc<Cell>) {
+    let failure = Failure {
         code: 125,
-        error: "the daemon ended while it was started".into(),
+        error: Error::unavailable("the daemon ended while it was started"),
     };
-    let actions = cell.step(failed, core.now())?;
-    cell.save_or_warn(&core.store, Durability::Process);
-    cell.settle();
-    perform(core, cell, actions).await;
-    Ok(())
+    give_up(core, cell, failure).await;
 }
 
 /// A container that does not run: after a boot the policy is asked, otherwise its timer goes on.

@@ -77,9 +77,9 @@ pub(crate) async fn launch(core: &Arc<Core>, cell: &Arc<Cell>, why: Event) -> Re
 }
 
 /// Why a start failed, and the exit code that says so.
-struct Failure {
-    code: i32,
-    error: Error,
+pub(crate) struct Failure {
+    pub code: i32,
+    pub error: Error,
 }
 
 impl Failure {
@@ -105,7 +105,7 @@ impl Failure {
 }
 
 /// Undoes a start and says that it failed.
-async fn give_up(core: &Arc<Core>, cell: &Arc<Cell>, failure: Failure) -> Error {
+pub(crate) async fn give_up(core: &Arc<Core>, cell: &Arc<Cell>, failure: Failure) -> Error {
     let cleaned = tear_down(core, cell.id(), &core.cgroup_of(cell.id())).await;
     if let Err(error) = cleaned {
         tracing::warn!("{}", error.within("clean up after a failed start"));

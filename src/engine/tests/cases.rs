@@ -38,6 +38,7 @@ cases! {
     many_at_once_end_well
     a_boot_asks_the_restart_policy
     a_damaged_record_harms_no_other
+    what_was_found_again_restarts_after_it_was_torn_down
     names_are_answered_on_a_network
     a_terminal_is_attached
     images_leave_as_they_came
@@ -611,6 +612,25 @@ async fn a_damaged_record_harms_no_other(bed: Arc<Bed>) {
         .await
         .expect("it is there again");
     assert_eq!(mended.state, damaged.state);
+    remove_all(&engine).await;
+}
+
+async fn what_was_found_again_restarts_after_it_was_torn_down(bed: Arc<Bed>) {
+    const MANY: usize = 8;
+    let engine = bed.open_with_image().await;
+    let names: Vec<String> = (0..MANY).map(|number| format!("c{number}")).collect();
+    for name in &names {
+        start(&engine, name, &shell("sleep 1000")).await;
+    }
+    drop(engine);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let engine = bed.open().await;
+    let restarts = names
+        .iter()
+        .map(|name| engine.restart_container(name, Some(Duration::ZERO)));
+    for restarted in futures_util::future::join_all(restarts).await {
+        restarted.expect("it starts where nothing of its last run is left");
+    }
     remove_all(&engine).await;
 }
 
