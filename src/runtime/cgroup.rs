@@ -20,10 +20,10 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use crate::cgroup::devices::Filter;
 use crate::cgroup::files::{read_file, write_file, write_lines};
 use crate::cgroup::layout::Tree;
-use crate::cgroup::limits::Write;
 use crate::spec::{DeviceRule, Resources};
 use crate::sys::linux::Alone;
 
+mod apply;
 pub(crate) mod devices;
 mod files;
 mod layout;
@@ -96,7 +96,7 @@ impl Cgroup {
         }
         let mut warnings = Vec::new();
         for write in limits::writes(&self.layout, resources)? {
-            self.limit(&write, &mut warnings)?;
+            warnings.extend(self.limit(&write)?);
         }
         if let Some(rules) = devices {
             self.filter_devices(rules)?;
@@ -167,6 +167,7 @@ impl Cgroup {
                 .filter_map(|tree| remove_tree(&tree.mount.join(&self.path), MAX_DEPTH).err())
                 .collect();
             if failed.is_empty() {
+                self.remove_empty_parents();
                 return Ok(());
             }
             if attempt == 0 {
@@ -177,6 +178,16 @@ impl Cgroup {
             std::thread::sleep(REMOVE_PAUSE);
         }
         Error::all(failed)
+    }
+
+    /// Groups between the first one and this, when nothing else is in them.
+    fn remove_empty_parents(&self) {
+        let parents = self.path.ancestors().skip(1);
+        for parent in parents.filter(|path| path.components().count() > 1) {
+            for tree in self.layout.trees() {
+                let _ = std::fs::remove_dir(tree.mount.join(parent));
+            }
+        }
     }
 
     /// Kills every process of the group.
@@ -252,7 +263,14 @@ impl Cgroup {
         if tree.is_unified() || !path.parent().is_some_and(Path::exists) {
             self.create_parents(tree)?;
         }
-        make_new_directory(&path)?;
+        match make_new_directory(&path) {
+            // The last container below a parent has just taken it away.
+            Err(error) if error.kind() == Kind::NotFound => {
+                self.create_parents(tree)?;
+                make_new_directory(&path)?;
+            }
+            other => other?,
+        }
         match tree.has("cpuset") && !tree.is_unified() {
             true => inherit_cpuset(&path),
             false => Ok(()),
@@ -270,24 +288,6 @@ impl Cgroup {
             }
         }
         pass_down(&directory, tree)
-    }
-
-    fn limit(&self, write: &Write, warnings: &mut Vec<String>) -> Result<()> {
-        let tree = self.layout.tree_of(write.controller);
-        let result = match tree {
-            Some(tree) => self.write(tree, write.file, &write.value),
-            None => Err(Error::unsupported(format!(
-                "this machine has no control group controller `{}`, so the limit `{write}` cannot be kept: start without it, or enable the controller",
-                write.controller
-            ))),
-        };
-        match result {
-            Err(error) if !write.required => {
-                warnings.push(error.to_string());
-                Ok(())
-            }
-            other => other,
-        }
     }
 
     fn filter_devices(&self, rules: &[DeviceRule]) -> Result<()> {

@@ -272,6 +272,44 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// The most processes and threads; negative or zero is unlimited.
     pub pids_max: Option<i64>,
+    /// How willingly memory is swapped out, 0 to 100.
+    pub memory_swappiness: Option<u64>,
+    /// Whether processes wait for memory instead of being killed when the limit is reached.
+    pub oom_kill_disable: bool,
+    /// Time that real-time processes may run in a period.
+    pub cpu_realtime_runtime_us: Option<i64>,
+    /// That period.
+    pub cpu_realtime_period_us: Option<u64>,
+    /// Shares of block devices, and limits on them.
+    pub block_io: BlockIo,
+}
+
+/// What a container may ask of block devices.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BlockIo {
+    /// Weight against others on every device, 10 to 1000.
+    pub weight: Option<u16>,
+    /// Weights on single devices.
+    pub device_weights: Vec<OnDevice>,
+    /// Bytes read in a second.
+    pub read_bytes: Vec<OnDevice>,
+    /// Bytes written in a second.
+    pub write_bytes: Vec<OnDevice>,
+    /// Reads in a second.
+    pub read_operations: Vec<OnDevice>,
+    /// Writes in a second.
+    pub write_operations: Vec<OnDevice>,
+}
+
+/// A number that is about one block device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnDevice {
+    /// Major number of the whole device.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// The weight or rate.
+    pub value: u64,
 }
 
 /// A device node and what may be done with it.

@@ -5,12 +5,14 @@ use std::fmt;
 use orc_base::{Error, Result};
 
 use crate::cgroup::layout::Layout;
-use crate::spec::Resources;
+use crate::spec::{BlockIo, OnDevice, Resources};
 
 /// The period of the processor quota when none is given.
 const PERIOD_US: u64 = 100_000;
 /// The kernel's least quota.
 const MIN_QUOTA_US: u64 = 1_000;
+/// A group has no such time unless those above it have.
+pub(crate) const REALTIME_RUNTIME: &str = "cpu.rt_runtime_us";
 
 /// One line for one file of one controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +20,20 @@ pub(crate) struct Write {
     pub(crate) controller: &'static str,
     pub(crate) file: &'static str,
     pub(crate) value: String,
-    /// Whether the start fails when it cannot be written.
-    pub(crate) required: bool,
+    /// Another file that says the same on a kernel without the first, and what is written there.
+    pub(crate) or: Option<(&'static str, String)>,
+    pub(crate) need: Need,
+}
+
+/// What follows when something cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The start fails.
+    Must,
+    /// The start fails, unless this machine has no such file at all: then it is a warning.
+    IfThere,
+    /// It is a warning.
+    Try,
 }
 
 impl fmt::Display for Write {
@@ -52,9 +66,13 @@ pub(crate) fn writes(layout: &Layout, resources: &Resources) -> Result<Vec<Write
             _ => "max".into(),
         };
         writes.push(Write {
-            required: false,
+            need: Need::Try,
             ..required("pids", "pids.max", value)
         });
+    }
+    match layout.v1_tree_of("blkio") {
+        Some(_) => block_io_v1(&resources.block_io, &mut writes),
+        None => block_io_v2(&resources.block_io, &mut writes),
     }
     Ok(writes)
 }
@@ -91,9 +109,17 @@ fn memory(resources: &Resources, unified: bool, writes: &mut Vec<Write>) -> Resu
         };
         // A kernel may be built or booted without swap accounting.
         writes.push(Write {
-            required: false,
+            need: Need::Try,
             ..required("memory", file, value)
         });
+    }
+    // The second version has neither.
+    if let Some(swappiness) = resources.memory_swappiness {
+        let value = swappiness.to_string();
+        writes.push(if_there("memory", "memory.swappiness", value));
+    }
+    if resources.oom_kill_disable {
+        writes.push(if_there("memory", "memory.oom_control", "1".into()));
     }
     Ok(())
 }
@@ -121,7 +147,77 @@ fn cpu(resources: &Resources, unified: bool, writes: &mut Vec<Write>) -> Result<
             false => required("cpu", "cpu.shares", shares.to_string()),
         });
     }
+    // The second version has neither.
+    if let Some(period) = resources
+        .cpu_realtime_period_us
+        .filter(|period| *period > 0)
+    {
+        writes.push(if_there("cpu", "cpu.rt_period_us", period.to_string()));
+    }
+    if let Some(runtime) = resources
+        .cpu_realtime_runtime_us
+        .filter(|runtime| *runtime != 0)
+    {
+        writes.push(if_there("cpu", REALTIME_RUNTIME, runtime.to_string()));
+    }
     Ok(())
+}
+
+/// Weights have one file for each scheduler that knows them; limits are the block layer's own.
+fn block_io_v1(wanted: &BlockIo, writes: &mut Vec<Write>) {
+    let mut push = |file, value: String, or: Option<&'static str>| {
+        writes.push(Write {
+            or: or.map(|file| (file, value.clone())),
+            ..if_there("blkio", file, value)
+        });
+    };
+    if let Some(weight) = wanted.weight {
+        push("blkio.weight", weight.to_string(), Some("blkio.bfq.weight"));
+    }
+    let on = |one: &OnDevice| format!("{}:{} {}", one.major, one.minor, one.value);
+    for one in &wanted.device_weights {
+        let or = Some("blkio.bfq.weight_device");
+        push("blkio.weight_device", on(one), or);
+    }
+    for (file, rates) in [
+        ("blkio.throttle.read_bps_device", &wanted.read_bytes),
+        ("blkio.throttle.write_bps_device", &wanted.write_bytes),
+        ("blkio.throttle.read_iops_device", &wanted.read_operations),
+        ("blkio.throttle.write_iops_device", &wanted.write_operations),
+    ] {
+        for one in rates {
+            push(file, on(one), None);
+        }
+    }
+}
+
+fn block_io_v2(wanted: &BlockIo, writes: &mut Vec<Write>) {
+    // 10..=1000 onto 1..=10000, as the runtimes of the OCI do it.
+    let spread = |weight: u64| 1 + weight.saturating_sub(10) * 9_999 / 990;
+    let mut weigh = |device: String, weight: u64| {
+        let or = format!("{device} {}", spread(weight));
+        writes.push(Write {
+            or: Some(("io.weight", or)),
+            ..if_there("io", "io.bfq.weight", format!("{device} {weight}"))
+        });
+    };
+    if let Some(weight) = wanted.weight {
+        weigh("default".into(), weight.into());
+    }
+    for one in &wanted.device_weights {
+        weigh(format!("{}:{}", one.major, one.minor), one.value);
+    }
+    for (key, rates) in [
+        ("rbps", &wanted.read_bytes),
+        ("wbps", &wanted.write_bytes),
+        ("riops", &wanted.read_operations),
+        ("wiops", &wanted.write_operations),
+    ] {
+        for one in rates {
+            let value = format!("{}:{} {key}={}", one.major, one.minor, one.value);
+            writes.push(if_there("io", "io.max", value));
+        }
+    }
 }
 
 /// Quota, none when unlimited, and period; none when nothing was asked.
@@ -170,7 +266,15 @@ fn required(controller: &'static str, file: &'static str, value: String) -> Writ
         controller,
         file,
         value,
-        required: true,
+        or: None,
+        need: Need::Must,
+    }
+}
+
+fn if_there(controller: &'static str, file: &'static str, value: String) -> Write {
+    Write {
+        need: Need::IfThere,
+        ..required(controller, file, value)
     }
 }
 
@@ -179,7 +283,7 @@ mod tests {
     use super::*;
 
     const V1: &[&str] = &[
-        "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "pids",
+        "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "pids", "blkio",
     ];
     const V2: &[&str] = &["cpuset", "cpu", "io", "memory", "pids"];
 
@@ -255,6 +359,64 @@ mod tests {
     }
 
     #[test]
+    fn block_devices() {
+        let on = |value| OnDevice {
+            major: 8,
+            minor: 16,
+            value,
+        };
+        let resources = Resources {
+            block_io: BlockIo {
+                weight: Some(300),
+                device_weights: vec![on(1000)],
+                read_bytes: vec![on(1 << 20)],
+                write_bytes: vec![on(2 << 20)],
+                read_operations: vec![on(100)],
+                write_operations: vec![on(200)],
+            },
+            ..Resources::default()
+        };
+        check(
+            &resources,
+            "blkio.weight=300 | blkio.weight_device=8:16 1000 | blkio.throttle.read_bps_device=8:16 1048576 | blkio.throttle.write_bps_device=8:16 2097152 | blkio.throttle.read_iops_device=8:16 100 | blkio.throttle.write_iops_device=8:16 200",
+            "io.bfq.weight=default 300 | io.bfq.weight=8:16 1000 | io.max=8:16 rbps=1048576 | io.max=8:16 wbps=2097152 | io.max=8:16 riops=100 | io.max=8:16 wiops=200",
+        );
+        let other = |layout: &Layout| -> Vec<_> {
+            let writes = writes(layout, &resources).unwrap();
+            writes.into_iter().filter_map(|write| write.or).collect()
+        };
+        assert_eq!(
+            other(&Layout::of(V1, None)),
+            [
+                ("blkio.bfq.weight", "300".into()),
+                ("blkio.bfq.weight_device", "8:16 1000".into())
+            ]
+        );
+        assert_eq!(
+            other(&Layout::of(&[], Some(V2))),
+            [
+                ("io.weight", "default 2930".into()),
+                ("io.weight", "8:16 10000".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn what_only_one_version_knows_is_asked_of_both() {
+        let resources = Resources {
+            memory_swappiness: Some(0),
+            oom_kill_disable: true,
+            cpu_realtime_period_us: Some(1_000_000),
+            cpu_realtime_runtime_us: Some(5_000),
+            ..Resources::default()
+        };
+        let all = "memory.swappiness=0 | memory.oom_control=1 | cpu.rt_period_us=1000000 | cpu.rt_runtime_us=5000";
+        check(&resources, all, all);
+        let writes = writes(&Layout::of(V1, None), &resources).unwrap();
+        assert!(writes.iter().all(|write| write.need == Need::IfThere));
+    }
+
+    #[test]
     fn refuses_what_cannot_be_meant() {
         let refused = |resources: Resources, text: &str| {
             let error = writes(&Layout::of(V1, None), &resources).unwrap_err();
@@ -296,7 +458,7 @@ mod tests {
         let optional: Vec<&str> = writes(&Layout::of(V1, None), &resources)
             .unwrap()
             .iter()
-            .filter(|write| !write.required)
+            .filter(|write| write.need != Need::Must)
             .map(|write| write.file)
             .collect();
         assert_eq!(optional, ["memory.memsw.limit_in_bytes", "pids.max"]);

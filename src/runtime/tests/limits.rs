@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orc_base::Kind;
 use orc_runtime::signal;
-use orc_runtime::spec::{Device, DeviceKind, Resources};
+use orc_runtime::spec::{BlockIo, Device, DeviceKind, DeviceRule, OnDevice, Resources};
 
 use crate::bed::Bed;
 
@@ -12,9 +12,12 @@ crate::tests! {
     memory_is_limited_and_the_killer_is_noticed
     processes_are_limited
     processors_are_limited
+    rare_limits_are_kept_or_named
+    limits_change_while_a_container_runs
     a_pause_stops_everything
     use_is_counted
     asked_devices_are_there
+    device_rules_open_what_a_container_makes
     impossible_limits_are_refused
     what_an_earlier_run_left_is_in_the_way
 }
@@ -62,6 +65,140 @@ async fn processors_are_limited(bed: Bed) {
     assert!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
     monitor.signal(signal::KILL).unwrap();
     monitor.wait().await;
+}
+
+/// What a file of a container's group says, when this machine has it in either version.
+fn knob(spec: &orc_runtime::spec::ContainerSpec, controller: &str, file: &str) -> Option<String> {
+    let roots = [
+        format!("/sys/fs/cgroup/{controller}"),
+        "/sys/fs/cgroup".to_owned(),
+    ];
+    roots.iter().find_map(|root| {
+        std::fs::read_to_string(format!("{root}{}/{file}", spec.cgroup))
+            .ok()
+            .map(|text| text.trim().to_owned())
+    })
+}
+
+/// A whole disk of this machine.
+fn disk() -> Option<OnDevice> {
+    let disks = std::fs::read_dir("/sys/block").ok()?;
+    disks.flatten().find_map(|disk| {
+        let read = |file: &str| std::fs::read_to_string(disk.path().join(file)).ok();
+        if read("size")?.trim() == "0" {
+            return None;
+        }
+        let numbers = read("dev")?;
+        let (major, minor) = numbers.trim().split_once(':')?;
+        Some(OnDevice {
+            major: major.parse().ok()?,
+            minor: minor.parse().ok()?,
+            value: 1 << 20,
+        })
+    })
+}
+
+async fn rare_limits_are_kept_or_named(bed: Bed) {
+    let mut spec = bed.spec(["/bin/sleep", "1000"]);
+    spec.resources = Resources {
+        memory_bytes: Some(64 << 20),
+        memory_swappiness: Some(7),
+        oom_kill_disable: true,
+        block_io: BlockIo {
+            weight: Some(300),
+            read_bytes: disk().into_iter().collect(),
+            ..BlockIo::default()
+        },
+        ..Resources::default()
+    };
+    let unkept = bed
+        .cgroup(&spec)
+        .unkept(&spec.resources)
+        .unwrap()
+        .join("\n");
+    let monitor = bed.start(&spec).await;
+    for (controller, files, value) in [
+        ("memory", &["memory.swappiness"][..], "7"),
+        ("memory", &["memory.oom_control"], "oom_kill_disable 1"),
+        (
+            "blkio",
+            &[
+                "blkio.weight",
+                "blkio.bfq.weight",
+                "io.bfq.weight",
+                "io.weight",
+            ],
+            "300",
+        ),
+    ] {
+        match files.iter().find_map(|file| knob(&spec, controller, file)) {
+            Some(text) => {
+                let kept = text.contains(value) || text.contains("2930");
+                assert!(kept, "{files:?}: {text}");
+                assert!(!unkept.contains(files[0]), "{unkept}");
+            }
+            None => assert!(unkept.contains(files[0]), "{files:?}: {unkept}"),
+        }
+    }
+    if let Some(disk) = disk() {
+        let v1 = knob(&spec, "blkio", "blkio.throttle.read_bps_device");
+        if let Some(text) = v1.or_else(|| knob(&spec, "io", "io.max")) {
+            let device = format!("{}:{}", disk.major, disk.minor);
+            assert!(text.contains(&device) && text.contains("1048576"), "{text}");
+        }
+    }
+    monitor.signal(signal::KILL).unwrap();
+    monitor.wait().await;
+}
+
+async fn limits_change_while_a_container_runs(bed: Bed) {
+    let mut spec = bed.spec(["/bin/sleep", "1000"]);
+    let limit = |megabytes: u64| Resources {
+        memory_bytes: Some(megabytes << 20),
+        memory_swap_bytes: Some(2 * (megabytes as i64) << 20),
+        pids_max: Some(megabytes as i64),
+        nano_cpus: Some(megabytes * 10_000_000),
+        ..Resources::default()
+    };
+    spec.resources = limit(64);
+    let monitor = bed.start(&spec).await;
+    let group = bed.cgroup(&spec);
+    // Up and down: the first version wants the two limits of memory in opposite orders.
+    for megabytes in [256, 32, 64] {
+        assert_eq!(group.update(&limit(megabytes)).unwrap(), [""; 0]);
+        let stats = group.stats().unwrap();
+        assert_eq!(stats.memory_limit_bytes, Some(megabytes << 20));
+        assert_eq!(stats.pids_max, Some(megabytes));
+        let quota =
+            knob(&spec, "cpu", "cpu.cfs_quota_us").or_else(|| knob(&spec, "cpu", "cpu.max"));
+        let quota = quota.unwrap();
+        assert!(
+            quota.starts_with(&(megabytes * 1000).to_string()),
+            "{quota}"
+        );
+    }
+    let mut bad = limit(64);
+    bad.cpuset_cpus = Some("4000".into());
+    let error = group.update(&bad).unwrap_err();
+    assert!(error.to_string().contains("cpuset.cpus"), "{error}");
+    monitor.signal(signal::KILL).unwrap();
+    monitor.wait().await;
+}
+
+async fn device_rules_open_what_a_container_makes(bed: Bed) {
+    let script = "mknod /dev/mine c 10 229; : < /dev/mine && echo opened";
+    assert_eq!(bed.run(&bed.script(script)).await.stdout, "");
+    let mut spec = bed.script(script);
+    spec.device_rules = vec![DeviceRule {
+        kind: Some(DeviceKind::Char),
+        major: Some(10),
+        minor: None,
+        access: "rwm".into(),
+    }];
+    if !std::path::Path::new("/dev/fuse").exists() {
+        return;
+    }
+    assert_eq!(bed.run(&spec).await.stdout, "opened\n");
 }
 
 async fn a_pause_stops_everything(bed: Bed) {
