@@ -14,11 +14,12 @@ use orc_host::image_build::{BuildEvent, BuildRequest};
 use crate::image_build::ImageBuild;
 use crate::plan::{Action, Operation, Plan};
 use crate::stop;
+use crate::trials::{Trials, Verdict};
 use crate::undo;
 use crate::wait::{self, Changes};
 
-/// How many steps are under way at once.
-const MAX_PARALLEL: usize = 64;
+/// More steps are never under way at once.
+pub const MAX_AT_ONCE: usize = 64;
 
 /// What happens to a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,10 +67,25 @@ impl Observer for Quiet {
     fn event(&self, _event: OperationEvent) {}
 }
 
+/// What came of a plan.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The first failure that was not forgiven.
+    pub done: Result<()>,
+    /// The services whose update failed and that are to become what they were before, each with the
+    /// digest of that when it is known.
+    pub back: Vec<(String, Option<String>)>,
+}
+
 /// Carries out `plan`. After a failure nothing new is begun, waits are given up, the rest of what is
 /// under way is finished, what was made and is not used is taken back (`undo.rs`), and the first
-/// error is returned.
+/// error is returned. What replicas of an update may cost is said in the plan (`trials.rs`).
 pub async fn converge(plan: &Plan, host: &dyn Host, observer: &dyn Observer) -> Result<()> {
+    carry_out(plan, host, observer).await.done
+}
+
+/// The same, and what is to be done about updates that failed.
+pub async fn carry_out(plan: &Plan, host: &dyn Host, observer: &dyn Observer) -> Outcome {
     let changes = Changes::new();
     let work = walk(plan, host, observer, &changes);
     if !plan.operations().iter().any(is_wait) {
@@ -83,13 +99,14 @@ pub async fn converge(plan: &Plan, host: &dyn Host, observer: &dyn Observer) -> 
     }
 }
 
-async fn walk(
-    plan: &Plan,
-    host: &dyn Host,
-    observer: &dyn Observer,
-    changes: &Changes,
-) -> Result<()> {
+async fn walk(plan: &Plan, host: &dyn Host, observer: &dyn Observer, changes: &Changes) -> Outcome {
     let operations = plan.operations();
+    let at_once = plan.at_once.unwrap_or(MAX_AT_ONCE).clamp(1, MAX_AT_ONCE);
+    let step = |operation| Step {
+        operation,
+        host,
+        observer,
+    };
     let mut missing: Vec<usize> = operations
         .iter()
         .map(|operation| operation.after.len())
@@ -106,54 +123,83 @@ async fn walk(
     let mut under_way = FuturesUnordered::new();
     let mut first_error: Option<Error> = None;
     let mut succeeded = vec![false; operations.len()];
+    let mut trials = Trials::new(plan);
     let (give_up, given_up) = tokio::sync::watch::channel(false);
     loop {
-        while first_error.is_none() && under_way.len() < MAX_PARALLEL {
+        while first_error.is_none() && under_way.len() < at_once {
             let Some(id) = ready.pop_front() else { break };
-            let step = Step {
-                operation: &operations[id],
-                host,
-                observer,
+            let how = match (
+                trials.leaves_out(&operations[id]),
+                trials.failed_before(&operations[id]),
+            ) {
+                (true, _) => Run::LeaveOut,
+                (false, Some(error)) => Run::Fail(error),
+                (false, None) => Run::Act,
             };
-            under_way.push(step.run(changes, given_up.clone()));
+            under_way.push(step(&operations[id]).run(how, changes, given_up.clone()));
         }
-        let Some((id, done)) = under_way.next().await else {
+        let Some((id, ran)) = under_way.next().await else {
             break;
         };
-        match done {
-            Ok(()) => {
-                succeeded[id] = true;
-                for dependent in &dependents[id] {
-                    missing[*dependent] -= 1;
-                    if missing[*dependent] == 0 {
-                        ready.push_back(*dependent);
-                    }
-                }
-            }
-            Err(error) => {
+        let operation = &operations[id];
+        let verdict = match ran {
+            Some(done) => trials.judge(operation, done),
+            None => Verdict::Forgiven(Error::conflict("left out")),
+        };
+        match verdict {
+            Verdict::Failed(error) => {
+                step(operation).tell("Error", Phase::Failed(error.to_string()));
                 first_error.get_or_insert(error);
                 give_up.send_replace(true);
+                continue;
+            }
+            Verdict::Done => {
+                succeeded[id] = true;
+                step(operation).tell(operation.action.words().1, Phase::Done);
+            }
+            Verdict::Forgiven(error) => {
+                // A warning is one line.
+                let text = error.to_string().replace('\n', " ");
+                step(operation).tell("Warning", Phase::Warning(text));
+            }
+        }
+        for dependent in &dependents[id] {
+            missing[*dependent] -= 1;
+            if missing[*dependent] == 0 {
+                ready.push_back(*dependent);
             }
         }
     }
-    let Some(error) = first_error else {
-        return Ok(());
+    let back = trials.back();
+    let take_back = match first_error {
+        Some(_) => undo::undone(plan, &succeeded),
+        None => undo::failed_newcomers(plan, &succeeded),
     };
-    for operation in undo::undone(plan, &succeeded) {
-        if undo::take_back(host, operation).await {
-            let step = Step {
-                operation,
-                host,
-                observer,
-            };
-            step.tell("Removed", Phase::Done);
+    for operation in take_back {
+        if undo::take_back(plan, host, operation).await {
+            step(operation).tell("Removed", Phase::Done);
         }
     }
-    Err(error)
+    Outcome {
+        done: first_error.map_or(Ok(()), Err),
+        back,
+    }
+}
+
+/// How a step is run.
+enum Run {
+    Act,
+    /// It has failed before it began.
+    Fail(Error),
+    /// It is not wanted any more.
+    LeaveOut,
 }
 
 fn is_wait(operation: &Operation) -> bool {
-    matches!(operation.action, Action::Wait { .. })
+    matches!(
+        operation.action,
+        Action::Wait { .. } | Action::Prove { .. } | Action::Pause { .. }
+    )
 }
 
 /// One step on its way.
@@ -164,14 +210,21 @@ struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
+    /// The step's number and how it ended; `None` when it was left out.
     fn run(
         self,
+        how: Run,
         changes: &'a Changes,
         mut given_up: tokio::sync::watch::Receiver<bool>,
-    ) -> BoxFuture<'a, (usize, Result<()>)> {
+    ) -> BoxFuture<'a, (usize, Option<Result<()>>)> {
         async move {
-            let (doing, did) = self.operation.action.words();
-            self.tell(doing, Phase::Started);
+            let id = self.operation.id;
+            match how {
+                Run::LeaveOut => return (id, None),
+                Run::Fail(error) => return (id, Some(Err(error))),
+                Run::Act => {}
+            }
+            self.tell(self.operation.action.words().0, Phase::Started);
             let work = self.act(changes);
             let done = match is_wait(self.operation) {
                 false => work.await,
@@ -183,11 +236,7 @@ impl<'a> Step<'a> {
                     }
                 },
             };
-            match &done {
-                Ok(()) => self.tell(did, Phase::Done),
-                Err(error) => self.tell("Error", Phase::Failed(error.to_string())),
-            }
-            (self.operation.id, done)
+            (id, Some(done))
         }
         .boxed()
     }
@@ -265,6 +314,18 @@ impl<'a> Step<'a> {
             Action::RemoveImage { image } => {
                 let removed = host.remove_image(image, false).await.map(drop);
                 gone(removed).map_err(naming("remove image", image))
+            }
+            Action::RenameContainer { name, new_name } => host
+                .rename_container(name, new_name)
+                .await
+                .map_err(naming("rename", name)),
+            Action::Prove { name, steady, .. } => {
+                let note = |text: String| self.tell("Waiting", Phase::Waiting(text));
+                wait::prove(host, changes, name, *steady, &note).await
+            }
+            Action::Pause { time } => {
+                tokio::time::sleep(*time).await;
+                Ok(())
             }
             Action::Wait {
                 service,

@@ -6,6 +6,7 @@
 //! Only this crate knows YAML and the Compose Specification.
 
 mod assemble;
+mod budget;
 mod canonical;
 pub mod converge;
 mod digest;
@@ -15,14 +16,17 @@ mod environment;
 mod extends;
 pub mod files;
 pub mod graph;
+pub mod history;
 pub mod image_build;
 mod interpolate;
 pub mod labels;
 mod last_words;
+mod ledger;
 pub mod lint;
 pub mod load;
 mod lower;
 mod merge;
+mod mistakes;
 pub mod model;
 mod node;
 mod normalize;
@@ -35,15 +39,18 @@ mod reference;
 pub mod render;
 mod select;
 mod short;
+mod source;
 mod spec;
 mod stop;
 mod support;
 #[cfg(test)]
 mod tests;
+mod trials;
 mod typed;
 mod undo;
 mod validate;
 mod values;
 mod wait;
+pub mod watch;
 mod words;
 mod yaml;

@@ -4,9 +4,11 @@
 //! every key and value; nothing here knows short syntaxes, files or defaults that depend on the
 //! machine. `render.rs` prints the tree itself, so that keys which no builder needs are kept too.
 
+pub mod develop;
 mod read;
 pub mod resources;
 pub mod service;
+pub mod update;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use crate::lower::{self, Circumstances};
 use crate::model::Project;
 use crate::model::service::Service;
 use crate::observe::Observed;
-use crate::plan::up::before_one_off;
+use crate::plan::before::before_one_off;
 use crate::plan::{Action, BuildPolicy, Plan, PullPolicy, Secret, Up};
 
 /// Options of `run`.
@@ -92,7 +92,10 @@ pub fn one_off(
     let (mut plan, first_container) = before_one_off(project, observed, service, &up)?;
     let name = match &options.name {
         Some(name) => name.clone(),
-        None => format!("{}-{}-run-{slug}", project.name, service.name),
+        None => {
+            let between = service.separator();
+            format!("{}{between}{}{between}run{between}{slug}", project.name, service.name)
+        }
     };
     let image = observed.image(&service.image_name(&project.name));
     let lowered = lower::container(

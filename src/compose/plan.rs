@@ -4,20 +4,25 @@
 //! there is — pull, create, start, wait, stop, remove — as one graph of operations, each with its
 //! cause. Printing the plan is the dry run; `converge.rs` carries it out and decides nothing.
 
+pub(crate) mod before;
 mod builds;
 mod carry;
 pub(crate) mod compare;
 mod describe;
 mod down;
+mod fate;
 mod graph;
 mod images;
 mod lifecycle;
 mod orphans;
+mod planner;
 mod preview;
 mod refuse;
 mod removal;
 mod resources;
-pub(crate) mod up;
+mod rolling;
+mod up;
+mod update;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -89,6 +94,8 @@ pub struct Up {
     pub timeout: Option<Duration>,
     /// Fresh anonymous volumes instead of those of the container that is replaced.
     pub renew_anonymous_volumes: bool,
+    /// The project is what ran before: `rollback_config` says how containers are replaced.
+    pub back: bool,
     /// The project's own directory for the content of configs and secrets that no file holds;
     /// better in memory.
     pub files_dir: Option<PathBuf>,
@@ -110,6 +117,7 @@ impl Default for Up {
             wait_timeout: None,
             timeout: None,
             renew_anonymous_volumes: false,
+            back: false,
             files_dir: None,
         }
     }
@@ -257,6 +265,8 @@ pub struct Plan {
     operations: Vec<Operation>,
     /// One sentence each.
     pub warnings: Vec<String>,
+    /// More steps are not to be under way at the same time.
+    pub at_once: Option<usize>,
 }
 
 /// One step.
@@ -359,6 +369,27 @@ pub enum Action {
         /// Its anonymous volumes too.
         volumes: bool,
     },
+    /// Gives a container another name.
+    RenameContainer {
+        /// Its name.
+        name: String,
+        /// Its name afterwards.
+        new_name: String,
+    },
+    /// Waits until a container that takes the place of another has shown that it works.
+    Prove {
+        /// Its name.
+        name: String,
+        /// How long it has to stay ready.
+        steady: Duration,
+        /// What happens when it does not.
+        trial: Trial,
+    },
+    /// Lets time pass between one lot of an update and the next.
+    Pause {
+        /// How much.
+        time: Duration,
+    },
     /// Waits until containers are so far.
     Wait {
         /// The service they are of.
@@ -377,6 +408,30 @@ pub enum Action {
         /// Its reference.
         image: String,
     },
+}
+
+/// What the failure of one replica means for the update it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// How many replicas of the service may fail without anything coming of it but a warning.
+    pub allowed_failures: usize,
+    /// What comes of one more.
+    pub on_failure: OnFailure,
+    /// The container that runs until this one has proved itself, when both run side by side.
+    pub beside: Option<String>,
+    /// The digest of what the container was made from whose place this one takes.
+    pub was: Option<String>,
+}
+
+/// What comes of an update when a replica fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It ends there.
+    Pause,
+    /// It goes on.
+    Continue,
+    /// It ends there, and the service becomes what it was before.
+    RollBack,
 }
 
 /// How far containers have to be.
@@ -405,6 +460,23 @@ impl Until {
             Self::Healthy => "healthy",
             Self::Completed => "completed",
             Self::Ready => "ready",
+        }
+    }
+}
+
+impl Action {
+    /// The name of the one container that the step is about, if there is one.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::CreateContainer { name, .. }
+            | Self::StartContainer { name }
+            | Self::StopContainer { name, .. }
+            | Self::RestartContainer { name, .. }
+            | Self::KillContainer { name, .. }
+            | Self::RemoveContainer { name, .. }
+            | Self::RenameContainer { name, .. }
+            | Self::Prove { name, .. } => Some(name),
+            _ => None,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What a failed plan made and nobody uses is taken away again, so that nothing half-made is left.
 //!
 //! A container that was started stays, for people to look at; so does one that took the place of
-//! another, because it holds that one's volumes. Networks and volumes go when nothing is on them.
+//! another, because it holds that one's volumes. One that failed beside the one it was to replace
+//! goes: that one still runs. Networks and volumes go when nothing is on them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -37,6 +38,10 @@ pub(crate) fn undone<'p>(plan: &'p Plan, done: &[bool]) -> Vec<&'p Operation> {
             _ => None,
         })
         .collect();
+    let newcomers: BTreeSet<usize> = failed_newcomers(plan, done)
+        .iter()
+        .map(|operation| operation.id)
+        .collect();
     let goes = |name: &str| !started.contains(name) && !replaced.contains(name);
     let kept_files: BTreeSet<PathBuf> = succeeded()
         .filter_map(|operation| match &operation.action {
@@ -51,7 +56,7 @@ pub(crate) fn undone<'p>(plan: &'p Plan, done: &[bool]) -> Vec<&'p Operation> {
         .collect();
     let mut steps: Vec<&Operation> = succeeded()
         .filter(|operation| match &operation.action {
-            Action::CreateContainer { name, .. } => goes(name),
+            Action::CreateContainer { name, .. } => goes(name) || newcomers.contains(&operation.id),
             Action::CreateNetwork(spec) => !replaced.contains(spec.name.as_str()),
             Action::CreateVolume(_) => true,
             Action::WriteFile { path, .. } => !kept_files.contains(path),
@@ -63,12 +68,49 @@ pub(crate) fn undone<'p>(plan: &'p Plan, done: &[bool]) -> Vec<&'p Operation> {
     steps
 }
 
+/// The steps that made containers which were to take the place of others and did not, although those
+/// have not been touched.
+pub(crate) fn failed_newcomers<'p>(plan: &'p Plan, done: &[bool]) -> Vec<&'p Operation> {
+    let steps = plan.operations();
+    let untouched = |old: &str| {
+        steps.iter().all(|step| match &step.action {
+            Action::StopContainer { name, .. } | Action::RemoveContainer { name, .. } => {
+                name != old || !done[step.id]
+            }
+            _ => true,
+        })
+    };
+    let failed: BTreeSet<&str> = steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::RenameContainer { name, new_name } if untouched(new_name) => {
+                (!done[step.id]).then_some(name.as_str())
+            }
+            _ => None,
+        })
+        .collect();
+    steps
+        .iter()
+        .filter(|step| done[step.id])
+        .filter(|step| match &step.action {
+            Action::CreateContainer { name, .. } => failed.contains(name.as_str()),
+            _ => false,
+        })
+        .collect()
+}
+
 /// Takes one step back. False when somebody uses what it made, which then stays.
-pub(crate) async fn take_back(host: &dyn Host, operation: &Operation) -> bool {
+pub(crate) async fn take_back(plan: &Plan, host: &dyn Host, operation: &Operation) -> bool {
+    let is_newcomer = |container: &str| {
+        plan.operations().iter().any(|step| match &step.action {
+            Action::RenameContainer { name, .. } => name == container,
+            _ => false,
+        })
+    };
     let done = match &operation.action {
         Action::CreateContainer { name, .. } => {
             let options = RemoveOptions {
-                force: false,
+                force: is_newcomer(name),
                 volumes: true,
             };
             host.remove_container(name, options).await

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use orc_base::units::format_duration;
 use orc_base::{Error, Kind, Result};
 use orc_host::Host;
 use orc_host::container::{Container, Health, HealthStatus, State};
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::last_words::{cut, with_last_words};
 use crate::plan::Until;
-use crate::plan::compare::{ends_for_good, is_so_far};
+use crate::plan::compare::{ends_for_good, has_completed, is_so_far};
 
 /// How long nothing may be heard before somebody looks.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -113,6 +114,55 @@ pub(crate) async fn wait(
         }
     }
     Ok(())
+}
+
+/// Waits until a container is ready, and `steady` long ready: it has not ended once meanwhile, and is
+/// not unhealthy. A one-shot that ended well has shown all there is. `note` is [`wait`]'s.
+pub(crate) async fn prove(
+    host: &dyn Host,
+    changes: &Changes,
+    name: &str,
+    steady: Duration,
+    note: &(dyn Fn(String) + Sync),
+) -> Result<()> {
+    let mut heard = changes.0.subscribe();
+    let mut restarts = None;
+    let mut ready: Option<Instant> = None;
+    let mut last = String::new();
+    loop {
+        let container = host.inspect_container(name).await?;
+        let restarts = *restarts.get_or_insert(container.restart_count);
+        let text = match verdict(&container, Until::Ready) {
+            _ if container.restart_count > restarts => {
+                let error = Error::conflict(format!("{name} ended and was started again"));
+                return Err(explained(host, &container, error).await);
+            }
+            Verdict::Failed(error) => return Err(explained(host, &container, error).await),
+            Verdict::Reached if has_completed(&container) => return Ok(()),
+            Verdict::Reached => {
+                let since = *ready.get_or_insert_with(Instant::now);
+                if since.elapsed() >= steady {
+                    return Ok(());
+                }
+                format!("{name}: ready for {}", format_duration(steady))
+            }
+            Verdict::NotYet(_, why) => match &container.state {
+                State::Restarting { exit } => {
+                    let error = Error::conflict(format!("{name} exited with code {}", exit.code));
+                    return Err(explained(host, &container, error).await);
+                }
+                _ => {
+                    ready = None;
+                    format!("{name}: ready ({why})")
+                }
+            },
+        };
+        if text != last {
+            note(text.clone());
+            last = text;
+        }
+        next_change(&mut heard, &container, ready.map(|since| since + steady)).await;
+    }
 }
 
 /// Sleeps until something happens to the container, or it is time to look.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::model::develop::Develop;
 use crate::model::read::{bytes, duration};
+use crate::model::update::UpdateConfig;
 
 /// One service. Names of keys are the specification's.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -17,12 +19,17 @@ pub struct Service {
     /// Digest of all that a container is made from.
     #[serde(skip)]
     pub hash: String,
+    /// Names that are made for it have `_` between their parts, as docker-compose 1 made them.
+    #[serde(skip)]
+    pub old_names: bool,
     /// The image; absent when it has to be built.
     pub image: Option<String>,
     /// How the image is built.
     pub build: Option<Build>,
-    /// `always`, `never`, `missing`, `build`, …
+    /// `always`, `never`, `missing`, `build`, `daily`, `weekly`, `every_12h`, `refresh`
     pub pull_policy: Option<String>,
+    /// After which age `pull_policy: refresh` asks again.
+    pub pull_refresh_after: Option<String>,
     /// `linux/amd64`.
     pub platform: Option<String>,
     /// `None`: the image's; empty: none.
@@ -70,12 +77,16 @@ pub struct Service {
     pub scale: Option<u64>,
     /// What a cluster or one machine should know about its replicas.
     pub deploy: Option<Deploy>,
+    /// What is done while somebody works on it.
+    pub develop: Option<Develop>,
     /// What is reachable from outside.
     pub ports: Vec<Port>,
     /// Ports it is known to listen on, `80`, `80-82/tcp`.
     pub expose: Vec<String>,
     /// What is mounted.
     pub volumes: Vec<ServiceVolume>,
+    /// `service[:ro]` and `container:name[:ro]`, whose volumes and binds it mounts too.
+    pub volumes_from: Vec<String>,
     /// Memory mounts, `/run:size=1m`.
     pub tmpfs: Vec<String>,
     /// The networks it joins, by their key in the file.
@@ -115,6 +126,10 @@ pub struct Service {
     /// Bytes of memory and swap; -1 is no limit.
     #[serde(deserialize_with = "bytes")]
     pub memswap_limit: Option<i64>,
+    /// How willingly its memory is swapped out.
+    pub mem_swappiness: Option<i64>,
+    /// Its processes wait for memory instead of being killed.
+    pub oom_kill_disable: Option<bool>,
     /// Bytes of `/dev/shm`.
     #[serde(deserialize_with = "bytes")]
     pub shm_size: Option<i64>,
@@ -128,6 +143,10 @@ pub struct Service {
     pub cpu_quota: Option<i64>,
     /// The period.
     pub cpu_period: Option<i64>,
+    /// Microseconds of real time in a period.
+    pub cpu_rt_runtime: Option<i64>,
+    /// That period.
+    pub cpu_rt_period: Option<i64>,
     /// How many processes.
     pub pids_limit: Option<i64>,
     /// Limits of setrlimit(2).
@@ -136,6 +155,10 @@ pub struct Service {
     pub sysctls: BTreeMap<String, String>,
     /// Devices of the machine.
     pub devices: Vec<Device>,
+    /// Device numbers it may use, `c 188:* rwm`.
+    pub device_cgroup_rules: Vec<String>,
+    /// Its share of block devices.
+    pub blkio_config: Option<BlockIo>,
     /// `host`, `service:x`, `container:x`, `shareable`, `private`.
     pub ipc: Option<String>,
     /// `host`, `service:x`, `container:x`.
@@ -156,32 +179,63 @@ pub struct Service {
     pub configs: Vec<Grant>,
     /// Whether `up` shows its output.
     pub attach: Option<bool>,
+    /// It may speak to the engine that runs it.
+    pub use_api_socket: bool,
 }
 
 impl Service {
-    /// How many replicas the file asks for.
+    /// How many replicas the file asks for: `global` is one a machine.
     pub fn replicas(&self) -> u64 {
-        self.deploy
-            .as_ref()
+        let deploy = self.deploy.as_ref();
+        if matches!(self.mode(), "global" | "global-job") {
+            return 1;
+        }
+        deploy
             .and_then(|deploy| deploy.replicas)
             .or(self.scale)
             .unwrap_or(1)
+    }
+
+    /// `deploy.mode`.
+    pub fn mode(&self) -> &str {
+        let deploy = self.deploy.as_ref();
+        let mode = deploy.and_then(|deploy| deploy.mode.as_deref());
+        mode.unwrap_or("replicated")
+    }
+
+    /// Whether its containers are to end, and not to run again when they have ended well.
+    pub fn is_job(&self) -> bool {
+        self.mode().ends_with("-job")
+    }
+
+    /// What stands between the parts of names that are made for it.
+    pub fn separator(&self) -> char {
+        match self.old_names {
+            true => '_',
+            false => '-',
+        }
     }
 
     /// The image to run: the named one, or the one a build would make.
     pub fn image_name(&self, project: &str) -> String {
         match &self.image {
             Some(image) => image.clone(),
-            None => format!("{project}-{}", self.name),
+            None => format!("{project}{}{}", self.separator(), self.name),
         }
     }
 
-    /// The services whose namespaces it uses.
+    /// The services whose namespaces or volumes it uses.
     pub fn shares_with(&self) -> impl Iterator<Item = &str> {
+        let volumes = self
+            .volumes_from
+            .iter()
+            .filter(|from| !from.starts_with("container:"))
+            .map(|from| from.split(':').next().unwrap_or_default());
         [&self.network_mode, &self.ipc, &self.pid, &self.uts]
             .into_iter()
             .flatten()
             .filter_map(|mode| mode.strip_prefix("service:"))
+            .chain(volumes)
     }
 
     /// What the program is given to end.
@@ -340,6 +394,10 @@ pub struct Deploy {
     pub resources: Option<DeployResources>,
     /// As `restart`, in the cluster's words.
     pub restart_policy: Option<DeployRestart>,
+    /// How replicas are replaced; all at once when absent.
+    pub update_config: Option<UpdateConfig>,
+    /// How they are replaced by what ran before, when an update fails or somebody asks.
+    pub rollback_config: Option<UpdateConfig>,
 }
 
 /// `deploy.resources`.
@@ -410,6 +468,8 @@ pub struct ServiceVolume {
     pub volume: Option<VolumeOptions>,
     /// For tmpfs.
     pub tmpfs: Option<TmpfsOptions>,
+    /// For images.
+    pub image: Option<ImageOptions>,
 }
 
 /// `volumes[].bind`.
@@ -420,12 +480,16 @@ pub struct BindOptions {
     pub propagation: Option<String>,
     /// Make a missing source as a directory; yes when absent.
     pub create_host_path: Option<bool>,
+    /// `enabled`, `disabled`, `writable`, `readonly`: what becomes of mounts below the source.
+    pub recursive: Option<String>,
 }
 
 /// `volumes[].volume`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct VolumeOptions {
+    /// Labels, when the mount makes the volume: when it has no name.
+    pub labels: BTreeMap<String, String>,
     /// Do not fill it from the image.
     pub nocopy: bool,
     /// A directory of it.
@@ -441,6 +505,14 @@ pub struct TmpfsOptions {
     pub size: Option<i64>,
     /// Permissions.
     pub mode: Option<u32>,
+}
+
+/// `volumes[].image`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct ImageOptions {
+    /// A file or directory of it.
+    pub subpath: Option<String>,
 }
 
 /// A service's place on a network.
@@ -486,6 +558,45 @@ pub struct Device {
     pub target: Option<String>,
     /// `r`, `w`, `m`.
     pub permissions: Option<String>,
+}
+
+/// `blkio_config`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct BlockIo {
+    /// On every device.
+    pub weight: Option<u16>,
+    /// On single devices.
+    pub weight_device: Vec<DeviceWeight>,
+    /// Bytes read in a second.
+    pub device_read_bps: Vec<DeviceRate>,
+    /// Bytes written in a second.
+    pub device_write_bps: Vec<DeviceRate>,
+    /// Reads in a second.
+    pub device_read_iops: Vec<DeviceRate>,
+    /// Writes in a second.
+    pub device_write_iops: Vec<DeviceRate>,
+}
+
+/// `blkio_config.weight_device`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct DeviceWeight {
+    /// The device's node on the machine.
+    pub path: String,
+    /// 10 to 1000.
+    pub weight: u16,
+}
+
+/// A rate in `blkio_config`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct DeviceRate {
+    /// The device's node on the machine.
+    pub path: String,
+    /// In a second.
+    #[serde(deserialize_with = "bytes")]
+    pub rate: Option<i64>,
 }
 
 /// `logging`.

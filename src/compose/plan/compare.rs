@@ -78,6 +78,19 @@ fn has_volumes(project: &Project, service: &Service, container: &Container) -> b
         })
 }
 
+/// The name of a container while the one whose place it takes still has it: docker compose's.
+pub(crate) fn name_beside(old_id: &str, name: &str) -> String {
+    format!("{}_{name}", &old_id[..old_id.len().min(12)])
+}
+
+/// Whether [`name_beside`] made it of `name`.
+pub(crate) fn is_name_beside(beside: &str, name: &str) -> bool {
+    let prefix = beside
+        .strip_suffix(name)
+        .and_then(|rest| rest.strip_suffix('_'));
+    prefix.is_some_and(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Whether the container runs, or will again by itself.
 pub(crate) fn is_up(container: &Container) -> bool {
     container.state.is_running() || matches!(container.state, State::Restarting { .. })

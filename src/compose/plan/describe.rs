@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use orc_base::units::format_duration;
+
 use crate::plan::{Action, Operation, Plan, Until};
 
 impl Action {
@@ -25,7 +27,10 @@ impl Action {
             | Self::StopContainer { name, .. }
             | Self::RestartContainer { name, .. }
             | Self::KillContainer { name, .. }
-            | Self::RemoveContainer { name, .. } => format!("Container {name}"),
+            | Self::RemoveContainer { name, .. }
+            | Self::RenameContainer { name, .. }
+            | Self::Prove { name, .. } => format!("Container {name}"),
+            Self::Pause { .. } => "Pause".into(),
             Self::Wait { containers, .. } => format!("Container {}", containers.join(", ")),
         }
     }
@@ -48,7 +53,8 @@ impl Action {
             Self::StopContainer { .. } => "stop",
             Self::RestartContainer { .. } => "restart",
             Self::KillContainer { .. } => "kill",
-            Self::Wait { .. } => "wait",
+            Self::RenameContainer { .. } => "rename",
+            Self::Wait { .. } | Self::Prove { .. } | Self::Pause { .. } => "wait",
         }
     }
 
@@ -70,6 +76,9 @@ impl Action {
             Self::StopContainer { .. } => ("Stopping", "Stopped"),
             Self::RestartContainer { .. } => ("Restarting", "Started"),
             Self::KillContainer { .. } => ("Killing", "Killed"),
+            Self::RenameContainer { .. } => ("Renaming", "Renamed"),
+            Self::Prove { .. } => ("Waiting", "Ready"),
+            Self::Pause { .. } => ("Waiting", "Waited"),
             Self::Wait { until, .. } => match until {
                 Until::Healthy => ("Waiting", "Healthy"),
                 Until::Completed => ("Waiting", "Exited"),
@@ -106,6 +115,12 @@ impl fmt::Display for Action {
                 containers, until, ..
             } => write!(f, "wait for {}: {}", containers.join(", "), until.as_str()),
             Self::RemoveImage { image } => write!(f, "remove image {image}"),
+            Self::RenameContainer { name, new_name } => write!(f, "rename {name} to {new_name}"),
+            Self::Prove { name, steady, .. } => match steady.is_zero() {
+                true => write!(f, "wait for {name}: ready"),
+                false => write!(f, "wait for {name}: ready for {}", format_duration(*steady)),
+            },
+            Self::Pause { time } => write!(f, "wait {}", format_duration(*time)),
         }
     }
 }

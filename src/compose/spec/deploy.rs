@@ -6,18 +6,21 @@ use crate::spec::{Bare, Field, Shape, key};
 /// `deploy`.
 pub(crate) const DEPLOY: Shape = Shape::Object(FIELDS);
 
+/// Why device requests are refused, and what to do instead.
+pub(crate) const NO_GPUS: &str = "orc hands out no devices by driver and count: name the device nodes by `devices` (such as /dev/dri or /dev/nvidia0), and mount the libraries that go with them";
+
 const CLUSTER: &str = "it means something on a cluster only";
 
 static FIELDS: &[Field] = &[
     key("mode", Shape::Text),
-    key("endpoint_mode", Shape::Text).ignored(CLUSTER),
+    key("endpoint_mode", Shape::Text).ignored("names lead to all containers of a service in turn"),
     key("replicas", Shape::Int),
     key("labels", Shape::Pairs(Bare::Empty)).ignored(CLUSTER),
     key("placement", Shape::Object(PLACEMENT)).ignored(CLUSTER),
     key("resources", Shape::Object(RESOURCES)),
     key("restart_policy", Shape::Object(RESTART)),
-    key("update_config", Shape::Object(UPDATE)).ignored(CLUSTER),
-    key("rollback_config", Shape::Object(UPDATE)).ignored(CLUSTER),
+    key("update_config", Shape::Object(UPDATE)),
+    key("rollback_config", Shape::Object(UPDATE)),
 ];
 
 static PLACEMENT: &[Field] = &[
@@ -43,7 +46,7 @@ static RESERVATIONS: &[Field] = &[
     key("memory", Shape::Bytes),
     key("pids", Shape::Int).ignored(CLUSTER),
     key("generic_resources", Shape::List(&Shape::Object(GENERIC))).ignored(CLUSTER),
-    key("devices", DEVICE_REQUESTS).refused("GPUs are not built yet"),
+    key("devices", DEVICE_REQUESTS).refused(NO_GPUS),
 ];
 static GENERIC: &[Field] = &[key(
     "discrete_resource_spec",
