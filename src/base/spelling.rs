@@ -2,11 +2,21 @@
 //!
 //! Pure. For messages only: nothing is ever taken for what it is not.
 
-/// The known word that `word` probably meant: at most a third of its letters differ.
+/// Shorter words are near to everything, so nothing is suggested for them and none of them is.
+const MIN_LETTERS: usize = 3;
+
+/// The known word that `word` probably meant: at most a third of its letters differ. None for words
+/// of less than three letters.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
+    let letters = |word: &str| word.chars().take(64).count();
+    if letters(word) < MIN_LETTERS {
+        return None;
+    }
+    let limit = (letters(word) / 3).min(3);
     known
         .into_iter()
+        .filter(|candidate| letters(candidate) >= MIN_LETTERS)
+        .filter(|candidate| letters(candidate).abs_diff(letters(word)) <= limit)
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min()
@@ -49,5 +59,19 @@ mod tests {
         assert_eq!(nearest("enviroment", known), Some("environment"));
         assert_eq!(nearest("helicopter", known), None);
         assert_eq!(nearest("port", known), Some("ports"));
+    }
+
+    #[test]
+    fn short_words_are_near_to_nothing() {
+        for (word, known) in [
+            ("A", "B"),
+            ("ab", "abc"),
+            ("x", "xy"),
+            ("abc", "ab"),
+            ("é", "e"),
+        ] {
+            assert_eq!(nearest(word, [known]), None, "{word}");
+        }
+        assert_eq!(nearest("cdm", ["cmd"]), Some("cmd"));
     }
 }

@@ -4,14 +4,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use orc_base::{Context, Result};
+use orc_base::{Error, Kind, Result};
 
 use crate::extends;
 use crate::files::{self, Found};
 use crate::merge::{merge, settle};
+use crate::mistakes::Mistakes;
 use crate::node::{Map, Node, Span, Trail, Value};
-use crate::reader::{Reader, is_reset, refuse_missing};
+use crate::reader::{Reader, is_void, refuse_missing};
 use crate::spec::root::ROOT;
+
+/// How many files may include one another in a row.
+const MAX_DEPTH: usize = 50;
 
 /// What may be included, and conflict.
 const RESOURCES: [&str; 6] = [
@@ -69,15 +73,22 @@ fn include(
     let Some(entry) = document.map_mut().and_then(|map| map.remove("include")) else {
         return Ok(document);
     };
-    if is_reset(&entry.node) {
+    if is_void(&entry.node) {
         return Ok(document);
     }
     let mut imported = Node::new(Map::default(), &Span::default());
     let trail = Trail::ROOT.key("include");
-    for (index, item) in entry.node.list().unwrap_or_default().iter().enumerate() {
+    let items = entry.node.list().unwrap_or_default();
+    for (index, item) in items.iter().enumerate().filter(|(_, item)| !is_void(item)) {
         let trail = trail.index(index);
-        let tree = included(reader, item, model, including, &trail)?;
-        import(&mut imported, tree)?;
+        let depth = including.len();
+        match included(reader, item, model, including, &trail) {
+            Ok(tree) => import(&mut imported, tree, &mut reader.ledger.mistakes)?,
+            Err(error) => {
+                including.truncate(depth);
+                reader.ledger.mistakes.add(&item.span, error)?;
+            }
+        }
     }
     Ok(merge(settle(imported, &ROOT), document, &ROOT))
 }
@@ -112,12 +123,16 @@ fn included(
             format!("include cycle detected: {}", chain.join(" includes ")),
         ));
     }
+    if including.len() > MAX_DEPTH {
+        let text = format!("more than {MAX_DEPTH} files include one another");
+        return Err(trail.error(&item.span, text).with_kind(Kind::Exhausted));
+    }
     let directory = match item.get("project_directory").and_then(Node::text) {
         Some(directory) => files::join(model.base, directory),
         None => first.parent().unwrap_or(Path::new("/")).to_path_buf(),
     };
     let variables = included_variables(reader, model, &directory, &texts("env_file"))
-        .map_err(|error| refuse_missing(error).within(trail.sentence(&item.span, "env_file")))?;
+        .map_err(|error| at(error, trail.sentence(&item.span, "env_file")))?;
     let inner = Model {
         files: &files,
         base: &directory,
@@ -127,13 +142,21 @@ fn included(
         .iter()
         .map(|file| reader.parse(file))
         .collect::<Result<Vec<_>>>()
-        .map_err(|error| refuse_missing(error).within(trail.sentence(&item.span, "include")))?;
+        .map_err(|error| at(error, trail.sentence(&item.span, "include")))?;
     files_of(reader, &inner, parsed, including)
+}
+
+/// The error of something that is included, for the one who includes it.
+fn at(error: Error, place: String) -> Error {
+    match error.kind() {
+        Kind::Exhausted => error,
+        _ => refuse_missing(error).within(place),
+    }
 }
 
 /// What an included file sees: all that the including one sees, over its own `.env`.
 fn included_variables(
-    reader: &Reader<'_>,
+    reader: &mut Reader<'_>,
     model: &Model<'_>,
     directory: &Path,
     env_files: &[String],
@@ -157,9 +180,7 @@ fn included_variables(
     for file in files {
         let mut visible = own.clone();
         visible.extend(model.variables.clone());
-        let found = reader
-            .variables(&file, &visible)
-            .context(|| reader.display(&file))?;
+        let found = reader.variables(&file, &visible)?;
         own.extend(found);
     }
     for (name, value) in own {
@@ -169,7 +190,7 @@ fn included_variables(
 }
 
 /// Copies the resources of one included tree beside those of the others.
-fn import(imported: &mut Node, tree: Node) -> Result<()> {
+fn import(imported: &mut Node, tree: Node, mistakes: &mut Mistakes) -> Result<()> {
     let Value::Map(tree) = settle(tree, &ROOT).value else {
         return Ok(());
     };
@@ -192,10 +213,8 @@ fn import(imported: &mut Node, tree: Node) -> Result<()> {
             match there.get(&name) {
                 Some(other) if !same(other, &entry.node) => {
                     let section = Trail::ROOT.key(&section);
-                    return Err(section.key(&name).error(
-                        &entry.key,
-                        format!("conflicts with imported resource at {}", other.span),
-                    ));
+                    let text = format!("conflicts with imported resource at {}", other.span);
+                    mistakes.note(&section.key(&name), &entry.key, text)?;
                 }
                 Some(_) => {}
                 None => {
@@ -237,7 +256,7 @@ fn resolve_environment(tree: &mut Node, variables: &BTreeMap<String, String>) {
     for service in services(tree) {
         let environment = service.get_mut("environment").and_then(Node::map_mut);
         for (name, entry) in environment.into_iter().flat_map(Map::iter_mut) {
-            if let (Value::Null, false) = (&entry.node.value, is_reset(&entry.node))
+            if let (Value::Null, false) = (&entry.node.value, is_void(&entry.node))
                 && let Some(value) = variables.get(name)
             {
                 entry.node.value = value.as_str().into();
@@ -249,7 +268,7 @@ fn resolve_environment(tree: &mut Node, variables: &BTreeMap<String, String>) {
 /// A build without a context has the directory of its own files.
 fn default_contexts(tree: &mut Node, base: &Path) {
     for service in services(tree) {
-        if let Some(build) = service.get_mut("build").filter(|build| !is_reset(build)) {
+        if let Some(build) = service.get_mut("build").filter(|build| !is_void(build)) {
             let span = build.span.clone();
             if let Some(build) = build.map_mut() {
                 build.set_default("context", || {

@@ -1,11 +1,13 @@
 //! Checks a tree against the tables of `spec.rs` and rewrites it to the long form.
 //!
 //! Every value afterwards has exactly the type its row says, so that nothing later checks types.
-//! Unknown keys are refused with the nearest known one. What a `!reset` removes is left alone.
+//! Unknown keys are refused with the nearest known one. What a `!reset` removes is left alone, and so
+//! is what is wrong: it is noted and marked, and what stands beside it is rewritten all the same.
 
-use orc_base::{Result, spelling, units};
+use orc_base::{Kind, Result, spelling, units};
 
-use crate::node::{Entry, Map, Mark, Node, Trail, Value};
+use crate::ledger::Ledger;
+use crate::node::{Entry, Map, Mark, Node, Span, Trail, Value};
 use crate::short;
 use crate::spec::{Bare, Field, Paths, Shape, find, is_extension};
 use crate::words;
@@ -15,17 +17,22 @@ pub(crate) struct Rules<'a> {
     pub(crate) paths: Paths<'a>,
     /// Strings with a `$` pass where something else is wanted: nothing was interpolated.
     pub(crate) lenient: bool,
+    pub(crate) ledger: &'a mut Ledger,
 }
 
 impl Rules<'_> {
     /// The long form of `node`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the value itself; what is wrong below it is noted.
     pub(crate) fn apply(
-        &self,
+        &mut self,
         node: Node,
         shape: &'static Shape,
         trail: &Trail<'_>,
     ) -> Result<Node> {
-        if node.mark == Mark::Reset {
+        if matches!(node.mark, Mark::Reset | Mark::Wrong) {
             return Ok(node);
         }
         if self.lenient && node.text().is_some_and(|text| text.contains('$')) {
@@ -34,7 +41,19 @@ impl Rules<'_> {
         self.shape(node, shape, trail)
     }
 
-    fn shape(&self, node: Node, shape: &'static Shape, trail: &Trail<'_>) -> Result<Node> {
+    /// As [`Rules::apply`] for what is inside something: what is wrong is noted, and marked.
+    fn inside(&mut self, node: Node, shape: &'static Shape, trail: &Trail<'_>) -> Result<Node> {
+        let span = node.span.clone();
+        match self.apply(node, shape, trail) {
+            Err(error) => {
+                self.ledger.mistakes.add(&span, error)?;
+                Ok(wrong(span))
+            }
+            done => done,
+        }
+    }
+
+    fn shape(&mut self, node: Node, shape: &'static Shape, trail: &Trail<'_>) -> Result<Node> {
         match shape {
             Shape::Any => Ok(node),
             Shape::Text => expect_text(node, trail),
@@ -71,7 +90,7 @@ impl Rules<'_> {
                 let node = short::one_or_many(node, trail)?;
                 self.list(node, &Shape::Text, trail)
             }
-            Shape::Pairs(bare) => pairs(node, *bare, trail),
+            Shape::Pairs(bare) => self.pairs(node, *bare, trail),
             Shape::List(item) => self.list(node, item, trail),
             Shape::Spread(spread, item) => self.spread(node, *spread, item, trail),
             Shape::Dict(value) => self.dict(node, value, trail, false),
@@ -83,21 +102,24 @@ impl Rules<'_> {
             },
             Shape::Short(rewrite, shape) => self.shape(rewrite(node, trail)?, shape, trail),
             Shape::Then(shape, finish) => {
+                let before = self.ledger.mistakes.count();
                 let mut node = self.shape(node, shape, trail)?;
-                finish(&mut node, &self.paths, trail)?;
+                if self.ledger.mistakes.count() == before {
+                    finish(&mut node, &self.paths, trail)?;
+                }
                 Ok(node)
             }
         }
     }
 
-    fn list(&self, node: Node, item: &'static Shape, trail: &Trail<'_>) -> Result<Node> {
+    fn list(&mut self, node: Node, item: &'static Shape, trail: &Trail<'_>) -> Result<Node> {
         let Value::List(items) = node.value else {
             return Err(mismatch(&node, "a list", trail));
         };
         let items = items
             .into_iter()
             .enumerate()
-            .map(|(index, node)| self.apply(node, item, &trail.index(index)))
+            .map(|(index, node)| self.inside(node, item, &trail.index(index)))
             .collect::<Result<Vec<_>>>()?;
         Ok(Node {
             value: items.into(),
@@ -107,7 +129,7 @@ impl Rules<'_> {
     }
 
     fn spread(
-        &self,
+        &mut self,
         node: Node,
         spread: crate::spec::Spread,
         item: &'static Shape,
@@ -120,21 +142,24 @@ impl Rules<'_> {
         for (index, node) in items.into_iter().enumerate() {
             let trail = trail.index(index);
             let raw = self.lenient && node.text().is_some_and(|text| text.contains('$'));
+            if node.mark == Mark::Wrong {
+                continue;
+            }
+            let span = node.span.clone();
             let spread = match spread(node.clone(), &trail) {
                 Err(_) if raw => {
                     all.push(node);
                     continue;
                 }
-                spread => spread?,
+                Err(error) => {
+                    self.ledger.mistakes.add(&span, error)?;
+                    continue;
+                }
+                Ok(spread) => spread,
             };
             for node in spread {
-                all.push(self.apply(node, item, &trail)?);
-            }
-            if all.len() > MAX_SPREAD {
-                return Err(trail.error(
-                    all.last().map_or(&node.span, |node| &node.span),
-                    format!("more than {MAX_SPREAD} items"),
-                ));
+                self.count(&node, &trail)?;
+                all.push(self.inside(node, item, &trail)?);
             }
         }
         Ok(Node {
@@ -144,8 +169,14 @@ impl Rules<'_> {
         })
     }
 
+    /// Counts what one item of several becomes.
+    fn count(&mut self, node: &Node, trail: &Trail<'_>) -> Result<()> {
+        let counted = self.ledger.budget.copy(node);
+        counted.map_err(|error| trail.error(&node.span, error).with_kind(Kind::Exhausted))
+    }
+
     fn dict(
-        &self,
+        &mut self,
         node: Node,
         shape: &'static Shape,
         trail: &Trail<'_>,
@@ -157,13 +188,13 @@ impl Rules<'_> {
         let mut out = Map::default();
         for (key, mut entry) in map {
             let trail = trail.key(&key);
-            if named {
-                check_name(&key, &entry, &trail)?;
+            if let (true, Err(error)) = (named, check_name(&key, &entry, &trail)) {
+                self.ledger.mistakes.add(&entry.key, error)?;
             }
             if entry.node.is_null() && entry.node.mark != Mark::Reset && is_object(shape) {
                 entry.node.value = Map::default().into();
             }
-            entry.node = self.apply(entry.node, shape, &trail)?;
+            entry.node = self.inside(entry.node, shape, &trail)?;
             out.put(key, entry);
         }
         Ok(Node {
@@ -173,7 +204,7 @@ impl Rules<'_> {
         })
     }
 
-    fn object(&self, node: Node, fields: &'static [Field], trail: &Trail<'_>) -> Result<Node> {
+    fn object(&mut self, node: Node, fields: &'static [Field], trail: &Trail<'_>) -> Result<Node> {
         let Value::Map(map) = node.value else {
             return Err(mismatch(&node, "a mapping", trail));
         };
@@ -181,10 +212,13 @@ impl Rules<'_> {
         for (key, mut entry) in map {
             match find(fields, &key) {
                 Some(field) => {
-                    entry.node = self.apply(entry.node, &field.shape, &trail.key(&key))?;
+                    entry.node = self.inside(entry.node, &field.shape, &trail.key(&key))?;
                 }
                 None if is_extension(&key) => {}
-                None => return Err(unknown(&key, &entry, fields, trail)),
+                None => {
+                    let error = unknown(&key, &entry, fields, trail);
+                    self.ledger.mistakes.add(&entry.key, error)?;
+                }
             }
             out.put(key, entry);
         }
@@ -194,10 +228,54 @@ impl Rules<'_> {
             mark: node.mark,
         })
     }
+
+    /// `name=value` items or a mapping become a mapping of strings.
+    fn pairs(&mut self, node: Node, bare: Bare, trail: &Trail<'_>) -> Result<Node> {
+        let mut out = Map::default();
+        let (span, mark) = (node.span.clone(), node.mark);
+        match node.value {
+            Value::Map(map) => {
+                for (key, mut entry) in map {
+                    match pair_value(&entry.node, bare, &trail.key(&key)) {
+                        Ok(value) => entry.node.value = value,
+                        Err(error) => self.ledger.mistakes.add(&entry.node.span, error)?,
+                    }
+                    out.put(key, entry);
+                }
+            }
+            Value::List(items) => {
+                for (index, item) in items.into_iter().enumerate() {
+                    match pair(&item, bare, &trail.index(index)) {
+                        Ok((name, value)) => out.set(name, item.with(value)),
+                        Err(error) => self.ledger.mistakes.add(&item.span, error)?,
+                    }
+                }
+            }
+            value => {
+                let node = Node { value, span, mark };
+                return Err(mismatch(
+                    &node,
+                    "a mapping or a list of `name=value`",
+                    trail,
+                ));
+            }
+        }
+        Ok(Node {
+            value: out.into(),
+            span,
+            mark,
+        })
+    }
 }
 
-/// How many items a list with short forms may become.
-const MAX_SPREAD: usize = 65_536;
+/// What stands for a value that is wrong.
+fn wrong(span: Span) -> Node {
+    Node {
+        value: Value::Null,
+        span,
+        mark: Mark::Wrong,
+    }
+}
 
 /// Whether nothing means an empty mapping there.
 fn is_object(shape: &Shape) -> bool {
@@ -255,7 +333,11 @@ fn mismatch(node: &Node, wanted: &str, trail: &Trail<'_>) -> orc_base::Error {
     if trail.is_root() {
         return trail.error(&node.span, "top-level object must be a mapping");
     }
-    trail.error(&node.span, format!("must be {wanted}, not {found}"))
+    let hint = match (wanted, &node.value) {
+        ("a string", Value::Int(_) | Value::Float(_) | Value::Bool(_)) => ": put it in quotes",
+        _ => "",
+    };
+    trail.error(&node.span, format!("must be {wanted}, not {found}{hint}"))
 }
 
 fn expect_text(node: Node, trail: &Trail<'_>) -> Result<Node> {
@@ -306,13 +388,18 @@ fn duration(node: Node, trail: &Trail<'_>) -> Result<Node> {
 fn word(node: Node, words: &'static [&'static str], trail: &Trail<'_>) -> Result<Node> {
     let node = expect_text(node, trail)?;
     let found = node.text().unwrap_or_default();
-    match words.contains(&found) {
-        true => Ok(node),
-        false => Err(trail.error(
-            &node.span,
-            format!("must be one of {}, not `{found}`", words.join(", ")),
-        )),
+    if words.contains(&found) {
+        return Ok(node);
     }
+    let hint = match spelling::nearest(found, words.iter().copied()) {
+        Some(near) => format!(": did you mean `{near}`?"),
+        None => String::new(),
+    };
+    let words = words.join(", ");
+    Err(trail.error(
+        &node.span,
+        format!("must be one of {words}, not `{found}`{hint}"),
+    ))
 }
 
 /// Octal permissions: a number is one already, a string is read as octal.
@@ -354,52 +441,35 @@ fn command(node: Node, trail: &Trail<'_>) -> Result<Node> {
     }
 }
 
-/// `name=value` items or a mapping become a mapping of strings.
-fn pairs(node: Node, bare: Bare, trail: &Trail<'_>) -> Result<Node> {
-    let mut out = Map::default();
-    match &node.value {
-        Value::Map(map) => {
-            for (key, entry) in map.iter() {
-                let value = match (&entry.node.value, entry.node.scalar()) {
-                    _ if entry.node.mark == Mark::Reset => Value::Null,
-                    (_, Some(text)) => Value::Text(text),
-                    (Value::Null, None) => nothing(bare),
-                    _ => {
-                        let wanted = "a boolean, null, number or string";
-                        return Err(mismatch(&entry.node, wanted, &trail.key(key)));
-                    }
-                };
-                let node = entry.node.clone().with(value);
-                out.put(
-                    key,
-                    Entry {
-                        key: entry.key.clone(),
-                        node,
-                    },
-                );
-            }
-        }
-        Value::List(items) => {
-            for (index, item) in items.iter().enumerate() {
-                let Some(text) = item.text() else {
-                    return Err(mismatch(item, "a string", &trail.index(index)));
-                };
-                let (name, value) = match text.split_once('=') {
-                    Some((name, value)) => (name, Value::Text(value.into())),
-                    None => (text, nothing(bare)),
-                };
-                if name.ends_with(char::is_whitespace) {
-                    return Err(trail.index(index).error(
-                        &item.span,
-                        format!("`{}` is declared with a trailing space", name.trim_end()),
-                    ));
-                }
-                out.set(name, item.clone().with(value));
-            }
-        }
-        _ => return Err(mismatch(&node, "a mapping", trail)),
+/// The value of a name, as a string.
+fn pair_value(node: &Node, bare: Bare, trail: &Trail<'_>) -> Result<Value> {
+    match (&node.value, node.scalar()) {
+        _ if matches!(node.mark, Mark::Reset | Mark::Wrong) => Ok(Value::Null),
+        (_, Some(text)) => Ok(Value::Text(text)),
+        (Value::Null, None) => Ok(nothing(bare)),
+        _ => Err(mismatch(node, "a boolean, null, number or string", trail)),
     }
-    Ok(node.with(out))
+}
+
+/// `name=value`, or a name alone.
+fn pair(item: &Node, bare: Bare, trail: &Trail<'_>) -> Result<(String, Value)> {
+    let Some(text) = item.text() else {
+        let hint = match &item.value {
+            Value::Map(_) => ": write `name=value`, or all of them without the hyphens",
+            _ => "",
+        };
+        let text = format!("must be a string, not {}{hint}", item.kind());
+        return Err(trail.error(&item.span, text));
+    };
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Value::Text(value.into())),
+        None => (text, nothing(bare)),
+    };
+    if name.ends_with(char::is_whitespace) {
+        let text = format!("`{}` is declared with a trailing space", name.trim_end());
+        return Err(trail.error(&item.span, text));
+    }
+    Ok((name.to_owned(), value))
 }
 
 fn nothing(bare: Bare) -> Value {
@@ -415,15 +485,20 @@ mod tests {
     use crate::spec::root::ROOT;
 
     fn run(text: &str) -> Result<Node> {
-        let node = crate::yaml::parse(text, "compose.yaml")?.remove(0);
-        let rules = Rules {
+        let mut ledger = Ledger::default();
+        let source = std::sync::Arc::new(crate::source::Source::new("compose.yaml", text));
+        let node = crate::yaml::parse(&source, &mut ledger)?.remove(0);
+        let mut rules = Rules {
             paths: Paths {
                 base: Some(std::path::Path::new("/p")),
                 home: Some("/home/u"),
             },
             lenient: false,
+            ledger: &mut ledger,
         };
-        rules.apply(node, &ROOT, &Trail::ROOT)
+        let node = rules.apply(node, &ROOT, &Trail::ROOT)?;
+        ledger.mistakes.refuse()?;
+        Ok(node)
     }
 
     fn refusal(text: &str) -> String {
@@ -462,7 +537,7 @@ mod tests {
             ),
             (
                 "services:\n  web:\n    image: 3\n",
-                "compose.yaml:3:12: services.web.image: must be a string, not a number",
+                "compose.yaml:3:12: services.web.image: must be a string, not a number: put it in quotes\n",
             ),
             (
                 "services:\n  web:\n    ports:\n      - a:80\n",
@@ -478,7 +553,7 @@ mod tests {
             ),
             (
                 "services:\n  web:\n    ports:\n",
-                "compose.yaml:3:10: services.web.ports: must be a list, not nothing",
+                "compose.yaml:3:5: services.web.ports: must be a list, not nothing",
             ),
             (
                 "services: {../x: {}}\n",

@@ -44,7 +44,7 @@ pub(crate) struct Place {
 }
 
 /// Finds files and variables.
-pub(crate) fn find(wanted: &Wanted<'_>, reader: &Reader<'_>) -> Result<Place> {
+pub(crate) fn find(wanted: &Wanted<'_>, reader: &mut Reader<'_>) -> Result<Place> {
     let mut place = look(wanted, reader)?;
     if place.files.is_empty() {
         return Err(Error::not_found(
@@ -69,7 +69,7 @@ pub(crate) fn find(wanted: &Wanted<'_>, reader: &Reader<'_>) -> Result<Place> {
 }
 
 /// As [`find`], but it is fine when there is no file.
-pub(crate) fn look(wanted: &Wanted<'_>, reader: &Reader<'_>) -> Result<Place> {
+pub(crate) fn look(wanted: &Wanted<'_>, reader: &mut Reader<'_>) -> Result<Place> {
     let absolute = |path: &Path| match path.as_os_str() == "-" {
         true => path.to_path_buf(),
         false => files::join(wanted.working_dir, &path.to_string_lossy()),
@@ -165,7 +165,7 @@ fn env_files(wanted: &Wanted<'_>) -> Option<Vec<PathBuf>> {
 }
 
 fn read_named(
-    reader: &Reader<'_>,
+    reader: &mut Reader<'_>,
     wanted: &Wanted<'_>,
     env_files: &[PathBuf],
     variables: &mut BTreeMap<String, String>,
@@ -187,7 +187,7 @@ fn read_named(
 }
 
 fn read_default(
-    reader: &Reader<'_>,
+    reader: &mut Reader<'_>,
     directory: &Path,
     variables: &mut BTreeMap<String, String>,
 ) -> Result<()> {

@@ -2,13 +2,15 @@
 //!
 //! The grammar of docker compose: `export`, `KEY=value` and `KEY: value`, single quotes that keep,
 //! double quotes that expand `\n` and `$NAME`, values over several lines in quotes, comments, and a
-//! bare `KEY` that is inherited. Errors carry the line's number.
+//! bare `KEY` that is inherited. Errors carry the place and show the line.
 
 use std::collections::BTreeMap;
 
-use orc_base::{Context, Error, Result};
+use orc_base::{Error, Result};
 
+use crate::budget::Budget;
 use crate::interpolate::Interpolation;
+use crate::source::Source;
 
 /// How many variables a file may set.
 const MAX_VARIABLES: usize = 100_000;
@@ -25,60 +27,91 @@ pub(crate) enum Grammar {
 /// What a file sets, later lines over earlier ones. `outer` wins over the file's own variables when
 /// a value mentions one, and is where bare names are inherited from.
 pub(crate) fn parse(
-    text: &str,
+    source: &Source,
     grammar: Grammar,
     outer: &BTreeMap<String, String>,
+    budget: &mut Budget,
 ) -> Result<BTreeMap<String, String>> {
+    let text = source.text();
+    let reader = Reader {
+        source,
+        rest: text.strip_prefix('\u{feff}').unwrap_or(text),
+        line: 1,
+        outer,
+        visible: match grammar {
+            Grammar::Compose => outer.clone(),
+            Grammar::Raw => BTreeMap::new(),
+        },
+        set: BTreeMap::new(),
+        budget,
+    };
     match grammar {
-        Grammar::Raw => raw(text, outer),
-        Grammar::Compose => Reader {
-            rest: text.strip_prefix('\u{feff}').unwrap_or(text),
-            line: 1,
-            outer,
-            visible: outer.clone(),
-            set: BTreeMap::new(),
-        }
-        .all(),
+        Grammar::Raw => reader.raw(),
+        Grammar::Compose => reader.all(),
     }
-}
-
-fn raw(text: &str, outer: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
-    let mut set = BTreeMap::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim_start();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (key, value) = match line.split_once('=') {
-            Some((key, value)) => (key, Some(value.to_owned())),
-            None => (line, outer.get(line).cloned()),
-        };
-        if key.is_empty() || key.contains(char::is_whitespace) {
-            return Err(at(index + 1, format!("`{key}` is not a variable's name")));
-        }
-        if let Some(value) = value {
-            insert(&mut set, key, value)?;
-        }
-    }
-    Ok(set)
 }
 
 struct Reader<'a> {
+    source: &'a Source,
     rest: &'a str,
+    /// Where `rest` begins, from 1.
     line: usize,
     outer: &'a BTreeMap<String, String>,
     /// What values may mention: `outer` over `set`.
     visible: BTreeMap<String, String>,
     set: BTreeMap<String, String>,
+    budget: &'a mut Budget,
 }
 
 impl<'a> Reader<'a> {
     fn all(mut self) -> Result<BTreeMap<String, String>> {
         while self.skip_to_statement() {
-            let line = self.line;
-            self.statement().context(|| format!("line {line}"))?;
+            let (line, rest) = (self.line, self.rest);
+            self.statement()
+                .map_err(|error| self.at(line, rest, &error))?;
         }
         Ok(self.set)
+    }
+
+    fn raw(mut self) -> Result<BTreeMap<String, String>> {
+        for (index, line) in self.rest.lines().enumerate() {
+            let line = line.trim_start();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (key, value) = match line.split_once('=') {
+                Some((key, value)) => (key, Some(value.to_owned())),
+                None => (line, self.outer.get(line).cloned()),
+            };
+            if key.is_empty() || key.contains(char::is_whitespace) {
+                let error = Error::invalid(format!("`{key}` is not a variable's name"));
+                return Err(self.at(index + 1, line, &error));
+            }
+            if let Some(value) = value {
+                self.insert(key, value)?;
+            }
+        }
+        Ok(self.set)
+    }
+
+    /// An error about what begins with `rest`, a part of the text in that line.
+    fn at(&self, line: usize, rest: &str, error: &Error) -> Error {
+        let text = self.source.text();
+        let before = &text[..rest.as_ptr() as usize - text.as_ptr() as usize];
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
+        let line = u32::try_from(line).unwrap_or(u32::MAX);
+        let column = u32::try_from(column).unwrap_or(u32::MAX);
+        let (name, excerpt) = (self.source.name(), self.source.excerpt(line, column));
+        Error::new(
+            error.kind(),
+            format!("{name}:{line}:{column}: {error}{excerpt}"),
+        )
     }
 
     /// Goes over blanks and comments; false at the end of the file.
@@ -137,7 +170,18 @@ impl<'a> Reader<'a> {
         if !self.outer.contains_key(key) {
             self.visible.insert(key.to_owned(), value.clone());
         }
-        insert(&mut self.set, key, value)
+        self.insert(key, value)
+    }
+
+    fn insert(&mut self, key: &str, value: String) -> Result<()> {
+        self.budget.bytes(key.len() + value.len())?;
+        self.set.insert(key.to_owned(), value);
+        match self.set.len() > MAX_VARIABLES {
+            true => Err(Error::exhausted(format!(
+                "more than {MAX_VARIABLES} variables"
+            ))),
+            false => Ok(()),
+        }
     }
 
     fn unquoted(&mut self) -> Result<String> {
@@ -247,27 +291,26 @@ fn octal(text: &str) -> (char, usize) {
     (char::from_u32(value & 0xff).unwrap_or('\0'), length)
 }
 
-fn insert(set: &mut BTreeMap<String, String>, key: &str, value: String) -> Result<()> {
-    set.insert(key.to_owned(), value);
-    if set.len() > MAX_VARIABLES {
-        return Err(Error::exhausted(format!(
-            "more than {MAX_VARIABLES} variables"
-        )));
-    }
-    Ok(())
-}
-
-fn at(line: usize, text: String) -> Error {
-    Error::invalid(text).within(format!("line {line}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(
+        text: &str,
+        grammar: Grammar,
+        outer: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>> {
+        parse(
+            &Source::new(".env", text),
+            grammar,
+            outer,
+            &mut Budget::default(),
+        )
+    }
+
     fn check(text: &str, expected: &[(&str, &str)]) {
         let outer = BTreeMap::from([("OUT".to_owned(), "o".to_owned())]);
-        let found = parse(text, Grammar::Compose, &outer).unwrap();
+        let found = read(text, Grammar::Compose, &outer).unwrap();
         let expected: BTreeMap<_, _> = expected
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -303,32 +346,32 @@ mod tests {
     }
 
     #[test]
-    fn refusals_carry_the_line() {
+    fn refusals_carry_the_place() {
         for (text, expected) in [
             (
                 "A=1\nINVALID LINE\n",
-                "line 2: `INVALID LINE`: key cannot contain a space",
+                ".env:2:1: `INVALID LINE`: key cannot contain a space\n   2 | INVALID LINE\n     | ^^^^^^^^^^^^",
             ),
-            ("A='x\n", "line 1: unterminated quoted value"),
-            ("\n\nlol$wut\n", "line 3: unexpected character '$'"),
-            ("=1", "line 1: a variable has no name"),
+            ("A='x\n", ".env:1:1: unterminated quoted value"),
+            ("\n\nlol$wut\n", ".env:3:1: unexpected character '$'"),
+            ("=1", ".env:1:1: a variable has no name"),
             (
                 "A='\n\n'\nB=${X:?no}",
-                "line 4: required variable X is missing a value: no",
+                ".env:4:1: required variable X is missing a value: no",
             ),
         ] {
-            let error = parse(text, Grammar::Compose, &BTreeMap::new()).unwrap_err();
+            let error = read(text, Grammar::Compose, &BTreeMap::new()).unwrap_err();
             assert!(error.to_string().starts_with(expected), "{error}");
         }
     }
 
     #[test]
     fn raw_lines_stand_as_they_are() {
-        let found = parse("A='x' $B # y\n#c\n\nC\n", Grammar::Raw, &BTreeMap::new()).unwrap();
+        let found = read("A='x' $B # y\n#c\n\nC\n", Grammar::Raw, &BTreeMap::new()).unwrap();
         assert_eq!(
             found,
             BTreeMap::from([("A".to_owned(), "'x' $B # y".to_owned())])
         );
-        assert!(parse("A B=1", Grammar::Raw, &BTreeMap::new()).is_err());
+        assert!(read("A B=1", Grammar::Raw, &BTreeMap::new()).is_err());
     }
 }

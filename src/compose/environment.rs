@@ -3,19 +3,29 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use orc_base::{Context, Result};
+use orc_base::Result;
 
+use crate::budget::Budget;
 use crate::dotenv::{self, Grammar};
 use crate::files::{Files, Found};
 use crate::node::{Map, Node, Trail, Value};
 use crate::reader::refuse_missing;
+use crate::source::Source;
+
+/// What is around the services of a project.
+pub(crate) struct Around<'a> {
+    pub(crate) files: &'a dyn Files,
+    /// Files are shown relative to it.
+    pub(crate) working_dir: &'a Path,
+    pub(crate) variables: &'a BTreeMap<String, String>,
+}
 
 /// Reads the files of one service.
 pub(crate) fn resolve(
     service: &mut Node,
     trail: &Trail<'_>,
-    files: &dyn Files,
-    variables: &BTreeMap<String, String>,
+    around: &Around<'_>,
+    budget: &mut Budget,
 ) -> Result<()> {
     let span = service.span.clone();
     let Some(map) = service.map_mut() else {
@@ -23,12 +33,12 @@ pub(crate) fn resolve(
     };
     if let Some(entry) = map.remove("env_file") {
         let trail = trail.key("env_file");
-        let found = read_all(&entry.node, &trail, files, variables)?;
+        let found = read_all(&entry.node, &trail, around, budget)?;
         put_below(map, "environment", found, &span);
     }
     if let Some(entry) = map.remove("label_file") {
         let trail = trail.key("label_file");
-        let found = read_all(&entry.node, &trail, files, variables)?;
+        let found = read_all(&entry.node, &trail, around, budget)?;
         put_below(map, "labels", found, &span);
     }
     Ok(())
@@ -38,11 +48,11 @@ pub(crate) fn resolve(
 fn read_all(
     list: &Node,
     trail: &Trail<'_>,
-    files: &dyn Files,
-    variables: &BTreeMap<String, String>,
+    around: &Around<'_>,
+    budget: &mut Budget,
 ) -> Result<BTreeMap<String, String>> {
     let mut set = BTreeMap::new();
-    let mut visible = variables.clone();
+    let mut visible = around.variables.clone();
     for (index, item) in list.list().unwrap_or_default().iter().enumerate() {
         let trail = trail.index(index);
         let path = item.get("path").unwrap_or(item).text().unwrap_or_default();
@@ -54,7 +64,7 @@ fn read_all(
             false => Grammar::Compose,
         };
         let path = Path::new(path);
-        if files.look(path) == Found::Nothing {
+        if around.files.look(path) == Found::Nothing {
             if required {
                 return Err(trail.error(
                     &item.span,
@@ -66,11 +76,13 @@ fn read_all(
             }
             continue;
         }
-        let found = files
+        let found = around
+            .files
             .read(path)
             .and_then(|text| {
-                dotenv::parse(&text, grammar, &visible)
-                    .context(|| format!("failed to read {}", path.display()))
+                let shown = path.strip_prefix(around.working_dir).unwrap_or(path);
+                let source = Source::new(shown.display().to_string(), text);
+                dotenv::parse(&source, grammar, &visible, budget)
             })
             .map_err(|error| {
                 refuse_missing(error).within(trail.sentence(&item.span, "env_file"))

@@ -1,24 +1,35 @@
 //! Puts variables into values: `$NAME`, `${NAME}`, and `:-`, `-`, `:?`, `?`, `:+`, `+` inside braces.
 //!
 //! Values only, never keys; what was put in is not looked at again. A variable that nobody set is
-//! empty and is warned about once. Nothing is ever executed.
+//! empty and is warned about once. Nothing is ever executed. A value that cannot be completed is
+//! noted and marked, and the others are completed all the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orc_base::{Error, Result};
+use orc_base::{Error, Result, spelling};
 
-use crate::node::{Node, Trail, Value};
+use crate::ledger::Ledger;
+use crate::node::{Mark, Node, Span, Trail, Value};
 
 /// How deep defaults may be nested in one another.
 const MAX_DEPTH: usize = 64;
 /// How long one value may become.
 const MAX_VALUE_BYTES: usize = 4 << 20;
 
+/// Shorter names have too many that are nearly the same.
+const MIN_SUGGESTED: usize = 5;
+/// How many missed variables are looked for among the others.
+const MAX_SUGGESTIONS: usize = 20;
+
 /// The variables, and which of them were missed.
 #[derive(Debug)]
 pub(crate) struct Interpolation<'a> {
-    pub(crate) variables: &'a BTreeMap<String, String>,
-    pub(crate) unset: BTreeSet<String>,
+    variables: &'a BTreeMap<String, String>,
+    unset: BTreeSet<String>,
+    /// What was missed in the value at hand.
+    missed: Vec<String>,
+    /// One sentence for each variable that was missed, with the place of the first time.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl<'a> Interpolation<'a> {
@@ -26,25 +37,49 @@ impl<'a> Interpolation<'a> {
         Self {
             variables,
             unset: BTreeSet::new(),
+            missed: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
     /// Puts variables into every string below `node`.
-    pub(crate) fn apply(&mut self, node: &mut Node, trail: &Trail<'_>) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// When there is no use in looking on; what else is wrong is noted.
+    pub(crate) fn apply(
+        &mut self,
+        node: &mut Node,
+        trail: &Trail<'_>,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
         match &mut node.value {
             Value::Text(text) if text.contains('$') => {
-                *text = self
-                    .text(text)
-                    .map_err(|error| trail.error(&node.span, error))?;
-                Ok(())
+                let done = self.text(text).and_then(|full| {
+                    ledger.budget.bytes(full.len())?;
+                    Ok(full)
+                });
+                self.warn(&node.span, trail);
+                match done {
+                    Ok(full) => {
+                        *text = full;
+                        Ok(())
+                    }
+                    Err(error) => {
+                        node.mark = Mark::Wrong;
+                        let kind = error.kind();
+                        let error = trail.error(&node.span, error).with_kind(kind);
+                        ledger.mistakes.add(&node.span, error)
+                    }
+                }
             }
             Value::List(items) => items
                 .iter_mut()
                 .enumerate()
-                .try_for_each(|(index, item)| self.apply(item, &trail.index(index))),
+                .try_for_each(|(index, item)| self.apply(item, &trail.index(index), ledger)),
             Value::Map(map) => map
                 .iter_mut()
-                .try_for_each(|(key, entry)| self.apply(&mut entry.node, &trail.key(key))),
+                .try_for_each(|(key, entry)| self.apply(&mut entry.node, &trail.key(key), ledger)),
             _ => Ok(()),
         }
     }
@@ -122,8 +157,9 @@ impl<'a> Interpolation<'a> {
                 let mut message = String::new();
                 self.expand(word, &mut message, depth + 1)?;
                 let colon = if message.is_empty() { "" } else { ": " };
+                let near = self.near(name, ": did");
                 return Err(Error::invalid(format!(
-                    "required variable {name} is missing a value{colon}{message}"
+                    "required variable {name} is missing a value{colon}{message}{near}"
                 )));
             }
             _ => return Err(invalid(whole)),
@@ -131,11 +167,36 @@ impl<'a> Interpolation<'a> {
         Ok(())
     }
 
+    /// Says what was missed in the value at hand.
+    fn warn(&mut self, span: &Span, trail: &Trail<'_>) {
+        for name in std::mem::take(&mut self.missed) {
+            let hint = match self.warnings.len() < MAX_SUGGESTIONS {
+                true => self.near(&name, " Did"),
+                false => String::new(),
+            };
+            let text =
+                format!("The \"{name}\" variable is not set. Defaulting to a blank string.{hint}");
+            self.warnings.push(trail.sentence(span, text));
+        }
+    }
+
+    /// A question about a set variable whose name is nearly the same, after `did`.
+    fn near(&self, name: &str, did: &str) -> String {
+        let known = self.variables.keys().map(String::as_str);
+        let near = spelling::nearest(name, known.filter(|other| *other != name));
+        match near.filter(|_| name.len() >= MIN_SUGGESTED) {
+            Some(near) => format!("{did} you mean `{near}`?"),
+            None => String::new(),
+        }
+    }
+
     fn value(&mut self, name: &str, out: &mut String) {
         match self.variables.get(name) {
             Some(value) => out.push_str(value),
             None => {
-                self.unset.insert(name.to_owned());
+                if self.unset.insert(name.to_owned()) {
+                    self.missed.push(name.to_owned());
+                }
             }
         }
     }

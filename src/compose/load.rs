@@ -1,4 +1,5 @@
-//! The way from files to a [`Project`]: which files, which variables, then stage by stage.
+//! The way from files to a [`Project`]: which files, which variables, then stage by stage. What is
+//! wrong with them is told together.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use orc_base::Result;
 
 use crate::assemble::{Model, assemble};
 use crate::discover::{self, Wanted};
-use crate::environment;
+use crate::environment::{self, Around};
 use crate::files::{Disk, Files};
 use crate::lower;
 use crate::model::{Finding, Project, Severity, Subject};
@@ -52,6 +53,8 @@ pub struct LoadOptions {
     pub no_path_resolution: bool,
     /// Leave `env_file` as it is.
     pub no_env_resolution: bool,
+    /// `--compatibility`: `_` stands in the names of containers and images, as docker-compose 1 had it.
+    pub compatibility: bool,
 }
 
 /// A project and what has to be said about its files.
@@ -63,7 +66,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Reads and checks a project. Every error names a place: `compose.yaml:12:7: services.web: …`.
+/// Reads and checks a project. Every error names a place, `compose.yaml:12:7: services.web: …`, and
+/// shows the line; one error tells all mistakes that were found.
 pub fn load(options: &LoadOptions) -> Result<Loaded> {
     load_from(options, &Disk)
 }
@@ -71,12 +75,22 @@ pub fn load(options: &LoadOptions) -> Result<Loaded> {
 /// [`load`] from files that need not be on a disk.
 pub fn load_from(options: &LoadOptions, files: &dyn Files) -> Result<Loaded> {
     let mut reader = reader(options, files);
-    let place = discover::find(&wanted(options), &reader)?;
-    let documents = place
-        .files
-        .iter()
-        .map(|file| reader.parse(file))
-        .collect::<Result<Vec<_>>>()?;
+    let project = read(options, &mut reader);
+    let Reader {
+        ledger, warnings, ..
+    } = reader;
+    let mut project = project.map_err(|error| ledger.mistakes.with(error))?;
+    lower::complete_digests(&mut project);
+    Ok(Loaded {
+        project,
+        warnings: warnings.into_iter().collect(),
+    })
+}
+
+/// All stages. A stage that finds something wrong notes it; the next one begins only when nothing is.
+fn read(options: &LoadOptions, reader: &mut Reader<'_>) -> Result<Project> {
+    let place = discover::find(&wanted(options), reader)?;
+    let documents = parse(reader, &place.files)?;
     let name = discover::project_name(options.project_name.as_deref(), &place, &documents)?;
     let mut variables = place.variables;
     variables.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
@@ -86,7 +100,8 @@ pub fn load_from(options: &LoadOptions, files: &dyn Files) -> Result<Loaded> {
         base: &place.directory,
         variables: &variables,
     };
-    let mut tree = assemble(&mut reader, &model, documents)?;
+    let mut tree = assemble(reader, &model, documents)?;
+    reader.refuse()?;
     match options.no_normalize {
         false => normalize(&mut tree, &name, &variables),
         true => {
@@ -96,9 +111,9 @@ pub fn load_from(options: &LoadOptions, files: &dyn Files) -> Result<Loaded> {
         }
     }
     if !(options.no_interpolate || options.no_normalize) {
-        values::check(&tree)?;
+        values::check(&tree, &mut reader.ledger.mistakes)?;
     }
-    validate::shapes(&tree)?;
+    validate::shapes(&tree, &mut reader.ledger.mistakes)?;
     let selection = select(
         services(&tree),
         &profiles(options, &variables),
@@ -106,29 +121,42 @@ pub fn load_from(options: &LoadOptions, files: &dyn Files) -> Result<Loaded> {
     )?;
     let mut findings = match options.no_env_resolution {
         true => Vec::new(),
-        false => resolve_files(&mut tree, &selection, files, &variables)?,
+        false => resolve_files(&mut tree, &selection, reader, &variables)?,
     };
     if !options.no_consistency {
-        validate::consistency(&tree, &selection)?;
+        validate::consistency(&tree, &selection, &mut reader.ledger.mistakes)?;
     }
-    findings.extend(support::findings(&tree, files));
+    reader.refuse()?;
+    findings.extend(support::findings(&tree, reader.files));
 
-    let mut project = typed::project(
-        tree,
-        &selection,
-        options.no_interpolate || options.no_normalize,
-    )?;
+    let lenient = options.no_interpolate || options.no_normalize;
+    let mut project = typed::project(tree, &selection, lenient)?;
     project.name = name;
     project.working_dir = place.directory;
     project.files = place.files;
     project.findings = findings;
     project.environment = variables;
     project.interpolated = !options.no_interpolate;
-    lower::complete_digests(&mut project);
-    Ok(Loaded {
-        project,
-        warnings: reader.warnings.into_iter().collect(),
-    })
+    Ok(project)
+}
+
+/// The documents of all files; one that cannot be read does not hide the mistakes of the others.
+fn parse(reader: &mut Reader<'_>, files: &[PathBuf]) -> Result<Vec<Vec<Node>>> {
+    let mut documents = Vec::with_capacity(files.len());
+    let mut unread = None;
+    for file in files {
+        match reader.parse(file) {
+            Ok(found) => documents.push(found),
+            Err(error) if unread.is_some() => {
+                reader.ledger.mistakes.add(&Span::default(), error)?;
+            }
+            Err(error) => unread = Some(error),
+        }
+    }
+    match unread {
+        Some(error) => Err(error),
+        None => Ok(documents),
+    }
 }
 
 /// The project name that the options and the environment give when no file has to be there, for
@@ -140,16 +168,12 @@ pub fn project_name(options: &LoadOptions) -> Result<String> {
 /// [`project_name`] from files that need not be on a disk.
 pub fn project_name_from(options: &LoadOptions, files: &dyn Files) -> Result<String> {
     let mut reader = reader(options, files);
-    let place = discover::look(&wanted(options), &reader)?;
+    let place = discover::look(&wanted(options), &mut reader)?;
     let typed = options.project_name.as_deref();
     if typed.is_some() || place.variables.contains_key("COMPOSE_PROJECT_NAME") {
         return discover::project_name(typed, &place, &[]);
     }
-    let documents = place
-        .files
-        .iter()
-        .map(|file| reader.parse(file))
-        .collect::<Result<Vec<_>>>()?;
+    let documents = parse(&mut reader, &place.files)?;
     discover::project_name(typed, &place, &documents)
 }
 
@@ -189,12 +213,12 @@ fn services(tree: &Node) -> &Map {
     tree.get("services").and_then(Node::map).unwrap_or(&NONE)
 }
 
-/// Reads `env_file`s. A missing one fails the load when its service is wanted, and else only says so
+/// Reads `env_file`s. A missing one is a mistake when its service is wanted, and else it is only said
 /// when the service is to be made.
 fn resolve_files(
     tree: &mut Node,
     selection: &Selection,
-    files: &dyn Files,
+    reader: &mut Reader<'_>,
     variables: &BTreeMap<String, String>,
 ) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
@@ -204,11 +228,19 @@ fn resolve_files(
     let Some(services) = services else {
         return Ok(findings);
     };
+    let around = Around {
+        files: reader.files,
+        working_dir: reader.working_dir,
+        variables,
+    };
+    let ledger = &mut reader.ledger;
     let section = Trail::ROOT.key("services");
     for (name, entry) in services.iter_mut() {
-        let done = environment::resolve(&mut entry.node, &section.key(name), files, variables);
+        let span = entry.node.span.clone();
+        let trail = section.key(name);
+        let done = environment::resolve(&mut entry.node, &trail, &around, &mut ledger.budget);
         match done {
-            Err(error) if selection.wanted.contains(name) => return Err(error),
+            Err(error) if selection.wanted.contains(name) => ledger.mistakes.add(&span, error)?,
             Err(error) => findings.push(Finding {
                 subject: Subject::Service(name.clone()),
                 text: error.to_string(),

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use orc_base::Error;
 
+use crate::source::Source;
+
 /// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Span {
     /// The file as people are shown it; `None` for what no file says (the command line, defaults).
-    pub(crate) file: Option<Arc<str>>,
+    pub(crate) file: Option<Arc<Source>>,
     /// From 1.
     pub(crate) line: u32,
     /// From 1.
@@ -24,8 +26,24 @@ pub(crate) struct Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
-            Some(file) => write!(f, "{file}:{}:{}", self.line, self.column),
+            Some(file) => write!(f, "{}:{}:{}", file.name(), self.line, self.column),
             None => f.write_str("compose"),
+        }
+    }
+}
+
+impl Span {
+    /// The file's name as people are shown it.
+    pub(crate) fn file_name(&self) -> Option<&str> {
+        self.file.as_deref().map(Source::name)
+    }
+
+    /// The line with marks under what stands there, on lines of their own; nothing for what no file
+    /// says.
+    pub(crate) fn excerpt(&self) -> String {
+        match &self.file {
+            Some(file) => file.excerpt(self.line, self.column),
+            None => String::new(),
         }
     }
 }
@@ -40,6 +58,8 @@ pub(crate) enum Mark {
     Reset,
     /// `!override`: replace what is there.
     Override,
+    /// No tag: the value is wrong, which was noted, and later stages leave it alone.
+    Wrong,
 }
 
 /// A value and where it stands.
@@ -308,12 +328,17 @@ impl<'a> Trail<'a> {
         matches!(self.step, Step::Root)
     }
 
-    /// `file:line:column: path: text`.
+    /// `file:line:column: path: text`, and the line itself.
     pub(crate) fn error(&self, span: &Span, text: impl fmt::Display) -> Error {
-        Error::invalid(self.sentence(span, text))
+        Error::invalid(self.shown(span, text))
     }
 
     /// The text of [`Trail::error`].
+    pub(crate) fn shown(&self, span: &Span, text: impl fmt::Display) -> String {
+        self.sentence(span, text) + &span.excerpt()
+    }
+
+    /// `file:line:column: path: text`, for what is said in passing.
     pub(crate) fn sentence(&self, span: &Span, text: impl fmt::Display) -> String {
         if self.is_root() {
             return format!("{span}: {text}");
@@ -364,7 +389,7 @@ mod tests {
         let ports = web.key("ports");
         let first = ports.index(0);
         let span = Span {
-            file: Some("compose.yaml".into()),
+            file: Some(Arc::new(Source::new("compose.yaml", ""))),
             line: 12,
             column: 7,
         };

@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
-use orc_base::{Context, Error, Kind, Result};
+use orc_base::{Error, Kind, Result};
 
 use crate::canonical::Rules;
+use crate::dotenv::{self, Grammar};
 use crate::files::Files;
 use crate::interpolate::Interpolation;
+use crate::ledger::Ledger;
 use crate::node::{Mark, Node, Trail, Value};
+use crate::source::Source;
 use crate::spec::Paths;
 use crate::spec::root::ROOT;
 use crate::yaml;
@@ -28,6 +32,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) interpolate: bool,
     pub(crate) resolve_paths: bool,
     pub(crate) warnings: BTreeSet<String>,
+    /// What the files come to, and what is wrong in them.
+    pub(crate) ledger: Ledger,
     read: usize,
 }
 
@@ -41,6 +47,7 @@ impl<'a> Reader<'a> {
             interpolate: true,
             resolve_paths: true,
             warnings: BTreeSet::new(),
+            ledger: Ledger::default(),
             read: 0,
         }
     }
@@ -49,6 +56,11 @@ impl<'a> Reader<'a> {
     pub(crate) fn display(&self, path: &Path) -> String {
         let shown = path.strip_prefix(self.working_dir).unwrap_or(path);
         shown.display().to_string()
+    }
+
+    /// Refuses the project when something is wrong in the files read so far.
+    pub(crate) fn refuse(&mut self) -> Result<()> {
+        std::mem::take(&mut self.ledger.mistakes).refuse()
     }
 
     /// The documents of a file as they stand.
@@ -64,9 +76,13 @@ impl<'a> Reader<'a> {
             (true, None) => return Err(Error::invalid("nothing came on standard input")),
             _ => (self.files.read(path)?, self.display(path)),
         };
-        let documents = yaml::parse(&text, &name)?;
+        let source = Arc::new(Source::new(name, text));
+        let documents = yaml::parse(&source, &mut self.ledger)?;
         if documents.iter().all(Node::is_null) {
-            return Err(Error::invalid(format!("{name}: empty compose file")));
+            return Err(Error::invalid(format!(
+                "{}: empty compose file",
+                source.name()
+            )));
         }
         Ok(documents
             .into_iter()
@@ -86,24 +102,22 @@ impl<'a> Reader<'a> {
         }
         if self.interpolate {
             let mut interpolation = Interpolation::new(variables);
-            interpolation.apply(&mut document, &Trail::ROOT)?;
-            let unset = interpolation.unset.into_iter();
-            self.warnings.extend(unset.map(|name| {
-                format!("The \"{name}\" variable is not set. Defaulting to a blank string.")
-            }));
+            interpolation.apply(&mut document, &Trail::ROOT, &mut self.ledger)?;
+            self.warnings.extend(interpolation.warnings);
         }
-        let rules = Rules {
+        let mut rules = Rules {
             paths: Paths {
                 base: self.resolve_paths.then_some(base),
                 home: self.home,
             },
             lenient: !self.interpolate,
+            ledger: &mut self.ledger,
         };
         let mut document = rules.apply(document, &ROOT, &Trail::ROOT)?;
         if let Some(map) = document.map_mut()
             && let Some(version) = map.remove("version")
         {
-            let place = version.key.file.clone().unwrap_or_default();
+            let place = version.key.file_name().unwrap_or_default();
             self.warnings.insert(format!(
                 "{place}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion"
             ));
@@ -113,13 +127,12 @@ impl<'a> Reader<'a> {
 
     /// Reads variables from a file in the grammar of `.env`.
     pub(crate) fn variables(
-        &self,
+        &mut self,
         path: &Path,
         outer: &BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, String>> {
-        let text = self.files.read(path)?;
-        crate::dotenv::parse(&text, crate::dotenv::Grammar::Compose, outer)
-            .context(|| format!("failed to read {}", self.display(path)))
+        let source = Source::new(self.display(path), self.files.read(path)?);
+        dotenv::parse(&source, Grammar::Compose, outer, &mut self.ledger.budget)
     }
 }
 
@@ -131,7 +144,7 @@ pub(crate) fn refuse_missing(error: Error) -> Error {
     }
 }
 
-/// Whether a node asks to be removed.
-pub(crate) fn is_reset(node: &Node) -> bool {
-    node.mark == Mark::Reset
+/// Whether later stages leave a node alone: it asks to be removed, or it is wrong.
+pub(crate) fn is_void(node: &Node) -> bool {
+    matches!(node.mark, Mark::Reset | Mark::Wrong)
 }

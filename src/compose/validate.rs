@@ -1,12 +1,14 @@
 //! What holds between values: references, pairs of keys that exclude each other, cycles.
 //!
-//! Works on the normalised tree, so that every refusal has a place.
+//! Works on the normalised tree, so that every mistake has a place. What is wrong is noted; an error is
+//! only returned when there is no use in looking on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orc_base::Result;
+use orc_base::{Result, spelling};
 
-use crate::node::{Map, Node, Trail, Value};
+use crate::mistakes::Mistakes;
+use crate::node::{Map, Node, Span, Trail, Value};
 use crate::select::{Selection, dependencies};
 
 /// Pairs of a service's key and the place in `deploy` that says the same.
@@ -19,50 +21,44 @@ const TWINS: [(&str, &[&str]); 5] = [
 ];
 
 /// Checks what is wrong in any project.
-pub(crate) fn shapes(tree: &Node) -> Result<()> {
+pub(crate) fn shapes(tree: &Node, mistakes: &mut Mistakes) -> Result<()> {
     for section in ["secrets", "configs"] {
         let things = tree.get(section).and_then(Node::map);
         for (name, entry) in things.into_iter().flat_map(Map::iter) {
             let section = Trail::ROOT.key(section);
-            one_source(&entry.node, &section.key(name))?;
+            one_source(&entry.node, &section.key(name), mistakes)?;
         }
     }
     let volumes = tree.get("volumes").and_then(Node::map);
     for (name, entry) in volumes.into_iter().flat_map(Map::iter) {
         let section = Trail::ROOT.key("volumes");
-        external_alone(&entry.node, &section.key(name))?;
+        external_alone(&entry.node, &section.key(name), mistakes)?;
     }
     Ok(())
 }
 
 /// A secret or config has one source.
-fn one_source(node: &Node, trail: &Trail<'_>) -> Result<()> {
+fn one_source(node: &Node, trail: &Trail<'_>, mistakes: &mut Mistakes) -> Result<()> {
     let given: Vec<&str> = ["file", "environment", "content"]
         .into_iter()
         .filter(|key| node.get(key).is_some())
         .collect();
     let external = is_true(node.get("external"));
     let elsewhere = external || node.get("driver").is_some();
-    match given[..] {
-        [] if elsewhere => Ok(()),
-        [] => Err(trail.error(
-            &node.span,
-            "one of file|environment|content|external must be set",
-        )),
-        [key] if external => Err(trail.error(
-            &node.span,
-            format!("conflicting parameters \"external\" and \"{key}\" specified"),
-        )),
-        [_] => Ok(()),
-        _ => Err(trail.error(
-            &node.span,
-            format!("{} attributes are mutually exclusive", given.join("|")),
-        )),
-    }
+    let text = match given[..] {
+        [] if elsewhere => return Ok(()),
+        [] => "one of file|environment|content|external must be set".to_owned(),
+        [key] if external => {
+            format!("conflicting parameters \"external\" and \"{key}\" specified")
+        }
+        [_] => return Ok(()),
+        _ => format!("{} attributes are mutually exclusive", given.join("|")),
+    };
+    mistakes.note(trail, &node.span, text)
 }
 
 /// What is made by somebody else is not described here.
-fn external_alone(node: &Node, trail: &Trail<'_>) -> Result<()> {
+fn external_alone(node: &Node, trail: &Trail<'_>, mistakes: &mut Mistakes) -> Result<()> {
     if !is_true(node.get("external")) {
         return Ok(());
     }
@@ -70,84 +66,91 @@ fn external_alone(node: &Node, trail: &Trail<'_>) -> Result<()> {
     for (key, entry) in map.into_iter().flat_map(Map::iter) {
         let allowed = matches!(key.as_str(), "name" | "external") || key.starts_with("x-");
         if !allowed {
-            return Err(trail.error(
-                &entry.key,
-                format!("conflicting parameters \"external\" and \"{key}\" specified"),
-            ));
+            let text = format!("conflicting parameters \"external\" and \"{key}\" specified");
+            mistakes.note(trail, &entry.key, text)?;
         }
     }
     Ok(())
 }
 
 /// Checks how services refer to each other and to the rest.
-pub(crate) fn consistency(tree: &Node, selection: &Selection) -> Result<()> {
+pub(crate) fn consistency(
+    tree: &Node,
+    selection: &Selection,
+    mistakes: &mut Mistakes,
+) -> Result<()> {
     let empty = Map::default();
     let services = tree.get("services").and_then(Node::map).unwrap_or(&empty);
+    let around = Around {
+        tree,
+        services,
+        selection,
+    };
     let section = Trail::ROOT.key("services");
     for name in &selection.enabled {
         if let Some(node) = services.get(name) {
             let trail = section.key(name);
-            service(tree, services, selection, name, node, &trail)?;
+            service(&around, name, node, &trail, mistakes)?;
         }
     }
-    container_names(services, selection)?;
-    cycles(services, &selection.enabled)
+    container_names(services, selection, mistakes)?;
+    cycles(services, &selection.enabled, mistakes)
+}
+
+/// What a service may refer to.
+struct Around<'a> {
+    tree: &'a Node,
+    services: &'a Map,
+    selection: &'a Selection,
 }
 
 fn service(
-    tree: &Node,
-    services: &Map,
-    selection: &Selection,
+    around: &Around<'_>,
     name: &str,
     node: &Node,
     trail: &Trail<'_>,
+    mistakes: &mut Mistakes,
 ) -> Result<()> {
-    let place = services.entry(name).map_or(&node.span, |entry| &entry.key);
+    let entry = around.services.entry(name);
+    let place = entry.map_or(&node.span, |entry| &entry.key);
     let has = |key: &str| node.get(key).is_some();
     if !has("image") && !has("build") && !has("provider") {
-        return Err(trail.error(
-            place,
-            format!("service \"{name}\" has neither an image nor a build context specified"),
-        ));
+        let text = format!("service \"{name}\" has neither an image nor a build context specified");
+        mistakes.note(trail, place, text)?;
     }
-    build(node, trail)?;
-    references(tree, name, node, trail)?;
-    needs(services, selection, name, node, trail)?;
-    twins(node, trail)?;
-    mounts(node, trail)?;
+    build(node, trail, mistakes)?;
+    references(around.tree, name, node, trail, mistakes)?;
+    needs(around, name, node, trail, mistakes)?;
+    twins(node, trail, mistakes)?;
+    mounts(node, trail, mistakes)?;
     if let Some(networks) = node.get("networks").and_then(Node::map)
         && let Some(mode) = node.get("network_mode")
         && !networks.is_empty()
     {
-        return Err(trail.error(
-            &mode.span,
-            format!("service {name} declares mutually exclusive `network_mode` and `networks`"),
-        ));
+        let text =
+            format!("service {name} declares mutually exclusive `network_mode` and `networks`");
+        mistakes.note(trail, &mode.span, text)?;
     }
     if let Some(fixed) = node.get("container_name")
         && replicas(node) > 1
     {
-        return Err(trail.key("container_name").error(
-            &fixed.span,
-            format!(
-                "can't set container_name and {} replicas: container names must be unique",
-                replicas(node)
-            ),
-        ));
+        let count = replicas(node);
+        let text = format!(
+            "can't set container_name and {count} replicas: container names must be unique"
+        );
+        mistakes.note(&trail.key("container_name"), &fixed.span, text)?;
     }
     Ok(())
 }
 
-fn build(node: &Node, trail: &Trail<'_>) -> Result<()> {
+fn build(node: &Node, trail: &Trail<'_>, mistakes: &mut Mistakes) -> Result<()> {
     let Some(build) = node.get("build") else {
         return Ok(());
     };
     let trail = trail.key("build");
     if let (Some(inline), Some(_)) = (build.get("dockerfile_inline"), build.get("dockerfile")) {
-        return Err(trail.error(
-            &inline.span,
-            "declares mutually exclusive dockerfile and dockerfile_inline",
-        ));
+        let text = "declares mutually exclusive dockerfile and dockerfile_inline";
+        mistakes.note(&trail, &inline.span, text)?;
     }
     let platforms = build
         .get("platforms")
@@ -158,108 +161,103 @@ fn build(node: &Node, trail: &Trail<'_>) -> Result<()> {
         && !platforms.is_empty()
         && !platforms.iter().any(|item| item.text() == Some(platform))
     {
-        return Err(trail.key("platforms").error(
-            &build.span,
-            format!("must include service platform {platform}"),
-        ));
+        let text = format!("must include service platform {platform}");
+        mistakes.note(&trail.key("platforms"), &build.span, text)?;
     }
     Ok(())
 }
 
 /// Networks, volumes, secrets, configs and models that a service names are declared.
-fn references(tree: &Node, name: &str, node: &Node, trail: &Trail<'_>) -> Result<()> {
-    let declared = |section: &str, key: &str| tree.at(&[section, key]).is_some();
+fn references(
+    tree: &Node,
+    name: &str,
+    node: &Node,
+    trail: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> Result<()> {
+    let mut check = |what: &str, section: &str, other: &str, trail: &Trail<'_>, span: &Span| {
+        if tree.at(&[section, other]).is_some() {
+            return Ok(());
+        }
+        let declared = tree.get(section).and_then(Node::map);
+        let near = near(other, declared.into_iter().flat_map(Map::keys));
+        let text = format!(
+            "service \"{name}\" refers to undefined {what} {other}: {near}declare it at the top level"
+        );
+        mistakes.note(trail, span, text)
+    };
     for (key, what) in [("networks", "network"), ("models", "model")] {
         let map = node.get(key).and_then(Node::map);
         for (other, entry) in map.into_iter().flat_map(Map::iter) {
-            if !declared(key, other) {
-                return Err(undefined(&trail.key(key), &entry.key, name, what, other));
-            }
+            check(what, key, other, &trail.key(key), &entry.key)?;
         }
     }
     for (key, what) in [("secrets", "secret"), ("configs", "config")] {
+        let trail = trail.key(key);
         let items = node.get(key).and_then(Node::list).unwrap_or_default();
         for (index, item) in items.iter().enumerate() {
-            let other = item.get("source").and_then(Node::text).unwrap_or_default();
-            if !declared(key, other) {
-                let trail = trail.key(key);
-                return Err(undefined(
-                    &trail.index(index),
-                    &item.span,
-                    name,
-                    what,
-                    other,
-                ));
-            }
+            let other = text(item, "source");
+            check(what, key, other, &trail.index(index), &item.span)?;
         }
     }
     let items = node.at(&["build", "secrets"]).and_then(Node::list);
+    let build = trail.key("build");
     for item in items.unwrap_or_default() {
-        let other = item.get("source").and_then(Node::text).unwrap_or_default();
-        if !declared("secrets", other) {
-            return Err(undefined(
-                &trail.key("build"),
-                &item.span,
-                name,
-                "build secret",
-                other,
-            ));
-        }
+        let other = text(item, "source");
+        check("build secret", "secrets", other, &build, &item.span)?;
     }
     let items = node.get("volumes").and_then(Node::list).unwrap_or_default();
+    let volumes = trail.key("volumes");
     for (index, item) in items.iter().enumerate() {
-        let source = item.get("source").and_then(Node::text).unwrap_or_default();
-        let named = item.get("type").and_then(Node::text) == Some("volume") && !source.is_empty();
-        if named && !declared("volumes", source) {
-            let trail = trail.key("volumes");
-            return Err(undefined(
-                &trail.index(index),
-                &item.span,
-                name,
-                "volume",
-                source,
-            ));
+        let source = text(item, "source");
+        if text(item, "type") == "volume" && !source.is_empty() {
+            let trail = volumes.index(index);
+            check("volume", "volumes", source, &trail, &item.span)?;
         }
     }
     Ok(())
 }
 
-fn undefined(
-    trail: &Trail<'_>,
-    span: &crate::node::Span,
-    service: &str,
-    what: &str,
-    name: &str,
-) -> orc_base::Error {
-    trail.error(
-        span,
-        format!(
-            "service \"{service}\" refers to undefined {what} {name}: declare it at the top level"
-        ),
-    )
+/// A child that is a string; empty when there is none.
+fn text<'a>(node: &'a Node, key: &str) -> &'a str {
+    node.get(key).and_then(Node::text).unwrap_or_default()
+}
+
+/// The one that was probably meant, as the middle of a sentence.
+fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a String>) -> String {
+    let known = known.into_iter().map(String::as_str);
+    match spelling::nearest(word, known) {
+        Some(near) => format!("did you mean `{near}`? Or "),
+        None => String::new(),
+    }
 }
 
 /// Services that a service needs exist and are on.
 fn needs(
-    services: &Map,
-    selection: &Selection,
+    around: &Around<'_>,
     name: &str,
     node: &Node,
     trail: &Trail<'_>,
+    mistakes: &mut Mistakes,
 ) -> Result<()> {
+    let services = around.services;
+    let undefined = |other: &str| {
+        let text = format!("service \"{name}\" depends on undefined service \"{other}\"");
+        let known = services.keys().filter(|known| *known != name);
+        match spelling::nearest(other, known.map(String::as_str)) {
+            Some(near) => format!("{text}: did you mean `{near}`?"),
+            None => text,
+        }
+    };
+    let depends_on = trail.key("depends_on");
     for (other, dependency) in dependencies(services, name) {
         let required = !matches!(
             dependency.get("required").map(|node| &node.value),
             Some(Value::Bool(false))
         );
-        let trail = trail.key("depends_on");
         if !services.contains(&other) {
-            return Err(trail.error(
-                &dependency.span,
-                format!("service \"{name}\" depends on undefined service \"{other}\""),
-            ));
-        }
-        if required && selection.disabled.contains(&other) {
+            mistakes.note(&depends_on, &dependency.span, undefined(&other))?;
+        } else if required && around.selection.disabled.contains(&other) {
             let profiles: Vec<_> = services
                 .get(&other)
                 .and_then(|service| service.get("profiles")?.list())
@@ -267,31 +265,27 @@ fn needs(
                 .iter()
                 .filter_map(Node::text)
                 .collect();
-            return Err(trail.error(
-                &dependency.span,
-                format!(
-                    "service \"{other}\" is required by \"{name}\" but is disabled. Can be enabled by profiles [{}]",
-                    profiles.join(" ")
-                ),
-            ));
+            let profiles = profiles.join(" ");
+            let text = format!(
+                "service \"{other}\" is required by \"{name}\" but is disabled. Can be enabled by profiles [{profiles}]"
+            );
+            mistakes.note(&depends_on, &dependency.span, text)?;
         }
     }
     for key in ["network_mode", "ipc", "pid", "uts"] {
         if let Some(value) = node.get(key)
             && let Some(other) = value.text().and_then(|text| text.strip_prefix("service:"))
             && !services.contains(other)
+            && !dependencies(services, name).contains_key(other)
         {
-            return Err(trail.key(key).error(
-                &value.span,
-                format!("service \"{name}\" depends on undefined service \"{other}\""),
-            ));
+            mistakes.note(&trail.key(key), &value.span, undefined(other))?;
         }
     }
     Ok(())
 }
 
 /// What can be said in two places is said the same.
-fn twins(node: &Node, trail: &Trail<'_>) -> Result<()> {
+fn twins(node: &Node, trail: &Trail<'_>, mistakes: &mut Mistakes) -> Result<()> {
     let Some(deploy) = node.get("deploy") else {
         return Ok(());
     };
@@ -300,29 +294,24 @@ fn twins(node: &Node, trail: &Trail<'_>) -> Result<()> {
             continue;
         };
         if here.scalar() != there.scalar() {
-            return Err(trail.key(key).error(
-                &here.span,
-                format!(
-                    "can't set distinct values on '{key}' and 'deploy.{}'",
-                    path.join(".")
-                ),
-            ));
+            let path = path.join(".");
+            let text = format!("can't set distinct values on '{key}' and 'deploy.{path}'");
+            mistakes.note(&trail.key(key), &here.span, text)?;
         }
     }
     Ok(())
 }
 
 /// One thing a place.
-fn mounts(node: &Node, trail: &Trail<'_>) -> Result<()> {
+fn mounts(node: &Node, trail: &Trail<'_>, mistakes: &mut Mistakes) -> Result<()> {
     let mut taken: BTreeMap<String, &'static str> = BTreeMap::new();
     let volumes = node.get("volumes").and_then(Node::list).unwrap_or_default();
     for (index, item) in volumes.iter().enumerate() {
         let target = item.get("target").and_then(Node::text).unwrap_or_default();
         if target.is_empty() {
-            return Err(trail
-                .key("volumes")
-                .index(index)
-                .error(&item.span, "missing a mount target"));
+            let trail = trail.key("volumes");
+            mistakes.note(&trail.index(index), &item.span, "missing a mount target")?;
+            continue;
         }
         taken.insert(target.trim_end_matches('/').to_owned(), "volumes");
     }
@@ -335,10 +324,8 @@ fn mounts(node: &Node, trail: &Trail<'_>) -> Result<()> {
             .unwrap_or_default()
             .trim_end_matches('/');
         if let Some(other) = taken.insert(target.to_owned(), "tmpfs") {
-            return Err(trail.key("tmpfs").index(index).error(
-                &item.span,
-                format!("target {target} is already mounted as {other}"),
-            ));
+            let text = format!("target {target} is already mounted as {other}");
+            mistakes.note(&trail.key("tmpfs").index(index), &item.span, text)?;
         }
     }
     let others = [("configs", "/"), ("secrets", "/run/secrets/")];
@@ -355,17 +342,15 @@ fn mounts(node: &Node, trail: &Trail<'_>) -> Result<()> {
                 false => format!("{directory}{named}"),
             };
             if let Some(other) = taken.insert(target.clone(), key) {
-                return Err(trail.key(key).index(index).error(
-                    &item.span,
-                    format!("target {target} is already mounted as {other}"),
-                ));
+                let text = format!("target {target} is already mounted as {other}");
+                mistakes.note(&trail.key(key).index(index), &item.span, text)?;
             }
         }
     }
     Ok(())
 }
 
-fn container_names(services: &Map, selection: &Selection) -> Result<()> {
+fn container_names(services: &Map, selection: &Selection, mistakes: &mut Mistakes) -> Result<()> {
     let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
     for name in &selection.enabled {
         let Some(node) = services
@@ -377,17 +362,17 @@ fn container_names(services: &Map, selection: &Selection) -> Result<()> {
         let fixed = node.text().unwrap_or_default();
         if let Some(other) = taken.insert(fixed, name) {
             let section = Trail::ROOT.key("services");
-            return Err(section.key(name).key("container_name").error(
-                &node.span,
-                format!("container name \"{fixed}\" is already in use by service \"{other}\""),
-            ));
+            let text =
+                format!("container name \"{fixed}\" is already in use by service \"{other}\"");
+            let trail = section.key(name);
+            mistakes.note(&trail.key("container_name"), &node.span, text)?;
         }
     }
     Ok(())
 }
 
-/// Depth first; the path that meets itself is the cycle.
-fn cycles(services: &Map, enabled: &BTreeSet<String>) -> Result<()> {
+/// Depth first; the path that meets itself is the cycle. One is told: others are often the same.
+fn cycles(services: &Map, enabled: &BTreeSet<String>, mistakes: &mut Mistakes) -> Result<()> {
     let below = |name: &str| -> Vec<String> {
         let names = dependencies(services, name).into_keys();
         names.rev().collect()
@@ -406,10 +391,9 @@ fn cycles(services: &Map, enabled: &BTreeSet<String>) -> Result<()> {
                 let cycle: Vec<_> = names.chain([next.as_str()]).collect();
                 let span = services.entry(&next).map(|entry| entry.key.clone());
                 let section = Trail::ROOT.key("services");
-                return Err(section.key(&next).key("depends_on").error(
-                    &span.unwrap_or_default(),
-                    format!("dependency cycle detected: {}", cycle.join(" -> ")),
-                ));
+                let trail = section.key(&next);
+                let text = format!("dependency cycle detected: {}", cycle.join(" -> "));
+                return mistakes.note(&trail.key("depends_on"), &span.unwrap_or_default(), text);
             }
             if !done.contains(&next) {
                 let rest = below(&next);

@@ -2,8 +2,9 @@
 //!
 //! Scalars resolve as Go's yaml.v3 resolves them, because that is what Compose files are written
 //! against: YAML 1.2 booleans (`yes` and `on` are strings), `0644` is octal, `22:22` is a string.
-//! Anchors and aliases are expanded and `<<` is merged here, and only here. Text, depth, the number
-//! of values and what aliases may add are bounded, duplicate keys are refused.
+//! Anchors and aliases are expanded and `<<` is merged here, and only here. Depth is bounded, values
+//! and text are counted, those that aliases add too; duplicate keys are noted, and the first one
+//! counts until the project is refused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,23 +12,21 @@ use std::sync::Arc;
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Tag};
 use orc_base::{Error, Kind, Result};
 
+use crate::budget::Budget;
+use crate::ledger::Ledger;
 use crate::node::{Entry, Map, Mark, Node, Span, Trail, Value};
+use crate::source::Source;
 
-/// How many values a file may have.
-const MAX_NODES: usize = 1_000_000;
-/// How many values aliases may add to a file.
-const MAX_ALIASED: usize = 250_000;
 /// How deep values may be nested.
 const MAX_DEPTH: usize = 200;
 
-/// Parses all documents of a file; `name` is what errors call it.
-pub(crate) fn parse(text: &str, name: &str) -> Result<Vec<Node>> {
+/// Parses all documents of a file. What is wrong and lets the rest be read is noted.
+pub(crate) fn parse(source: &Arc<Source>, ledger: &mut Ledger) -> Result<Vec<Node>> {
     let mut composer = Composer {
-        parser: Parser::new_from_str_with_options(text, options()),
-        file: name.into(),
+        parser: Parser::new_from_str_with_options(source.text(), options()),
+        file: source,
         anchors: HashMap::new(),
-        nodes: 0,
-        aliased: 0,
+        ledger,
     };
     composer.documents()
 }
@@ -43,11 +42,10 @@ fn options() -> Options {
 
 struct Composer<'a> {
     parser: Parser<'a, granit_parser::StrInput<'a>>,
-    file: Arc<str>,
-    /// What each anchor names, with the number of values in it; `None` while it is being read.
-    anchors: HashMap<usize, Option<(Node, usize)>>,
-    nodes: usize,
-    aliased: usize,
+    file: &'a Arc<Source>,
+    /// What each anchor names, and what was counted before and after it; `None` while it is read.
+    anchors: HashMap<usize, Option<(Node, Budget, Budget)>>,
+    ledger: &'a mut Ledger,
 }
 
 impl<'a> Composer<'a> {
@@ -82,7 +80,7 @@ impl<'a> Composer<'a> {
 
     fn span(&self, marker: &Marker) -> Span {
         Span {
-            file: Some(Arc::clone(&self.file)),
+            file: Some(Arc::clone(self.file)),
             line: u32::try_from(marker.line()).unwrap_or(u32::MAX),
             column: u32::try_from(marker.col() + 1).unwrap_or(u32::MAX),
         }
@@ -96,16 +94,12 @@ impl<'a> Composer<'a> {
 
     /// The value that begins with `event`.
     fn node(&mut self, event: Event<'a>, span: Span, trail: &Trail<'_>) -> Result<Node> {
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err(trail
-                .error(&span, format!("more than {MAX_NODES} values in one file"))
-                .with_kind(Kind::Exhausted));
-        }
-        let before = self.nodes + self.aliased;
+        let before = self.ledger.budget;
+        self.count(1, 0, &span, trail)?;
         let (anchor, tag, value) = match event {
             Event::Alias(id) => return self.alias(id, &span, trail),
             Event::Scalar(text, style, anchor, tag) => {
+                self.count(0, text.len(), &span, trail)?;
                 let value = scalar(text.into_owned(), style, tag.as_deref(), &span, trail)?;
                 (anchor, tag, value)
             }
@@ -125,10 +119,19 @@ impl<'a> Composer<'a> {
             mark: mark(tag.as_deref()),
         };
         if anchor != 0 {
-            let size = 1 + self.nodes + self.aliased - before;
-            self.anchors.insert(anchor, Some((node.clone(), size)));
+            let after = self.ledger.budget;
+            self.anchors
+                .insert(anchor, Some((node.clone(), before, after)));
         }
         Ok(node)
+    }
+
+    fn count(&mut self, values: usize, bytes: usize, span: &Span, trail: &Trail<'_>) -> Result<()> {
+        let budget = &mut self.ledger.budget;
+        budget
+            .values(values)
+            .and_then(|()| budget.bytes(bytes))
+            .map_err(|error| trail.error(span, error).with_kind(Kind::Exhausted))
     }
 
     fn begin(&mut self, anchor: usize) {
@@ -140,16 +143,13 @@ impl<'a> Composer<'a> {
     /// A copy of what the anchor names, as long as the copies stay few.
     fn alias(&mut self, id: usize, span: &Span, trail: &Trail<'_>) -> Result<Node> {
         match self.anchors.get(&id) {
-            Some(Some((node, size))) => {
-                self.aliased += size;
-                if self.aliased > MAX_ALIASED {
-                    return Err(trail
-                        .error(
-                            span,
-                            format!("excessive aliasing: more than {MAX_ALIASED} values come from aliases"),
-                        )
-                        .with_kind(Kind::Exhausted));
-                }
+            Some(Some((node, before, after))) => {
+                let counted = self.ledger.budget.again(*before, *after);
+                counted.map_err(|error| {
+                    trail
+                        .error(span, format!("excessive aliasing: {error}"))
+                        .with_kind(Kind::Exhausted)
+                })?;
                 Ok(node.clone())
             }
             Some(None) => Err(trail.error(span, "cycle: this alias is inside its own anchor")),
@@ -180,26 +180,37 @@ impl<'a> Composer<'a> {
             let is_merge = is_merge_key(&event);
             let key = self.key(event, &key_span, trail)?;
             let (event, span) = self.next()?;
-            let node = self.node(event, span, &trail.key(&key))?;
+            let name = key.as_deref().unwrap_or_default();
+            let mut node = self.node(event, span, &trail.key(name))?;
+            if node.is_null() {
+                // Where nothing is, the key is what people look for.
+                node.span = key_span.clone();
+            }
+            let Some(key) = key else {
+                continue;
+            };
             if is_merge {
                 if merged.replace(node).is_some() {
-                    return Err(trail.error(&key_span, "mapping key \"<<\" is already defined"));
+                    let text =
+                        "mapping key \"<<\" is already defined: give it a list, `<<: [*a, *b]`";
+                    self.ledger.mistakes.note(trail, &key_span, text)?;
                 }
                 continue;
             }
-            let entry = Entry {
-                key: key_span.clone(),
-                node,
-            };
-            if let Some(first) = map.put(key.clone(), entry) {
-                return Err(trail.error(
-                    &key_span,
-                    format!(
-                        "mapping key \"{key}\" is already defined at line {}",
-                        first.key.line
-                    ),
-                ));
+            if let Some(first) = map.entry(&key) {
+                let line = first.key.line;
+                let text = format!("mapping key \"{key}\" is already defined at line {line}");
+                self.ledger.mistakes.note(trail, &key_span, text)?;
+                continue;
             }
+            let key_span = key_span.clone();
+            map.put(
+                key,
+                Entry {
+                    key: key_span,
+                    node,
+                },
+            );
         }
         if let Some(merged) = merged {
             merge_into(&mut map, merged, trail)?;
@@ -207,20 +218,24 @@ impl<'a> Composer<'a> {
         Ok(Value::Map(map))
     }
 
-    fn key(&mut self, event: Event<'a>, span: &Span, trail: &Trail<'_>) -> Result<String> {
+    /// A key; `None` when it was noted that it is none.
+    fn key(&mut self, event: Event<'a>, span: &Span, trail: &Trail<'_>) -> Result<Option<String>> {
         let node = self.node(event, span.clone(), trail)?;
-        match node.value {
-            Value::Text(key) => Ok(key),
-            other => {
-                let shown = Node::new(other, span);
-                let shown = shown.scalar().unwrap_or_else(|| shown.kind().into());
-                let place = match trail.is_root() {
-                    true => "at top level".to_owned(),
-                    false => format!("in {trail}"),
-                };
-                Err(Trail::ROOT.error(span, format!("non-string key {place}: {shown}")))
-            }
+        if let Value::Text(key) = node.value {
+            return Ok(Some(key));
         }
+        let shown = node.scalar().unwrap_or_else(|| node.kind().into());
+        let place = match trail.is_root() {
+            true => "at top level".to_owned(),
+            false => format!("in {trail}"),
+        };
+        let hint = match node.scalar() {
+            Some(text) => format!(": write it in quotes, \"{text}\""),
+            None => String::new(),
+        };
+        let text = format!("non-string key {place}: {shown}{hint}");
+        self.ledger.mistakes.note(&Trail::ROOT, span, text)?;
+        Ok(None)
     }
 }
 
@@ -360,12 +375,21 @@ fn looks_like_float(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn all(text: &str) -> Result<Vec<Node>> {
+        let mut ledger = Ledger::default();
+        let documents = parse(&Arc::new(Source::new("t.yaml", text)), &mut ledger);
+        match documents {
+            Err(error) => Err(ledger.mistakes.with(error)),
+            Ok(documents) => ledger.mistakes.refuse().map(|()| documents),
+        }
+    }
+
     fn one(text: &str) -> Node {
-        parse(text, "t.yaml").unwrap().remove(0)
+        all(text).unwrap().remove(0)
     }
 
     fn refusal(text: &str) -> String {
-        parse(text, "t.yaml").unwrap_err().to_string()
+        all(text).unwrap_err().to_string()
     }
 
     #[test]
@@ -450,7 +474,7 @@ mod tests {
         assert!(refusal(&bomb).contains("excessive aliasing"));
         assert!(refusal(&"[".repeat(100_000)).contains("not valid YAML"));
         assert_eq!(
-            parse(&"a: 1\n---\n".repeat(3), "t").unwrap().len(),
+            all(&"a: 1\n---\n".repeat(3)).unwrap().len(),
             4,
             "an empty last document is one too"
         );

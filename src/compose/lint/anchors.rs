@@ -10,6 +10,7 @@ use granit_parser::{Event, Marker, Parser, StrInput};
 
 use crate::lint::remark::{Report, Rule};
 use crate::node::Span;
+use crate::source::Source;
 
 /// Says what there is to say about one file.
 pub(crate) fn check(report: &mut Report, name: &str, text: &str) {
@@ -18,7 +19,7 @@ pub(crate) fn check(report: &mut Report, name: &str, text: &str) {
     options.set_emit_comments(false);
     let mut scan = Scan {
         parser: Parser::new_from_str_with_options(text, options),
-        file: name.into(),
+        file: Arc::new(Source::new(name, "")),
         anchors: BTreeMap::new(),
         used: BTreeSet::new(),
     };
@@ -66,7 +67,7 @@ enum RawValue {
 
 struct Scan<'a> {
     parser: Parser<'a, StrInput<'a>>,
-    file: Arc<str>,
+    file: Arc<Source>,
     anchors: BTreeMap<usize, (String, Span)>,
     used: BTreeSet<usize>,
 }

@@ -1,19 +1,24 @@
 //! Later files that say again what earlier ones say, and `version`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::files::Files;
+use crate::ledger::Ledger;
 use crate::lint::remark::{Report, Rule};
 use crate::model::Project;
 use crate::node::{Entry, Map, Node, Span};
 use crate::reader::Reader;
 use crate::render::json;
+use crate::source::Source;
 use crate::yaml;
 
 /// Says which of `files` (names and texts) have a `version`.
 pub(crate) fn versions(report: &mut Report, files: &[(&str, &str)]) {
     for (name, text) in files {
-        for document in yaml::parse(text, name).unwrap_or_default() {
+        let source = Arc::new(Source::new(*name, *text));
+        let documents = yaml::parse(&source, &mut Ledger::default());
+        for document in documents.unwrap_or_default() {
             if let Some(version) = document.map().and_then(|map| map.entry("version")) {
                 report.add(
                     Rule::ObsoleteVersion,

@@ -200,7 +200,7 @@ impl Report {
         }
         self.remarks.push(Remark {
             rule,
-            file: span.file.as_deref().unwrap_or("compose").to_owned(),
+            file: span.file_name().unwrap_or("compose").to_owned(),
             line: span.line,
             column: span.column,
             path: path.to_string(),

@@ -117,8 +117,7 @@ impl Sources {
     /// Whether the value of `key` stands in the file as it is, and does not come from a variable.
     pub(crate) fn is_literal(&self, span: &Span, key: &str, value: &str) -> bool {
         let line = span
-            .file
-            .as_deref()
+            .file_name()
             .and_then(|file| self.line(file, span.line));
         let Some(line) = line else {
             return false;
@@ -172,7 +171,7 @@ fn display(path: &Path, working_dir: &Path) -> String {
 
 fn files_of(node: &Node, names: &mut BTreeSet<String>) {
     let mut add = |span: &Span| {
-        if let Some(file) = span.file.as_deref()
+        if let Some(file) = span.file_name()
             && !names.contains(file)
         {
             names.insert(file.to_owned());
@@ -182,7 +181,7 @@ fn files_of(node: &Node, names: &mut BTreeSet<String>) {
     match &node.value {
         Value::List(items) => items.iter().for_each(|item| files_of(item, names)),
         Value::Map(map) => map.iter().for_each(|(_, entry)| {
-            if let Some(file) = entry.key.file.as_deref()
+            if let Some(file) = entry.key.file_name()
                 && !names.contains(file)
             {
                 names.insert(file.to_owned());

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::dotenv::{self, Grammar};
 use crate::lint::remark::{Report, Rule};
 use crate::lint::sources::{Sources, lines_of, services};
 use crate::model::Project;
 use crate::node::{Map, Node, Span, Trail};
+use crate::source::Source;
 
 type Variables = BTreeMap<String, String>;
 
@@ -31,7 +34,7 @@ pub(crate) fn twice(
         let Some(text) = sources.text(&file) else {
             continue;
         };
-        let set = dotenv::parse(text, Grammar::Compose, outside.environment).unwrap_or_default();
+        let set = set_by(text, Grammar::Compose, outside.environment);
         let lines = lines_of(text);
         for (name, value) in set {
             let line = lines.get(name.as_str()).copied().unwrap_or(1);
@@ -108,7 +111,7 @@ fn env_files(
             true => Grammar::Raw,
             false => Grammar::Compose,
         };
-        let set = dotenv::parse(text, grammar, &project.environment).unwrap_or_default();
+        let set = set_by(text, grammar, &project.environment);
         let lines = lines_of(text);
         for name in set.into_keys() {
             let line = lines.get(name.as_str()).copied().unwrap_or(1);
@@ -129,9 +132,15 @@ fn env_files(
     all
 }
 
+/// What a file of variables sets; the loader has read it before.
+fn set_by(text: &str, grammar: Grammar, outer: &Variables) -> Variables {
+    let source = Source::new("", text);
+    dotenv::parse(&source, grammar, outer, &mut Budget::default()).unwrap_or_default()
+}
+
 fn place(file: &str, line: u32) -> Span {
     Span {
-        file: Some(file.into()),
+        file: Some(Arc::new(Source::new(file, ""))),
         line,
         column: 1,
     }

@@ -7,8 +7,8 @@ use orc_base::{Error, Result};
 use crate::node::{Map, Node, Trail, Value};
 use crate::spec::{Paths, text_of};
 
-/// How many ports one list may publish.
-const MAX_PORTS: usize = 65_535;
+/// How many ports one item may publish.
+const MAX_PORTS: usize = 20_000;
 
 /// An item of the list: a number, a string for one port or several, or the long form.
 pub(crate) fn spread(node: Node, trail: &Trail<'_>) -> Result<Vec<Node>> {
@@ -123,6 +123,11 @@ fn parse(text: &str) -> Result<Vec<Short>> {
     };
     let (first, last) = range(target)?;
     let count = usize::from(last - first) + 1;
+    if count > MAX_PORTS {
+        return Err(Error::exhausted(format!(
+            "`{text}`: more than {MAX_PORTS} ports: `network_mode: host` needs none published"
+        )));
+    }
     let published = match published {
         None => vec![None; count],
         Some(published) => {
@@ -138,7 +143,6 @@ fn parse(text: &str) -> Result<Vec<Short>> {
             }
         }
     };
-    debug_assert!(count <= MAX_PORTS);
     Ok((first..=last)
         .zip(published)
         .map(|(target, published)| Short {

@@ -92,7 +92,9 @@ fn variables_from_the_shell_win_over_dotenv() {
     );
     assert_eq!(
         loaded.warnings,
-        ["The \"C\" variable is not set. Defaulting to a blank string."]
+        [
+            "compose.yaml:1:65: services.a.environment.C: The \"C\" variable is not set. Defaulting to a blank string."
+        ]
     );
     let named = LoadOptions {
         env_files: vec!["one.env".into(), "two.env".into()],
