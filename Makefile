@@ -75,7 +75,7 @@ fuzz: ## Each reader of foreign text and bytes under libFuzzer; docs/fuzzing.md 
 	done
 
 bench: deps-test images ## Prints the measured ratios
-	$(CARGO) bench --bench start --bench pull --bench build --locked
+	$(CARGO) bench --bench start --bench pull --bench build --bench compose --locked
 
 deny: ## Licences, sources and bans of all dependencies (needs `cargo install cargo-deny`)
 	$(CARGO) deny check bans licenses sources
