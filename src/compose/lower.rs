@@ -6,13 +6,14 @@ pub(crate) mod builds;
 pub(crate) mod grants;
 mod mounts;
 mod ports;
+mod resources;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use orc_base::{Error, Result};
 use orc_host::container::{
-    ContainerSpec, Device, LogConfig, NamespaceMode, NetworkMode, Resources, RestartPolicy, Ulimit,
+    ContainerSpec, Device, LogConfig, NamespaceMode, NetworkMode, RestartPolicy, Ulimit,
 };
 use orc_host::image::Healthcheck;
 use orc_host::network::{AddressPool, EndpointSpec, NetworkSpec};
@@ -20,7 +21,6 @@ use orc_host::volume::VolumeSpec;
 
 use crate::digest;
 use crate::labels;
-use crate::lower::grants::GrantedFile;
 use crate::model::Project;
 use crate::model::resources::{Network, Volume};
 use crate::model::service::{Service, Ulimit as Limit};
@@ -46,6 +46,12 @@ pub(crate) struct Lowered {
     pub(crate) files: Vec<GrantedFile>,
 }
 
+/// TODO goes with `WriteFile`.
+pub(crate) struct GrantedFile {
+    pub(crate) source: std::path::PathBuf,
+    pub(crate) content: Option<String>,
+}
+
 /// One replica of a service.
 pub(crate) fn container(
     project: &Project,
@@ -56,9 +62,8 @@ pub(crate) fn container(
 }
 
 fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result<Lowered> {
-    let files = grants::files(project, service, at.files_dir)?;
     let mut mounts = mounts::mounts(project, service)?;
-    mounts.extend(files.iter().map(GrantedFile::mount));
+    mounts.extend(grants::binds(project, service)?);
     let network_mode = network_mode(service, at)?;
     let publishes = matches!(network_mode, NetworkMode::Networks);
     let (ports, exposed_ports) = match publishes {
@@ -85,6 +90,8 @@ fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result
         healthcheck: healthcheck(service),
         exposed_ports,
         mounts,
+        volumes_from: mounts::volumes_from(service, at.first_container)?,
+        files: grants::given(project, service)?,
         ports,
         networks: match publishes {
             true => endpoints(project, service, at.name)?,
@@ -103,11 +110,13 @@ fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result
         cap_drop: service.cap_drop.clone(),
         no_new_privileges: has_option(service, &["no-new-privileges", "no-new-privileges=true"]),
         seccomp_unconfined: has_option(service, &["seccomp=unconfined"]),
-        resources: resources(service),
+        resources: resources::resources(service),
         ulimits: ulimits(service),
         sysctls: service.sysctls.clone(),
         devices: devices(service),
-        shm_bytes: service.shm_size.and_then(positive),
+        device_rules: service.device_cgroup_rules.clone(),
+        api_socket: service.use_api_socket,
+        shm_bytes: service.shm_size.and_then(resources::positive),
         ipc: namespace(service.ipc.as_deref(), at)?,
         pid: namespace(service.pid.as_deref(), at)?,
         uts: namespace(service.uts.as_deref(), at)?,
@@ -117,14 +126,20 @@ fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result
         log: log(service),
         ..ContainerSpec::default()
     };
-    Ok(Lowered { spec, files })
+    Ok(Lowered {
+        spec,
+        files: Vec::new(),
+    })
 }
 
 /// `<project>-<service>-<number>`, or the fixed name.
 pub(crate) fn container_name(project: &Project, service: &Service, number: u64) -> String {
     match &service.container_name {
         Some(fixed) => fixed.clone(),
-        None => format!("{}-{}-{number}", project.name, service.name),
+        None => {
+            let between = service.separator();
+            format!("{}{between}{}{between}{number}", project.name, service.name)
+        }
     }
 }
 
@@ -195,6 +210,8 @@ pub(crate) fn restart(service: &Service) -> Result<RestartPolicy> {
         match policy.map(|policy| (policy.condition.as_deref(), policy.max_attempts)) {
             None | Some((Some("none"), _)) => RestartPolicy::No,
             Some((Some("on-failure"), max_retries)) => RestartPolicy::OnFailure { max_retries },
+            // A job that has ended well has ended.
+            Some((_, max_retries)) if service.is_job() => RestartPolicy::OnFailure { max_retries },
             Some(_) => RestartPolicy::Always,
         },
     )
@@ -303,15 +320,22 @@ fn link_aliases(project: &Project, service: &Service) -> BTreeMap<String, Vec<St
     aliases
 }
 
+/// Where a service with `use_api_socket` finds the engine, when its file does not say otherwise.
+const API_SOCKET: &str = "DOCKER_HOST=unix:///var/run/docker.sock";
+
 fn environment(service: &Service) -> Vec<String> {
-    service
+    let mut all: Vec<String> = service
         .environment
         .iter()
         .map(|(name, value)| match value {
             Some(value) => format!("{name}={value}"),
             None => name.clone(),
         })
-        .collect()
+        .collect();
+    if service.use_api_socket && !service.environment.contains_key("DOCKER_HOST") {
+        all.push(API_SOCKET.into());
+    }
+    all
 }
 
 fn healthcheck(service: &Service) -> Option<Healthcheck> {
@@ -426,42 +450,6 @@ fn has_option(service: &Service, wanted: &[&str]) -> bool {
         .any(|option| wanted.contains(&option.replacen(':', "=", 1).as_str()))
 }
 
-fn resources(service: &Service) -> Resources {
-    let deploy = service
-        .deploy
-        .as_ref()
-        .and_then(|deploy| deploy.resources.as_ref());
-    let limits = deploy
-        .and_then(|resources| resources.limits.clone())
-        .unwrap_or_default();
-    let reservations = deploy
-        .and_then(|resources| resources.reservations.clone())
-        .unwrap_or_default();
-    Resources {
-        memory_bytes: service.mem_limit.or(limits.memory).and_then(positive),
-        memory_swap_bytes: service.memswap_limit.filter(|bytes| *bytes != 0),
-        memory_reservation_bytes: service
-            .mem_reservation
-            .or(reservations.memory)
-            .and_then(positive),
-        nano_cpus: service
-            .cpus
-            .or(limits.cpus)
-            .filter(|cpus| *cpus > 0.0)
-            .map(|cpus| (cpus * 1e9).round() as u64),
-        cpu_shares: service.cpu_shares.and_then(positive),
-        cpu_quota_us: service.cpu_quota.filter(|quota| *quota != 0),
-        cpu_period_us: service.cpu_period.and_then(positive),
-        cpuset_cpus: service.cpuset.clone().filter(|set| !set.is_empty()),
-        cpuset_mems: None,
-        pids: service.pids_limit.or(limits.pids).filter(|pids| *pids != 0),
-    }
-}
-
-fn positive(value: i64) -> Option<u64> {
-    u64::try_from(value).ok().filter(|value| *value > 0)
-}
-
 fn ulimits(service: &Service) -> Vec<Ulimit> {
     ulimits_of(&service.ulimits)
 }
@@ -498,16 +486,27 @@ fn devices(service: &Service) -> Vec<Device> {
         .collect()
 }
 
-/// Drivers that orc does not have are warned about (`support.rs`) and become its own.
+/// Drivers and options that orc does not have are warned about (`support.rs`) and left out.
 fn log(service: &Service) -> LogConfig {
     let Some(logging) = &service.logging else {
         return LogConfig::default();
     };
-    match logging.driver.as_deref().unwrap_or_default() {
-        driver @ ("" | "json-file" | "local" | "none") => LogConfig {
-            driver: driver.into(),
-            options: logging.options.clone(),
-        },
-        _ => LogConfig::default(),
+    let driver = logging.driver.as_deref().unwrap_or_default();
+    if !LOG_DRIVERS.contains(&driver) {
+        return LogConfig::default();
+    }
+    let mut options = logging.options.clone();
+    options.retain(|key, _| !LOG_ATTRIBUTES.contains(&key.as_str()));
+    LogConfig {
+        driver: driver.into(),
+        options,
     }
 }
+
+/// The drivers that orc's own log stands for.
+pub(crate) const LOG_DRIVERS: [&str; 4] = ["", "json-file", "local", "none"];
+/// Options that would say more about each line, and change no line.
+pub(crate) const LOG_ATTRIBUTES: [&str; 5] = ["env", "env-regex", "labels", "labels-regex", "tag"];
+/// Options of a log that are done.
+pub(crate) const LOG_OPTIONS: [&str; 5] =
+    ["compress", "max-buffer-size", "max-file", "max-size", "mode"];

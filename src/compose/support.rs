@@ -7,8 +7,10 @@
 use std::path::Path;
 
 use crate::files::{Files, Found};
+use crate::lower::{LOG_ATTRIBUTES, LOG_DRIVERS, LOG_OPTIONS};
 use crate::model::{Finding, Severity, Subject};
 use crate::node::{Map, Node, Trail, Value};
+use crate::notation::{self, PullWhen};
 use crate::spec::root::ROOT;
 use crate::spec::{Shape, Support, find};
 
@@ -42,7 +44,10 @@ impl Report {
     fn add(&mut self, severity: Severity, node: &Node, trail: &Trail<'_>, text: &str) {
         self.findings.push(Finding {
             subject: self.subject.clone(),
-            text: trail.sentence(&node.span, text),
+            text: match severity {
+                Severity::Warning => trail.sentence(&node.span, text),
+                _ => trail.shown(&node.span, text),
+            },
             severity,
         });
     }
@@ -172,51 +177,49 @@ fn service(report: &mut Report, tree: &Node, node: &Node, trail: &Trail<'_>, fil
             continue;
         };
         let known = match key {
-            "uts" => mode == "host",
-            "pid" => mode == "host" || is_shared(mode),
+            "uts" => matches!(mode, "host" | "private") || is_shared(mode),
+            "pid" => matches!(mode, "host" | "private") || is_shared(mode),
             _ => matches!(mode, "host" | "private" | "shareable" | "none") || is_shared(mode),
         };
         if !known && !mode.is_empty() {
             report.refuse(node, &trail.key(key), &format!("not supported: `{mode}`"));
         }
     }
-    if let Some((node, mode)) = text("userns_mode")
-        && mode != "host"
-    {
-        report.refuse(
-            node,
-            &trail.key("userns_mode"),
-            "not supported: user namespaces are not built yet",
-        );
-    }
-    let node_has_build = node.get("build").is_some();
-    if let Some((node, policy)) = text("pull_policy") {
-        let trail = trail.key("pull_policy");
-        match policy {
-            "always" | "never" | "missing" => {}
-            "build" if node_has_build => {}
-            "build" => report.refuse(
-                node,
-                &trail,
-                "the policy is `build`, and there is no `build` section",
-            ),
-            "daily" | "weekly" | "refresh" => report.warn(
-                node,
-                &trail,
-                "taken as `missing`: refreshing by age is not built yet",
-            ),
-            other if other.starts_with("every_") => report.warn(
-                node,
-                &trail,
-                "taken as `missing`: refreshing by age is not built yet",
-            ),
-            other => report.refuse(
-                node,
-                &trail,
-                &format!("`{other}` is not a policy: use always, missing or never"),
-            ),
+    for (key, same, text) in [
+        (
+            "userns_mode",
+            &["host"][..],
+            "not supported: containers of orc share the machine's users: take it away, or say host",
+        ),
+        (
+            "runtime",
+            &["runc", "io.containerd.runc.v2", "orc"],
+            "not supported: orc has one runtime, its own: take it away (for GPUs, name the device nodes by `devices`)",
+        ),
+        (
+            "isolation",
+            &["default"],
+            "not supported: it means something on Windows only: take it away, or say default",
+        ),
+    ] {
+        if let Some(node) = node.get(key)
+            && let Some(value) = node.text()
+            && !value.is_empty()
+            && !same.contains(&value)
+        {
+            report.refuse(node, &trail.key(key), text);
         }
     }
+    if let Some(socket) = node.get("use_api_socket")
+        && socket.value == Value::Bool(true)
+    {
+        report.warn(
+            socket,
+            &trail.key("use_api_socket"),
+            "its programs can do everything on this machine; registry credentials are not given to them",
+        );
+    }
+    pull_policy(report, node, trail);
     logging(report, node, trail);
     security(report, node, trail);
     devices(report, node, trail);
@@ -230,18 +233,58 @@ fn is_shared(mode: &str) -> bool {
     mode.starts_with("service:") || mode.starts_with("container:")
 }
 
-fn logging(report: &mut Report, node: &Node, trail: &Trail<'_>) {
-    let Some(driver) = node.at(&["logging", "driver"]) else {
+fn pull_policy(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    let Some((policy, text)) = node
+        .get("pull_policy")
+        .and_then(|policy| Some((policy, policy.text()?)))
+    else {
         return;
     };
-    let name = driver.text().unwrap_or_default();
-    if !matches!(name, "" | "json-file" | "local" | "none") {
-        let trail = trail.key("logging");
+    let trail = trail.key("pull_policy");
+    let after = node.get("pull_refresh_after").and_then(Node::text);
+    match notation::pull_policy(text, after) {
+        Ok(PullWhen::Build) if node.get("build").is_none() => report.refuse(
+            policy,
+            &trail,
+            "the policy is `build`, and there is no `build` section",
+        ),
+        Ok(_) => {}
+        Err(error) => report.refuse(policy, &trail, &error.to_string()),
+    }
+}
+
+/// Other drivers, and options that say more about each line, leave the lines as they are.
+fn logging(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    let trail = trail.key("logging");
+    let driver = node.at(&["logging", "driver"]);
+    let name = driver.and_then(Node::text).unwrap_or_default();
+    if let Some(driver) = driver
+        && !LOG_DRIVERS.contains(&name)
+    {
         report.warn(
             driver,
             &trail.key("driver"),
             &format!("`{name}` is not built: the log goes to orc's own files"),
         );
+        return;
+    }
+    let trail = trail.key("options");
+    let options = node.at(&["logging", "options"]).and_then(Node::map);
+    for (key, entry) in options.into_iter().flat_map(Map::iter) {
+        let trail = trail.key(key);
+        match key.as_str() {
+            key if LOG_ATTRIBUTES.contains(&key) => report.warn(
+                &entry.node,
+                &trail,
+                "ignored: lines of orc's logs have no further attributes",
+            ),
+            key if LOG_OPTIONS.contains(&key) => {}
+            _ => report.refuse(
+                &entry.node,
+                &trail,
+                "not supported: use max-size and max-file",
+            ),
+        }
     }
 }
 
@@ -342,12 +385,20 @@ fn volumes_of(report: &mut Report, node: &Node, trail: &Trail<'_>, files: &dyn F
         }
         match kind {
             "bind" => bind(report, item, &trail, files),
-            "volume" | "tmpfs" => {}
-            other => report.refuse(
+            "image" if item.get("source").and_then(Node::text).unwrap_or_default().is_empty() => {
+                report.refuse(item, &trail, "a mount of an image must name one in `source`");
+            }
+            "cluster" => report.refuse(
                 item,
                 &trail,
-                &format!("not supported: mounts of type `{other}`"),
+                "not supported: volumes of type `cluster` belong to a cluster, use type volume",
             ),
+            "npipe" => report.refuse(
+                item,
+                &trail,
+                "not supported: named pipes exist on Windows only, use type bind",
+            ),
+            _ => {}
         }
     }
 }
@@ -391,15 +442,6 @@ fn grants(report: &mut Report, tree: &Node, node: &Node, trail: &Trail<'_>) {
         let items = node.get(section).and_then(Node::list).unwrap_or_default();
         for (index, item) in items.iter().enumerate() {
             let trail = trail.index(index);
-            for key in ["uid", "gid", "mode"] {
-                if let Some(node) = item.get(key) {
-                    report.warn(
-                        node,
-                        &trail.key(key),
-                        "ignored: the file keeps its owner and permissions",
-                    );
-                }
-            }
             let name = item.get("source").and_then(Node::text).unwrap_or_default();
             let Some(source) = tree.at(&[section, name]) else {
                 continue;
@@ -407,7 +449,8 @@ fn grants(report: &mut Report, tree: &Node, node: &Node, trail: &Trail<'_>) {
             let external =
                 source.get("external").map(|node| &node.value) == Some(&Value::Bool(true));
             if external || source.get("driver").is_some() {
-                report.refuse(item, &trail, &format!("not supported: `{name}` is kept elsewhere (external or driver), use file, environment or content"));
+                let what = section.trim_end_matches('s');
+                report.refuse(item, &trail, &format!("not supported: {what} `{name}` is kept elsewhere (external or driver), and orc has no store of {section} yet: use file, environment or content"));
             }
             if let Some(driver) = source.get("template_driver") {
                 report.refuse(driver, &trail, "not supported: template drivers");

@@ -31,6 +31,9 @@ use crate::records::ContainerRecord;
 use crate::start::order;
 use crate::{mounts, translate};
 
+/// Where the kernel's own file systems are.
+const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
+
 /// The files of a container, for as long as this lives.
 struct Files {
     view: View,
@@ -120,6 +123,49 @@ pub(crate) async fn write(
     Ok(())
 }
 
+/// Removes files and trees.
+pub(crate) async fn remove(core: &Arc<Core>, cell: &Arc<Cell>, paths: &[String]) -> Result<()> {
+    let files = open(core, cell, Mounts::Own).await?;
+    let mut mounted = targets(&cell.record());
+    mounted.extend(KERNEL.map(String::from));
+    let paths = paths.to_vec();
+    blocking(move || {
+        let root = files.view.root();
+        paths
+            .iter()
+            .try_for_each(|path| remove_one(root, path, &mounted))
+    })
+    .await?;
+    core.say(cell, "remove-paths", &[]);
+    Ok(())
+}
+
+/// Removes what is at `path`, links on the way followed and a link at its end not. What something is
+/// `mounted` on stays: outside of the container's mount namespace the kernel would let it go and take
+/// the mount away (`detach_mounts`, Linux 3.18).
+fn remove_one(root: &Root, path: &str, mounted: &[String]) -> Result<()> {
+    let cleaned = clean(path);
+    let (Some(above), Some(name)) = (cleaned.parent(), cleaned.file_name()) else {
+        return Err(Error::invalid("the root directory cannot be removed"));
+    };
+    let above = match root.canonical(above) {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let real = above.join(name);
+    let below = mounted.iter().map(|target| {
+        root.canonical(clean(target))
+            .unwrap_or_else(|_| clean(target))
+    });
+    if let Some(target) = below.into_iter().find(|target| target.starts_with(&real)) {
+        return Err(Error::invalid(format!(
+            "{path} cannot be removed: something is mounted at {}",
+            target.display()
+        )));
+    }
+    root.remove_all(&real)
+}
+
 /// The root file system as an archive.
 pub(crate) async fn export(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<Stream<Bytes>> {
     let files = open(core, cell, Mounts::None).await?;
@@ -195,7 +241,7 @@ fn stopped(core: &Core, record: &ContainerRecord, wanted: Mounts) -> Result<View
     if wanted == Mounts::None {
         return View::of_stopped(&rootfs, &[]);
     }
-    let (own, _open) = mounts::found(&record.mounts, &core.volumes, core.now())?;
+    let (own, _open) = mounts::found(core, record)?;
     let generated: Vec<Mount> = FILES
         .iter()
         .map(|(name, target)| (core.store.generated(&record.id, name), target))
@@ -389,6 +435,24 @@ mod tests {
             );
         }
         assert!(name_of(&root, "/a/file/").is_err());
+    }
+
+    #[test]
+    fn only_what_nothing_is_mounted_on_is_removed() {
+        let (dir, root) = tree();
+        let mounted = ["/a/b".to_owned()];
+        for kept in ["/", "/a", "/a/b", "link/../a", "/a/../.."] {
+            assert!(remove_one(&root, kept, &mounted).is_err(), "{kept}");
+        }
+        for gone in ["/a/b/nope", "/nope/x", "/a/file", "/a/dangling", "link"] {
+            remove_one(&root, gone, &mounted).unwrap();
+        }
+        assert!(dir.path().join("a/b").exists());
+        for gone in ["a/file", "a/dangling", "link"] {
+            assert!(dir.path().join(gone).symlink_metadata().is_err(), "{gone}");
+        }
+        remove_one(&root, "/a", &[]).unwrap();
+        assert!(!dir.path().join("a").exists());
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use orc_base::fs::{self, Durability};
 use orc_base::{Context, Error, Id, Name, Result};
-use orc_host::container::{ContainerSpec, Created, Mount, NamespaceMode, NetworkMode};
+use orc_host::container::{
+    ContainerSpec, Created, GivenFile, Mount, NamespaceMode, NetworkMode,
+};
 use orc_host::event::Subject;
 use orc_host::volume::VolumeSpec;
 use orc_image::image::Image;
@@ -19,26 +21,30 @@ use crate::records::{ContainerRecord, FORMAT, StateRecord};
 use crate::start::fill_volumes;
 use crate::translate::machine_warnings;
 use crate::validate::validate;
-use crate::{images, mounts, wiring};
+use crate::{given, images, limits, mounts, wiring};
 
 /// Makes a container.
 pub(crate) async fn create(
     core: &Arc<Core>,
     name: Option<&str>,
-    spec: ContainerSpec,
+    mut spec: ContainerSpec,
 ) -> Result<Created> {
     let name: Option<Name> = name
         .map(|name| name.trim_start_matches('/').parse())
         .transpose()?;
     let mut warnings = validate(&spec)?;
     warnings.extend(machine_warnings(&spec, &core.machine));
+    warnings.extend(limits::warnings(core, &spec)?);
     let image = core.images.find(&spec.image)?;
     check_platform(&spec, &image)?;
     check_others(core, &spec)?;
     let id = Id::random();
     let reservation = core.containers.reserve(name, &id)?;
     let effective = effective(&id, &spec, &images::config(&image.config))?;
-    let plan = mounts::plan(&spec, &effective)?;
+    let (given_records, given_files) = given::take(&mut spec)?;
+    let inherited = mounts::inherited(core, &spec)?;
+    let image_id = |name: &str| Ok(core.images.find(name)?.id.to_string());
+    let plan = mounts::plan(&spec, &effective, inherited, &image_id)?;
     mounts::check_sources(&plan.mounts)?;
     let record = ContainerRecord {
         format: FORMAT,
@@ -48,11 +54,12 @@ pub(crate) async fn create(
         places: wiring::places(&spec, |network| core.networks.find(network))?,
         mounts: plan.mounts,
         anonymous: plan.anonymous,
+        files: given_records,
         effective,
         spec,
         id: id.clone(),
     };
-    if let Err(error) = make(core, &record, &image).await {
+    if let Err(error) = make(core, &record, &image, &given_files).await {
         undo(core, &record).await;
         return Err(error.within(format!("create container {}", record.name)));
     }
@@ -86,7 +93,7 @@ fn check_others(core: &Core, spec: &ContainerSpec) -> Result<()> {
     if let NetworkMode::Container(other) = &spec.network_mode {
         core.find(other)?;
     }
-    for mode in [&spec.ipc, &spec.pid] {
+    for mode in [&spec.ipc, &spec.pid, &spec.uts] {
         if let NamespaceMode::Container(other) = mode {
             core.find(other)?;
         }
@@ -94,12 +101,18 @@ fn check_others(core: &Core, spec: &ContainerSpec) -> Result<()> {
     Ok(())
 }
 
-async fn make(core: &Arc<Core>, record: &ContainerRecord, image: &Image) -> Result<()> {
+async fn make(
+    core: &Arc<Core>,
+    record: &ContainerRecord,
+    image: &Image,
+    files: &[GivenFile],
+) -> Result<()> {
     // With the directory of the log, so that whoever attaches first can watch it.
     fs::create_dir_all(&core.store.log_dir(&record.id), 0o700)?;
     if !record.anonymous.is_empty() {
         core.store.save_intent(&record.id, &record.anonymous)?;
     }
+    given::keep(&core.store, &record.id, files)?;
     core.images.create_snapshot(&record.id, &image.id)?;
     create_volumes(core, record).await?;
     fill_volumes(core, record).await?;
@@ -113,25 +126,34 @@ async fn make(core: &Arc<Core>, record: &ContainerRecord, image: &Image) -> Resu
 }
 
 async fn create_volumes(core: &Arc<Core>, record: &ContainerRecord) -> Result<()> {
-    let names: Vec<(String, bool)> = record
+    let wanted: Vec<(VolumeSpec, bool)> = record
         .mounts
         .iter()
         .filter_map(|mount| match mount {
-            Mount::Volume { name, .. } => Some((name.clone(), record.anonymous.contains(name))),
+            Mount::Volume {
+                name,
+                labels,
+                options,
+                ..
+            } => {
+                let spec = VolumeSpec {
+                    name: name.clone(),
+                    labels: labels.clone(),
+                    options: options.clone(),
+                    ..VolumeSpec::default()
+                };
+                Some((spec, record.anonymous.contains(name)))
+            }
             _ => None,
         })
         .collect();
-    if names.is_empty() {
+    if wanted.is_empty() {
         return Ok(());
     }
     let core = core.clone();
     blocking(move || {
-        for (name, anonymous) in names {
-            let spec = VolumeSpec {
-                name,
-                ..VolumeSpec::default()
-            };
-            let (volume, new) = core.volumes.create(&spec, anonymous, core.now())?;
+        for (spec, anonymous) in wanted {
+            let (volume, new) = core.volumes.provide(&spec, anonymous, core.now())?;
             if new {
                 core.say_of(
                     Subject::Volume,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use orc_base::{Error, Result};
+use orc_host::container::Mount;
 use orc_host::event::Subject;
 use orc_host::image::{self as host, Credentials, ImportSource, Removal};
 use orc_host::stream::{Bytes, Stream};
@@ -42,7 +43,11 @@ pub(crate) fn pull(
         core.images
             .pull(&reference, &options, progress.as_ref())
             .await?;
-        say(&core, "pull", &reference.familiar(), &reference.familiar());
+        let name = reference.familiar();
+        if let Err(error) = core.pulls.remember(&name, core.now()) {
+            tracing::warn!("{}", error.within(format!("remember the pull of {name}")));
+        }
+        say(&core, "pull", &name, &name);
         Ok(Vec::new())
     }))
 }
@@ -56,14 +61,15 @@ pub(crate) fn push(
     let reference = Reference::parse(reference)?;
     let core = core.clone();
     Ok(transfer(move |progress| async move {
-        let digest = core
+        let pushed = core
             .images
             .push(&reference, credentials.map(account), progress.as_ref())
             .await?;
         say(&core, "push", &reference.familiar(), &reference.familiar());
         let tag = reference.version().to_owned();
         Ok(vec![host::Progress::message(format!(
-            "{tag}: digest: {digest}"
+            "{tag}: digest: {} size: {}",
+            pushed.digest, pushed.size_bytes
         ))])
     }))
 }
@@ -122,14 +128,12 @@ pub(crate) fn load(core: &Arc<Core>, tar: Stream<Bytes>) -> Stream<host::Progres
 
 /// The images as one archive.
 pub(crate) async fn save(core: &Arc<Core>, names: &[String]) -> Result<Stream<Bytes>> {
-    for name in names {
-        core.images.find(name)?;
-    }
+    // Before the first byte, while an error still has a status of its own.
+    let saving = core.images.prepare_save(names).await?;
     let (theirs, ours) = tokio::io::duplex(256 << 10);
-    let (core, names) = (core.clone(), names.to_vec());
     let (failure, failed) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
-        if let Err(error) = core.images.save(&names, ours).await {
+        if let Err(error) = saving.write(ours).await {
             let _ = failure.send(error);
         }
     });
@@ -179,31 +183,41 @@ pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool) -> Result<
 pub(crate) fn user(core: &Core, image: &str) -> Option<String> {
     core.containers.all().into_iter().find_map(|cell| {
         let record = cell.record();
-        (record.image_id == image).then(|| record.name.to_string())
+        let mounts = record
+            .mounts
+            .iter()
+            .any(|mount| matches!(mount, Mount::Image { image: used, .. } if used == image));
+        (record.image_id == image || mounts).then(|| record.name.to_string())
     })
 }
 
 /// All images.
 pub(crate) async fn list(core: &Arc<Core>) -> Result<Vec<host::Image>> {
     let core = core.clone();
-    blocking(move || Ok(core.images.list()?.into_iter().map(present).collect())).await
+    blocking(move || {
+        let images = core.images.list()?.into_iter();
+        Ok(images.map(|image| present(&core, image)).collect())
+    })
+    .await
 }
 
 /// One image.
 pub(crate) async fn inspect(core: &Arc<Core>, name: &str) -> Result<host::Image> {
     let (core, name) = (core.clone(), name.to_owned());
-    blocking(move || core.images.find(&name).map(present)).await
+    blocking(move || core.images.find(&name).map(|image| present(&core, image))).await
 }
 
-fn present(image: Image) -> host::Image {
+fn present(core: &Core, image: Image) -> host::Image {
+    let tags: Vec<String> = image
+        .references
+        .iter()
+        .filter(|reference| reference.digest().is_none())
+        .map(Reference::familiar)
+        .collect();
     host::Image {
         id: image.id.to_string(),
-        tags: image
-            .references
-            .iter()
-            .filter(|reference| reference.digest().is_none())
-            .map(Reference::familiar)
-            .collect(),
+        pulled: core.pulls.last(&tags),
+        tags,
         digests: image.repo_digests,
         created: image.created,
         size_bytes: image.size_bytes,

@@ -1,28 +1,40 @@
 //! What is mounted into a container: planned when it is made, found when it starts.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use orc_base::{Context, Error, Id, Kind, Result, Time};
-use orc_host::container::{ContainerSpec, Mount, MountKind, MountPoint};
+use orc_base::{Context, Error, Id, Kind, Result};
+use orc_host::container::{ContainerSpec, Mount, MountKind, MountPoint, Submounts};
 use orc_host::volume::VolumeSpec;
+use orc_image::digest::Digest;
 use orc_runtime::spec::{self, Propagation};
 
+use crate::core::Core;
 use crate::effective::{Effective, mount_target};
+use crate::given::given;
+use crate::records::ContainerRecord;
 use crate::volumes::Volumes;
 use crate::words::{propagation_of, tmpfs_options};
 
 /// What a container mounts.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Every volume has a name, every target one spelling; parents come before what is below them.
+    /// Every volume has a name, every image its id, every target one spelling; parents come before
+    /// what is below them.
     pub mounts: Vec<Mount>,
     /// The names of the anonymous volumes that are to be made.
     pub anonymous: Vec<String>,
 }
 
-/// Plans the mounts of a container: its own, and a volume for each directory that wants one.
-pub(crate) fn plan(spec: &ContainerSpec, effective: &Effective) -> Result<Plan> {
+/// Plans the mounts of a container: its own, those it has from other containers, and a volume for
+/// each directory that wants one.
+pub(crate) fn plan(
+    spec: &ContainerSpec,
+    effective: &Effective,
+    inherited: Vec<Mount>,
+    image_id: &dyn Fn(&str) -> Result<String>,
+) -> Result<Plan> {
     let mut anonymous = Vec::new();
     let mut new_name = || {
         let name = Id::random().to_string();
@@ -42,8 +54,17 @@ pub(crate) fn plan(spec: &ContainerSpec, effective: &Effective) -> Result<Plan> 
                     *name = new_name();
                 }
             }
+            Mount::Image { image, target, .. } => {
+                *target = mount_target(target)?;
+                *image = image_id(image)?;
+            }
         }
         mounts.push(mount);
+    }
+    for mount in inherited {
+        if !mounts.iter().any(|own| own.target() == mount.target()) {
+            mounts.push(mount);
+        }
     }
     for wanted in &effective.volumes {
         if !mounts.iter().any(|mount| mount.target() == wanted) {
@@ -53,11 +74,37 @@ pub(crate) fn plan(spec: &ContainerSpec, effective: &Effective) -> Result<Plan> 
                 read_only: false,
                 no_copy: false,
                 subpath: None,
+                labels: BTreeMap::new(),
+                options: BTreeMap::new(),
             });
         }
     }
     mounts.sort_by_key(|mount| mount.target().split('/').count());
     Ok(Plan { mounts, anonymous })
+}
+
+/// The volumes, binds and images that other containers mount, for one that is to have them too. Of
+/// several on one place the last counts, as in Docker.
+pub(crate) fn inherited(core: &Core, spec: &ContainerSpec) -> Result<Vec<Mount>> {
+    let mut all: Vec<Mount> = Vec::new();
+    for from in &spec.volumes_from {
+        let other = core
+            .find(&from.container)
+            .context(|| format!("mount the volumes of container {}", from.container))?;
+        let theirs = other.record().mounts.clone();
+        for mut mount in theirs {
+            match &mut mount {
+                Mount::Bind { read_only, .. } | Mount::Volume { read_only, .. } => {
+                    *read_only |= from.read_only;
+                }
+                Mount::Image { .. } => {}
+                Mount::Tmpfs { .. } => continue,
+            }
+            all.retain(|earlier| earlier.target() != mount.target());
+            all.push(mount);
+        }
+    }
+    Ok(all)
 }
 
 /// Refuses a bind mount whose source is missing and not to be made.
@@ -88,24 +135,20 @@ fn exists(source: &Path) -> Result<()> {
 
 /// The mounts in the words of the runtime, with descriptors that must live until they are mounted.
 pub(crate) fn found(
-    mounts: &[Mount],
-    volumes: &Volumes,
-    now: Time,
+    core: &Core,
+    record: &ContainerRecord,
 ) -> Result<(Vec<spec::Mount>, Vec<OwnedFd>)> {
     let mut open = Vec::new();
-    let mounts = mounts
+    let mut mounts = record
+        .mounts
         .iter()
-        .map(|mount| find(mount, volumes, now, &mut open))
-        .collect::<Result<_>>()?;
+        .map(|mount| find(mount, core, &mut open))
+        .collect::<Result<Vec<_>>>()?;
+    mounts.extend(given(&core.store, record));
     Ok((mounts, open))
 }
 
-fn find(
-    mount: &Mount,
-    volumes: &Volumes,
-    now: Time,
-    open: &mut Vec<OwnedFd>,
-) -> Result<spec::Mount> {
+fn find(mount: &Mount, core: &Core, open: &mut Vec<OwnedFd>) -> Result<spec::Mount> {
     match mount {
         Mount::Bind {
             source,
@@ -113,6 +156,7 @@ fn find(
             read_only,
             propagation,
             create_source,
+            submounts,
         } => {
             if *create_source {
                 orc_base::fs::create_dir_all(source, 0o755)
@@ -128,7 +172,11 @@ fn find(
                 source: source.clone(),
                 target: target.clone(),
                 readonly: *read_only,
-                recursive: true,
+                submounts: match submounts {
+                    Submounts::Follow | Submounts::ReadOnly => spec::Submounts::Follow,
+                    Submounts::Leave => spec::Submounts::Leave,
+                    Submounts::Writable => spec::Submounts::Writable,
+                },
                 propagation: propagation_of(propagation.as_deref())?,
             })
         }
@@ -137,24 +185,37 @@ fn find(
             target,
             read_only,
             subpath,
+            labels,
+            options,
             ..
         } => {
             let spec = VolumeSpec {
                 name: name.clone(),
+                labels: labels.clone(),
+                options: options.clone(),
                 ..VolumeSpec::default()
             };
             // Only when someone removed it between the making of the container and its record.
-            volumes.create(&spec, false, now)?;
-            let (source, file) = volumes.source(name, subpath.as_deref())?;
+            core.volumes.provide(&spec, false, core.now())?;
+            let (source, file) = core.volumes.source(name, subpath.as_deref())?;
             open.extend(file);
             Ok(spec::Mount::Bind {
                 source,
                 target: target.clone(),
                 readonly: *read_only,
-                recursive: true,
+                submounts: spec::Submounts::Follow,
                 propagation: Propagation::Private,
             })
         }
+        Mount::Image {
+            image,
+            target,
+            subpath,
+        } => Ok(spec::Mount::Layers {
+            lowers: core.images.layers(&Digest::parse(image)?)?,
+            subpath: subpath.clone(),
+            target: target.clone(),
+        }),
         Mount::Tmpfs {
             target,
             size_bytes,
@@ -182,6 +243,7 @@ pub(crate) fn present(mount: &Mount, volumes: &Volumes) -> MountPoint {
             source,
             target,
             read_only,
+            propagation,
             ..
         } => MountPoint {
             kind: MountKind::Bind,
@@ -189,6 +251,10 @@ pub(crate) fn present(mount: &Mount, volumes: &Volumes) -> MountPoint {
             source: source.display().to_string(),
             target: target.clone(),
             read_only: *read_only,
+            propagation: match propagation.as_deref() {
+                None | Some("") => "rprivate".into(),
+                Some(word) => word.to_owned(),
+            },
         },
         Mount::Volume {
             name,
@@ -203,6 +269,15 @@ pub(crate) fn present(mount: &Mount, volumes: &Volumes) -> MountPoint {
                 .map_or_else(|_| String::new(), |volume| volume.mountpoint),
             target: target.clone(),
             read_only: *read_only,
+            propagation: String::new(),
+        },
+        Mount::Image { image, target, .. } => MountPoint {
+            kind: MountKind::Image,
+            name: None,
+            source: image.clone(),
+            target: target.clone(),
+            read_only: true,
+            propagation: String::new(),
         },
         Mount::Tmpfs {
             target, options, ..
@@ -212,6 +287,7 @@ pub(crate) fn present(mount: &Mount, volumes: &Volumes) -> MountPoint {
             source: String::new(),
             target: target.clone(),
             read_only: tmpfs_options(options).is_ok_and(|options| options.read_only),
+            propagation: String::new(),
         },
     }
 }
@@ -230,6 +306,8 @@ mod tests {
             read_only: false,
             no_copy: false,
             subpath: None,
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
         }
     }
 
@@ -244,7 +322,8 @@ mod tests {
             ..ImageConfig::default()
         };
         let effective = effective(&Id::random(), &spec, &image).unwrap();
-        plan(&spec, &effective).unwrap()
+        let inherited = vec![volume("theirs", "/theirs"), volume("hidden", "/data")];
+        plan(&spec, &effective, inherited, &|name| Ok(name.into())).unwrap()
     }
 
     #[test]
@@ -258,7 +337,7 @@ mod tests {
             &["/data", "/a"],
         );
         let targets: Vec<&str> = plan.mounts.iter().map(Mount::target).collect();
-        assert_eq!(targets, ["/data", "/x", "/a", "/a/b/c"]);
+        assert_eq!(targets, ["/data", "/x", "/theirs", "/a", "/a/b/c"]);
         assert_eq!(plan.anonymous.len(), 2);
         for mount in &plan.mounts {
             let Mount::Volume { name, target, .. } = mount else {
@@ -282,6 +361,7 @@ mod tests {
             read_only: false,
             propagation: None,
             create_source,
+            submounts: Submounts::Follow,
         };
         check_sources(&[bind("", false), bind("later", true)]).unwrap();
         let error = check_sources(&[bind("nope", false)]).unwrap_err();

@@ -18,7 +18,7 @@ use crate::lifecycle::{Life, Rules};
 /// The format that this version writes.
 pub(crate) const FORMAT: u32 = 1;
 
-/// What a container is: changed by rename, connect and disconnect only.
+/// What a container is: changed by rename, update, connect and disconnect only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ContainerRecord {
     /// [`FORMAT`].
@@ -39,6 +39,9 @@ pub(crate) struct ContainerRecord {
     pub mounts: Vec<Mount>,
     /// The anonymous volumes that were made for it.
     pub anonymous: Vec<String>,
+    /// Files that are put into its memory.
+    #[serde(default)]
+    pub files: Vec<GivenRecord>,
     /// The networks it joins.
     pub places: Vec<Place>,
 }
@@ -51,6 +54,21 @@ impl ContainerRecord {
             auto_remove: self.spec.auto_remove,
         }
     }
+}
+
+/// A file that is put into a container's memory; what is in it is in no record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GivenRecord {
+    /// Where it appears.
+    pub target: String,
+    /// The machine's file that it is a copy of; none: its content is kept beside the record.
+    pub source: Option<std::path::PathBuf>,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its permission bits.
+    pub mode: u32,
 }
 
 /// A network that a container joins.

@@ -13,7 +13,7 @@ use orc_host::container::{NamespaceMode, NetworkMode};
 use orc_image::digest::Digest;
 use orc_net::model::{AttachRequest, Sandbox};
 use orc_runtime::capability;
-use orc_runtime::spec::{Mount, Namespace, Namespaces, Propagation, Rootfs};
+use orc_runtime::spec::{Mount, Namespace, Namespaces, Propagation, Rootfs, Submounts};
 
 use crate::actions::{perform, tear_down};
 use crate::cell::{Cell, Run};
@@ -26,6 +26,9 @@ use crate::system::hostname;
 use crate::translate::{self, Facts};
 use crate::validate::capabilities;
 use crate::{devices, mounts, wiring};
+
+/// Where a container that may speak to the engine finds it.
+const API_SOCKET: &str = "/var/run/docker.sock";
 
 /// Starts a container for someone.
 pub(crate) async fn start(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
@@ -142,6 +145,7 @@ async fn attempt(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<Run, Failure> {
                 hostname,
                 mounts: order(files, prepared.mounts),
                 devices: devices::found(&record.spec.devices)?,
+                block_io: devices::block_io(&record.spec.resources.block_io)?,
                 machine: core.machine.clone(),
             })
         };
@@ -197,7 +201,7 @@ fn prepare(core: &Core, record: &ContainerRecord) -> Result<Prepared> {
         .images
         .snapshot(&record.id, &image)
         .context(|| format!("image {}", record.spec.image))?;
-    let (mounts, open) = mounts::found(&record.mounts, &core.volumes, core.now())?;
+    let (mounts, open) = mounts::found(core, record)?;
     let state_dir = core.store.dirs().run_container(&record.id);
     fs::remove_dir_all(&state_dir)?;
     fs::create_dir_all(&state_dir, 0o700)?;
@@ -299,12 +303,21 @@ fn generate(
             translate::generated(core.store.generated(&owner, name), target, readonly)
         })
         .collect();
+    if record.spec.api_socket {
+        mounts.push(Mount::Bind {
+            source: core.store.dirs().socket(),
+            target: API_SOCKET.into(),
+            readonly: false,
+            submounts: Submounts::Leave,
+            propagation: Propagation::Private,
+        });
+    }
     if record.spec.ipc == NamespaceMode::Host {
         mounts.push(Mount::Bind {
             source: "/dev/shm".into(),
             target: "/dev/shm".into(),
             readonly: false,
-            recursive: false,
+            submounts: Submounts::Leave,
             propagation: Propagation::Private,
         });
     }

@@ -19,7 +19,9 @@ use orc_image::build::runner::{RunStep, StepMount, StepOutput, StepRunner};
 use orc_net::model::{AttachRequest, Sandbox};
 use orc_runtime::Monitor;
 use orc_runtime::log::{LogReader, Stream};
-use orc_runtime::spec::{LogSpec, Mount, Namespace, Namespaces, Propagation, Rootfs};
+use orc_runtime::spec::{
+    LogSpec, Mount, Namespace, Namespaces, Propagation, Rootfs, Submounts,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actions::tear_down;
@@ -198,6 +200,7 @@ fn record(step: &RunStep, settings: &Settings, core: &Core) -> Result<ContainerR
         places: wiring::places(&spec, |network| core.networks.find(network))?,
         mounts: Vec::new(),
         anonymous: Vec::new(),
+        files: Vec::new(),
         id: step.id.clone(),
         spec,
     })
@@ -327,6 +330,7 @@ impl Run {
             hostname,
             mounts,
             devices: Vec::new(),
+            block_io: Default::default(),
             machine: self.core.machine.clone(),
         };
         let mut spec = translate::container(&self.record, facts)?;
@@ -380,7 +384,7 @@ impl Run {
             source,
             target: target.clone(),
             readonly,
-            recursive: false,
+            submounts: Submounts::Leave,
             propagation: Propagation::Private,
         };
         for mount in &self.step.mounts {

@@ -11,10 +11,11 @@ use orc_host::container::{NetworkMode, Ulimit};
 use orc_host::exec::ExecSpec;
 use orc_runtime::capability::Set;
 use orc_runtime::spec::{
-    self, ContainerSpec, Device, LogSpec, Mount, Namespaces, ProcessSpec, Propagation, Resources,
+    self, BlockIo, ContainerSpec, Device, LogSpec, Mount, Namespaces, ProcessSpec, Propagation, Resources, Submounts,
     Rlimit, Rootfs, Seccomp, Stdio,
 };
 
+use crate::devices;
 use crate::effective::merge_env;
 use crate::records::ContainerRecord;
 use crate::validate::capabilities;
@@ -49,6 +50,8 @@ pub(crate) struct Facts {
     pub mounts: Vec<Mount>,
     /// Its devices.
     pub devices: Vec<Device>,
+    /// Its limits on block devices.
+    pub block_io: BlockIo,
     /// What this machine lets be set.
     pub machine: Machine,
 }
@@ -77,10 +80,10 @@ pub(crate) fn container(record: &ContainerRecord, facts: Facts) -> Result<Contai
         rootfs: facts.rootfs,
         mounts: facts.mounts,
         namespaces: facts.namespaces,
-        resources: resources(&spec.resources),
+        resources: resources(&spec.resources, facts.block_io),
         cgroup: facts.cgroup,
         devices: facts.devices,
-        device_rules: Vec::new(),
+        device_rules: devices::rules(&spec.device_rules)?,
         sysctls,
         masked_paths,
         readonly_paths,
@@ -208,12 +211,16 @@ pub(crate) fn machine_warnings(
     lowered.chain(score).collect()
 }
 
-fn resources(wanted: &orc_host::container::Resources) -> Resources {
+/// Limits in the words of the runtime.
+pub(crate) fn resources(
+    wanted: &orc_host::container::Resources,
+    block_io: BlockIo,
+) -> Resources {
     let positive = |value: Option<u64>| value.filter(|value| *value > 0);
     let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     Resources {
         memory_bytes: positive(wanted.memory_bytes),
-        memory_swap_bytes: wanted.memory_swap_bytes.filter(|swap| *swap != 0),
+        memory_swap_bytes: swap(wanted),
         memory_reservation_bytes: positive(wanted.memory_reservation_bytes),
         nano_cpus: positive(wanted.nano_cpus),
         cpu_quota_us: wanted.cpu_quota_us.filter(|quota| *quota != 0),
@@ -223,7 +230,22 @@ fn resources(wanted: &orc_host::container::Resources) -> Resources {
         cpuset_mems: text(&wanted.cpuset_mems),
         // 0 is Docker's word for the default.
         pids_max: Some(wanted.pids.filter(|pids| *pids != 0).unwrap_or(PIDS)),
+        memory_swappiness: wanted.memory_swappiness,
+        oom_kill_disable: wanted.oom_kill_disable == Some(true),
+        cpu_realtime_runtime_us: wanted.cpu_realtime_runtime_us.filter(|time| *time != 0),
+        cpu_realtime_period_us: positive(wanted.cpu_realtime_period_us),
+        block_io,
     }
+}
+
+/// Memory and swap together. Who limits memory alone may swap as much again, as with Docker.
+fn swap(wanted: &orc_host::container::Resources) -> Option<i64> {
+    let memory = wanted.memory_bytes.filter(|memory| *memory > 0);
+    let twice = memory.and_then(|memory| i64::try_from(memory.checked_mul(2)?).ok());
+    wanted
+        .memory_swap_bytes
+        .filter(|swap| *swap != 0)
+        .or(twice)
 }
 
 /// Docker's two defaults for a network namespace of the container's own, and what was asked for.
@@ -260,7 +282,7 @@ pub(crate) fn generated(source: PathBuf, target: &str, readonly: bool) -> Mount 
         source,
         target: target.into(),
         readonly,
-        recursive: false,
+        submounts: Submounts::Leave,
         propagation: Propagation::Private,
     }
 }
@@ -292,6 +314,7 @@ mod tests {
             image_id: "sha256:00".into(),
             mounts: Vec::new(),
             anonymous: Vec::new(),
+            files: Vec::new(),
             places: Vec::new(),
         }
     }
@@ -311,6 +334,7 @@ mod tests {
             hostname: "web".into(),
             mounts: Vec::new(),
             devices: Vec::new(),
+            block_io: BlockIo::default(),
             machine,
         };
         container(&record(spec), facts).unwrap()
@@ -384,6 +408,26 @@ mod tests {
                 ("nofile", Some(1024), Some(4096))
             ]
         );
+    }
+
+    #[test]
+    fn memory_alone_allows_as_much_swap() {
+        let swap = |memory, swap| {
+            let wanted = Wanted {
+                resources: orc_host::container::Resources {
+                    memory_bytes: memory,
+                    memory_swap_bytes: swap,
+                    ..Default::default()
+                },
+                ..Wanted::default()
+            };
+            order(wanted, Machine::default()).resources.memory_swap_bytes
+        };
+        assert_eq!(swap(Some(64 << 20), None), Some(128 << 20));
+        assert_eq!(swap(Some(64 << 20), Some(-1)), Some(-1));
+        assert_eq!(swap(Some(64 << 20), Some(64 << 20)), Some(64 << 20));
+        assert_eq!(swap(None, None), None);
+        assert_eq!(swap(Some(u64::MAX), None), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use orc_base::{Id, Result};
+use orc_host::container::Mount;
 use orc_host::storage::{
     CachePrune, CacheUsage, ContainerUsage, DiskUsage, ImageUsage, UsageOf, VolumeUsage,
 };
@@ -12,6 +13,16 @@ use orc_image::store::footprint::Footprint;
 use orc_image::usage::Usage;
 
 use crate::core::{Core, blocking};
+use crate::records::ContainerRecord;
+
+/// The ids of the images that a container is made of and mounts.
+fn used_by(record: &ContainerRecord) -> Vec<String> {
+    let mounted = record.mounts.iter().filter_map(|mount| match mount {
+        Mount::Image { image, .. } => Some(image.clone()),
+        _ => None,
+    });
+    mounted.chain([record.image_id.clone()]).collect()
+}
 
 /// Counts what is asked for.
 pub(crate) async fn disk_usage(core: &Arc<Core>, of: &UsageOf) -> Result<DiskUsage> {
@@ -25,7 +36,7 @@ pub(crate) async fn disk_usage(core: &Arc<Core>, of: &UsageOf) -> Result<DiskUsa
         let mut usage = DiskUsage::default();
         if of.images || of.build_cache {
             let cells = core.containers.all().into_iter();
-            let used = cells.map(|cell| cell.record().image_id.clone()).collect();
+            let used = cells.flat_map(|cell| used_by(&cell.record())).collect();
             let footprint = core.images.footprint(&used)?;
             if of.images {
                 usage.images = images(&footprint);

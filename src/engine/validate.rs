@@ -8,9 +8,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use orc_base::{Error, Result};
-use orc_host::container::{ContainerSpec, Mount, NamespaceMode, NetworkMode, RestartPolicy};
+use orc_host::container::{
+    ContainerSpec, Mount, NamespaceMode, NetworkMode, Resources, RestartPolicy,
+};
 use orc_runtime::capability::Set;
 
+use crate::devices;
 use crate::effective::mount_target;
 use crate::words::{log_size, propagation_of, tmpfs_options};
 
@@ -24,6 +27,9 @@ pub(crate) fn validate(spec: &ContainerSpec) -> Result<Vec<String>> {
     network(spec, &mut warnings)?;
     confinement(spec, &mut warnings)?;
     resources(spec)?;
+    if spec.resources.oom_kill_disable == Some(true) && spec.resources.memory_bytes.is_none() {
+        warnings.push("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".into());
+    }
     log(spec)?;
     let mut targets = BTreeSet::new();
     for mount in &spec.mounts {
@@ -173,9 +179,10 @@ fn confinement(spec: &ContainerSpec, warnings: &mut Vec<String>) -> Result<()> {
             "The IPC namespace of the other container is joined, its /dev/shm is not shared".into(),
         );
     }
-    if let NamespaceMode::Container(_) = spec.uts {
-        return Err(Error::unsupported(
-            "the UTS namespace of another container cannot be joined",
+    if spec.uts != NamespaceMode::Private && (spec.hostname.is_some() || spec.domainname.is_some())
+    {
+        return Err(Error::invalid(
+            "conflicting options: hostname and the UTS namespace of the machine or of another container",
         ));
     }
     for device in &spec.devices {
@@ -200,8 +207,12 @@ fn confinement(spec: &ContainerSpec, warnings: &mut Vec<String>) -> Result<()> {
             "oom_score_adj is out of range: use -1000 to 1000",
         ));
     }
-    if !spec.annotations.is_empty() {
-        warnings.push("Annotations are kept and shown, and change nothing".into());
+    devices::rules(&spec.device_rules)?;
+    if spec.api_socket {
+        warnings.push(
+            "The engine's socket is in the container: its programs can do everything on this machine"
+                .into(),
+        );
     }
     Ok(())
 }
@@ -283,16 +294,54 @@ fn resources(spec: &ContainerSpec) -> Result<()> {
             )));
         }
     }
-    match spec.cgroup_parent.as_deref() {
-        None | Some("") => {}
-        Some(parent) => {
-            return Err(Error::unsupported(format!(
-                "cgroup parent `{}` is not supported: all containers are below orc's own cgroup",
-                parent.escape_default()
+    shares(given)?;
+    cgroup_parent(spec.cgroup_parent.as_deref().unwrap_or_default())
+}
+
+/// What is about block devices, swapping and real time.
+fn shares(given: &Resources) -> Result<()> {
+    if given
+        .memory_swappiness
+        .is_some_and(|swappiness| swappiness > 100)
+    {
+        return Err(Error::invalid(
+            "invalid memory swappiness: use 0 to 100, or leave it out for the machine's own",
+        ));
+    }
+    let weights = given.block_io.device_weights.iter().map(|one| one.weight);
+    for weight in weights.chain(given.block_io.weight) {
+        if weight != 0 && !(10..=1000).contains(&weight) {
+            return Err(Error::invalid(format!(
+                "invalid block device weight {weight}: use 10 to 1000"
             )));
         }
     }
+    let (runtime, period) = (
+        given.cpu_realtime_runtime_us.unwrap_or(0),
+        given.cpu_realtime_period_us.unwrap_or(0),
+    );
+    if runtime > 0 && period > 0 && runtime.unsigned_abs() > period {
+        return Err(Error::invalid(
+            "CPU real-time runtime cannot be higher than CPU real-time period",
+        ));
+    }
     Ok(())
+}
+
+fn cgroup_parent(path: &str) -> Result<()> {
+    let plain = path.trim_matches('/').split('/').all(|part| {
+        !matches!(part, "." | "..")
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-:@".contains(&byte))
+    });
+    match plain && path.len() <= 1024 && path.split('/').count() <= 8 {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "invalid cgroup parent `{}`: use a path of plain names such as jobs/night",
+            path.escape_default()
+        ))),
+    }
 }
 
 fn log(spec: &ContainerSpec) -> Result<()> {
@@ -332,6 +381,16 @@ fn check_mount(mount: &Mount) -> Result<()> {
                 _ => Ok(()),
             }
         }
+        Mount::Image { image, subpath, .. } => match subpath {
+            _ if image.is_empty() => Err(Error::invalid("a mount of an image must name one")),
+            Some(path) if path.starts_with('/') || path.contains('\0') => {
+                Err(Error::invalid(format!(
+                    "image subpath `{}` must be relative",
+                    path.escape_default()
+                )))
+            }
+            _ => Ok(()),
+        },
         Mount::Tmpfs { options, .. } => tmpfs_options(options).map(drop),
     }
 }
@@ -366,7 +425,7 @@ mod tests {
     use std::path::PathBuf;
 
     use orc_base::Kind;
-    use orc_host::container::{Device, LogConfig, Resources, Ulimit};
+    use orc_host::container::{Device, LogConfig, Submounts, Ulimit};
     use orc_host::network::EndpointSpec;
 
     use super::*;
@@ -459,6 +518,7 @@ mod tests {
                         read_only: false,
                         propagation: None,
                         create_source: false,
+                        submounts: Submounts::Follow,
                     }];
                 }),
             ),
@@ -488,9 +548,40 @@ mod tests {
                 }),
             ),
             (
-                Kind::Unsupported,
+                Kind::Invalid,
                 "cgroup parent",
-                refused(|spec| spec.cgroup_parent = Some("/system.slice".into())),
+                refused(|spec| spec.cgroup_parent = Some("/a/../../b".into())),
+            ),
+            (
+                Kind::Invalid,
+                "device cgroup rule",
+                refused(|spec| spec.device_rules = vec!["c 1:3 x".into()]),
+            ),
+            (
+                Kind::Invalid,
+                "swappiness",
+                refused(|spec| spec.resources.memory_swappiness = Some(101)),
+            ),
+            (
+                Kind::Invalid,
+                "weight 5",
+                refused(|spec| spec.resources.block_io.weight = Some(5)),
+            ),
+            (
+                Kind::Invalid,
+                "real-time",
+                refused(|spec| {
+                    spec.resources.cpu_realtime_runtime_us = Some(2);
+                    spec.resources.cpu_realtime_period_us = Some(1);
+                }),
+            ),
+            (
+                Kind::Invalid,
+                "hostname and the UTS",
+                refused(|spec| {
+                    spec.uts = NamespaceMode::Host;
+                    spec.hostname = Some("h".into());
+                }),
             ),
             (
                 Kind::Invalid,
@@ -546,7 +637,7 @@ mod tests {
             publish_all: true,
             ..ContainerSpec::default()
         };
-        spec.annotations.insert("a".into(), "b".into());
+        spec.resources.oom_kill_disable = Some(true);
         let warnings = validate(&spec).unwrap();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
     }

@@ -110,6 +110,20 @@ impl Volumes {
         Ok((record.volume, true))
     }
 
+    /// The volume that has the name, as it is; made when there is none. What the second answer says is
+    /// as for [`Volumes::create`].
+    pub(crate) fn provide(
+        &self,
+        spec: &VolumeSpec,
+        anonymous: bool,
+        now: Time,
+    ) -> Result<(Volume, bool)> {
+        match self.get(&spec.name) {
+            Ok(volume) => Ok((volume, false)),
+            Err(_) => self.create(spec, anonymous, now),
+        }
+    }
+
     fn make(&self, directory: &Path, record: &VolumeRecord) -> Result<()> {
         fs::create_dir_all(directory, 0o700)?;
         // As Docker: whoever the container runs as may write only what the image or root allows.

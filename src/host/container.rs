@@ -7,6 +7,7 @@ use std::time::Duration;
 use orc_base::Time;
 use serde::{Deserialize, Serialize};
 
+use crate::block_io::BlockIo;
 use crate::image::Healthcheck;
 use crate::network::{Endpoint, EndpointSpec, Port, PortBinding, PublishedPort};
 
@@ -57,6 +58,11 @@ pub struct ContainerSpec {
 
     /// What is mounted.
     pub mounts: Vec<Mount>,
+    /// Containers whose volumes and bind mounts are mounted too, where nothing else is.
+    pub volumes_from: Vec<VolumesFrom>,
+    /// Small files that are put into memory. Never shown and never in a record.
+    #[serde(skip)]
+    pub files: Vec<GivenFile>,
     /// What is reachable from outside.
     pub ports: Vec<PortBinding>,
     /// Publish all exposed ports on free ones.
@@ -100,6 +106,12 @@ pub struct ContainerSpec {
     pub sysctls: BTreeMap<String, String>,
     /// Devices of the machine.
     pub devices: Vec<Device>,
+    /// Device numbers it may use beside those of its devices, in the words of the kernel's device
+    /// controller: `c 188:* rwm`.
+    pub device_rules: Vec<String>,
+    /// Its programs may speak to the engine that runs it, at `/var/run/docker.sock`: all power over
+    /// the machine.
+    pub api_socket: bool,
     /// Size of `/dev/shm`; 64 MiB by default.
     pub shm_bytes: Option<u64>,
     /// Whose System V IPC it uses.
@@ -134,6 +146,9 @@ pub enum Mount {
         propagation: Option<String>,
         /// Make a missing source as a directory, as Docker's `-v` does.
         create_source: bool,
+        /// What becomes of mounts below the source.
+        #[serde(default)]
+        submounts: Submounts,
     },
     /// A volume, made when it is missing.
     Volume {
@@ -146,6 +161,22 @@ pub enum Mount {
         /// Do not fill an empty volume with what the image has at the target.
         no_copy: bool,
         /// A directory of the volume instead of the whole.
+        subpath: Option<String>,
+        /// Labels of the volume, should it have to be made.
+        #[serde(default)]
+        labels: BTreeMap<String, String>,
+        /// Options of its driver, should it have to be made: as [`crate::volume::VolumeSpec`] has
+        /// them.
+        #[serde(default)]
+        options: BTreeMap<String, String>,
+    },
+    /// The files of another image, read-only.
+    Image {
+        /// The image, by any of its names.
+        image: String,
+        /// Absolute, in the container.
+        target: String,
+        /// A file or directory of the image instead of the whole.
         subpath: Option<String>,
     },
     /// Memory.
@@ -167,10 +198,75 @@ impl Mount {
         match self {
             Self::Bind { target, .. }
             | Self::Volume { target, .. }
+            | Self::Image { target, .. }
             | Self::Tmpfs { target, .. } => target,
         }
     }
 }
+
+/// What becomes of mounts below the source of a bind mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Submounts {
+    /// They come along, read-only when the bind is.
+    #[default]
+    Follow,
+    /// They stay behind.
+    Leave,
+    /// They come along and are written as on the machine, also when the bind is read-only.
+    Writable,
+    /// They come along, and it is an error when they cannot be made read-only with the bind.
+    ReadOnly,
+}
+
+/// Another container, whose volumes and bind mounts are mounted too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// Its name or id.
+    pub container: String,
+    /// Whether they cannot be written here; those that it cannot write itself never can.
+    pub read_only: bool,
+}
+
+/// A small file that a container is given: it is put into memory at each start, cannot be written,
+/// and nobody is shown that it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenFile {
+    /// Where it appears: absolute, in the container.
+    pub target: String,
+    /// What is in it.
+    pub source: FileSource,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+/// What is in a [`GivenFile`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileSource {
+    /// What is in a file of the machine when the container starts. The path is absolute.
+    Path(PathBuf),
+    /// These bytes. The machine keeps them as long as it keeps the container.
+    Content(Content),
+}
+
+/// Bytes that do not show themselves in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content(pub Vec<u8>);
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "<{} bytes>", self.0.len())
+    }
+}
+
+/// The most bytes of one [`GivenFile`].
+pub const MAX_GIVEN_FILE: usize = 1 << 20;
+/// The most bytes of all [`Content`] of one container: it travels in one request.
+pub const MAX_GIVEN_CONTENT: usize = 2 << 20;
 
 /// Whose network a container uses.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -242,6 +338,16 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// How many processes and threads; -1 is no limit.
     pub pids: Option<i64>,
+    /// How willingly the kernel swaps its memory out, 0 to 100.
+    pub memory_swappiness: Option<u64>,
+    /// Its processes wait instead of being killed when its memory is used up.
+    pub oom_kill_disable: Option<bool>,
+    /// Microseconds in a period that its real-time processes may run.
+    pub cpu_realtime_runtime_us: Option<i64>,
+    /// That period.
+    pub cpu_realtime_period_us: Option<u64>,
+    /// Its share of block devices.
+    pub block_io: BlockIo,
 }
 
 /// A limit of setrlimit(2).
@@ -477,16 +583,20 @@ pub struct Probe {
 /// Something that is mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountPoint {
-    /// `bind`, `volume` or `tmpfs`.
+    /// `bind`, `volume`, `image` or `tmpfs`.
     pub kind: MountKind,
     /// The volume's name.
     pub name: Option<String>,
-    /// Its path on the machine; empty for tmpfs.
+    /// Its path on the machine; empty for tmpfs, the id of an image.
     pub source: String,
     /// Its path in the container.
     pub target: String,
     /// Cannot be written.
     pub read_only: bool,
+    /// Which later mounts are seen on the other side (mount_namespaces(7)); empty for what is no
+    /// bind.
+    #[serde(default)]
+    pub propagation: String,
 }
 
 /// What kind of thing is mounted.
@@ -497,6 +607,8 @@ pub enum MountKind {
     Bind,
     /// A volume.
     Volume,
+    /// The files of an image.
+    Image,
     /// Memory.
     Tmpfs,
 }

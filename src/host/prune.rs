@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use orc_base::{Kind, Result};
 
 use crate::Host;
-use crate::container::{Container, ContainerFilter, RemoveOptions, State};
+use crate::container::{Container, ContainerFilter, MountKind, RemoveOptions, State};
 use crate::image::Image;
 use crate::network::Network;
 use crate::storage::{DiskUsage, UsageOf};
@@ -125,7 +125,14 @@ async fn images<H: Host + ?Sized>(host: &H, named: bool, filter: &PruneFilter) -
         .list_containers(&ContainerFilter::everything())
         .await?
         .into_iter()
-        .map(|container| container.image_id)
+        .flat_map(|container| {
+            let mounted = container
+                .mounts
+                .into_iter()
+                .filter(|mount| mount.kind == MountKind::Image)
+                .map(|mount| mount.source);
+            mounted.chain([container.image_id])
+        })
         .collect();
     let goes = |image: &Image| {
         !used.contains(&image.id)

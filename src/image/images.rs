@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,7 +19,7 @@ use crate::archive::commit::{self, CommitOptions};
 use crate::archive::import::{self, ImportOptions};
 use crate::archive::load::{self, Loaded};
 use crate::archive::pipe;
-use crate::archive::save;
+use crate::archive::save::Saving;
 use crate::build::builder::{Builder, Call};
 use crate::build::contexts::ContextArchive;
 use crate::build::request::{BuildOptions, Events};
@@ -37,11 +37,12 @@ use crate::registry::http::Http;
 use crate::registry::session::{Access, Session};
 use crate::serve::options::ServeOptions;
 use crate::serve::server::Server;
-use crate::snapshot::{Snapshot, Snapshots};
+use crate::snapshot::{self, Snapshot, Snapshots};
 use crate::store::footprint::Footprint;
 use crate::store::{Ingest, Store};
+use crate::transfer::artifact::{self, Artifact, Found};
 use crate::transfer::pull::{self, PullOptions};
-use crate::transfer::push::{self, Push};
+use crate::transfer::push::{self, Push, Pushed};
 use crate::usage::Usage;
 
 /// The images below one directory. Clones share everything.
@@ -101,13 +102,13 @@ impl Images {
         Ok(image)
     }
 
-    /// Sends a local image to the registry that its name says. Returns the digest it has there.
+    /// Sends a local image to the registry that its name says. Returns what its manifest is there.
     pub async fn push(
         &self,
         reference: &Reference,
         credentials: Option<Credentials>,
         progress: &dyn Progress,
-    ) -> Result<Digest> {
+    ) -> Result<Pushed> {
         let store = &self.0.store;
         // While it is on its way its blobs stay.
         let ingest = store.begin();
@@ -125,13 +126,13 @@ impl Images {
             known: &known,
             credentials,
         };
-        let digest = push::push(&self.0.http, store.content(), push, progress).await?;
+        let pushed = push::push(&self.0.http, store.content(), push, progress).await?;
         let (store, id, reference) = (store.clone(), image.id, reference.clone());
         ingest.settle();
         ingest.end().await;
         pipe::blocking(move || {
-            store.add_repo_digest(id.as_str(), &reference, &digest)?;
-            Ok(digest)
+            store.add_repo_digest(id.as_str(), &reference, &pushed.digest)?;
+            Ok(pushed)
         })
         .await
     }
@@ -160,6 +161,25 @@ impl Images {
         };
         list.await
             .context(|| format!("list the tags of {}", reference.familiar_name()))
+    }
+
+    /// What a name leads to on its registry.
+    pub async fn look_up(
+        &self,
+        reference: &Reference,
+        credentials: Option<Credentials>,
+    ) -> Result<Found> {
+        artifact::look(&self.0.http, reference, credentials).await
+    }
+
+    /// Sends something that is no image to a registry.
+    pub async fn push_artifact(
+        &self,
+        reference: &Reference,
+        artifact: &Artifact,
+        credentials: Option<Credentials>,
+    ) -> Result<Pushed> {
+        artifact::push(&self.0.http, reference, artifact, credentials).await
     }
 
     /// Lets others pull the images of this machine, and push to it if the options say so, until the
@@ -268,19 +288,13 @@ impl Images {
     /// Writes images as one archive that Docker, Podman and others load: Docker's own format and the
     /// OCI layout in one. The same images give the same bytes.
     pub async fn save(&self, names: &[String], out: impl AsyncWrite + Send + Unpin) -> Result<()> {
-        let ingest = self.0.store.begin();
-        ingest.settle();
-        let names = names.to_vec();
-        let plan = {
-            let store = self.0.store.clone();
-            pipe::blocking(move || save::plan(&store, &names)).await?
-        };
-        let content = self.0.store.content().clone();
-        pipe::drain(out, move |out| {
-            let _ingest = ingest;
-            save::write(&content, &plan, out)
-        })
-        .await
+        self.prepare_save(names).await?.write(out).await
+    }
+
+    /// The first half of [`Images::save`]: finds the images, and that nothing of them is missing.
+    pub async fn prepare_save(&self, names: &[String]) -> Result<Saving> {
+        let (ingest, names) = (self.0.store.begin(), names.to_vec());
+        pipe::blocking(move || Saving::prepare(ingest, &names)).await
     }
 
     /// Takes in all images of an archive that `save` wrote, here, in Docker or elsewhere.
@@ -331,6 +345,13 @@ impl Images {
         self.0
             .snapshots
             .get(container, self.0.store.layers(), &layers)
+    }
+
+    /// The directories of an image's layers, topmost first, to be read and never written. Whoever
+    /// uses them sees to it that the image is not removed meanwhile.
+    pub fn layers(&self, image: &Digest) -> Result<Vec<PathBuf>> {
+        let layers = self.0.store.layers_of(image)?;
+        snapshot::lowers(self.0.store.layers(), &layers)
     }
 
     /// Removes what a container wrote; fine when it is gone already.

@@ -88,14 +88,8 @@ impl Snapshots {
         diff_ids: &[Digest],
     ) -> Result<Snapshot> {
         let own = self.directory.join(container.as_str());
-        let missing = diff_ids.iter().find(|diff_id| !layers.contains(diff_id));
-        if let Some(diff_id) = missing {
-            return Err(Error::not_found(format!(
-                "layer {diff_id} is not unpacked: remove the image and pull it again"
-            )));
-        }
         Ok(Snapshot {
-            lowers: layers.stack(diff_ids),
+            lowers: lowers(layers, diff_ids)?,
             upper: own.join("upper"),
             work: own.join("work"),
         })
@@ -155,6 +149,16 @@ fn like_the_image(upper: &Path, layers: &Layers, diff_ids: &[Digest]) -> Result<
     rustix::fs::fchown(&upper, Some(uid), Some(gid))?;
     rustix::fs::fchmod(&upper, Mode::from_raw_mode(root.mode))?;
     Ok(())
+}
+
+/// The directories of an image's layers, topmost first. `NotFound` when one is not there.
+pub(crate) fn lowers(layers: &Layers, diff_ids: &[Digest]) -> Result<Vec<PathBuf>> {
+    match diff_ids.iter().find(|diff_id| !layers.contains(diff_id)) {
+        None => Ok(layers.stack(diff_ids)),
+        Some(diff_id) => Err(Error::not_found(format!(
+            "layer {diff_id} is not unpacked: remove the image and pull it again"
+        ))),
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Whatever passes may still fail in the kernel; what fails here could never succeed, and gets the
 //! better words.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use orc_base::{Error, Result};
 
@@ -115,13 +115,21 @@ fn hostname(what: &str, name: &str) -> Result<()> {
 
 fn rootfs(spec: &ContainerSpec) -> Result<()> {
     let rootfs = &spec.rootfs;
-    if rootfs.lowers.is_empty() || rootfs.lowers.len() > MAX_LAYERS {
+    layers(&rootfs.lowers)?;
+    absolute(&[rootfs.upper.clone(), rootfs.work.clone()])
+}
+
+fn layers(lowers: &[PathBuf]) -> Result<()> {
+    if lowers.is_empty() || lowers.len() > MAX_LAYERS {
         return Err(Error::invalid(format!(
             "a root of {} layers: overlayfs stacks 1 to {MAX_LAYERS}",
-            rootfs.lowers.len()
+            lowers.len()
         )));
     }
-    let paths = rootfs.lowers.iter().chain([&rootfs.upper, &rootfs.work]);
+    absolute(lowers)
+}
+
+fn absolute(paths: &[PathBuf]) -> Result<()> {
     for path in paths {
         if !path.is_absolute() {
             return Err(Error::invalid(format!(
@@ -148,6 +156,15 @@ fn mount(mount: &Mount) -> Result<()> {
             "mount source {} is not an absolute path",
             source.display()
         ))),
+        Mount::Copy { source, .. } if !source.is_absolute() => Err(Error::invalid(format!(
+            "mount source {} is not an absolute path",
+            source.display()
+        ))),
+        Mount::Copy { mode, .. } if *mode > 0o7777 => Err(Error::invalid(format!(
+            "mode {mode:o} of the file at {}: at most 7777",
+            mount.target()
+        ))),
+        Mount::Layers { lowers, .. } => layers(lowers),
         Mount::Tmpfs {
             mode: Some(mode), ..
         } if *mode > 0o7777 => Err(Error::invalid(format!(
@@ -239,7 +256,9 @@ mod tests {
     use orc_base::{Id, Kind};
 
     use super::*;
-    use crate::spec::{DeviceKind, Namespaces, Propagation, Resources, Rlimit, Rootfs, Stdio};
+    use crate::spec::{
+        DeviceKind, Namespaces, Propagation, Resources, Rlimit, Rootfs, Stdio, Submounts,
+    };
 
     fn spec() -> ContainerSpec {
         ContainerSpec {
@@ -334,7 +353,7 @@ mod tests {
             source: source.into(),
             target: target.into(),
             readonly: false,
-            recursive: true,
+            submounts: Submounts::Follow,
             propagation: Propagation::Private,
         };
         refused(|s| s.mounts = vec![bind("/x", "relative")], "absolute");

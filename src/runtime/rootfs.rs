@@ -11,10 +11,14 @@ use std::path::PathBuf;
 use orc_base::Result;
 
 use crate::rootfs::target::clean;
-use crate::spec::{ContainerSpec, Device, DeviceKind, Mount, Namespace, Propagation, Rootfs};
+use crate::spec::{
+    ContainerSpec, Device, DeviceKind, Mount, Namespace, Propagation, Rootfs, Submounts,
+};
 
 pub(crate) mod build;
+mod mount;
 mod overlay;
+mod source;
 mod target;
 
 /// One thing to do.
@@ -24,12 +28,20 @@ pub(crate) enum Step {
     Open {
         number: usize,
         source: PathBuf,
-        recursive: bool,
+        submounts: Submounts,
         propagation: Propagation,
         readonly: bool,
     },
     /// No mount made from here on is seen outside, and none made outside is seen here.
     Isolate,
+    /// Open the layers of an image, or something in them.
+    Layers {
+        number: usize,
+        lowers: Vec<PathBuf>,
+        subpath: Option<String>,
+    },
+    /// Put copies of files into memory.
+    Copies(Vec<Copied>),
     /// Stack the layers.
     Overlay(Rootfs),
     Proc,
@@ -82,6 +94,16 @@ pub(crate) enum Step {
     Pivot,
 }
 
+/// One file that is copied into memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Copied {
+    pub(crate) number: usize,
+    pub(crate) source: PathBuf,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mode: u32,
+}
+
 /// What a container's `/dev` always has.
 const NODES: [(&str, u32, u32); 6] = [
     ("/dev/null", 1, 3),
@@ -105,6 +127,7 @@ pub(crate) fn plan(spec: &ContainerSpec) -> Result<Vec<Step>> {
     let mut steps = Vec::with_capacity(48 + 2 * spec.mounts.len());
     opens(&spec.mounts, &mut steps);
     steps.push(Step::Isolate);
+    images_and_copies(&spec.mounts, &mut steps);
     steps.push(Step::Overlay(spec.rootfs.clone()));
     steps.push(Step::Proc);
     for (key, value) in &spec.sysctls {
@@ -141,12 +164,13 @@ pub(crate) fn plan(spec: &ContainerSpec) -> Result<Vec<Step>> {
 pub(crate) fn plan_files(rootfs: &Rootfs, binds: &[Mount]) -> Vec<Step> {
     let binds: Vec<Mount> = binds
         .iter()
-        .filter(|mount| matches!(mount, Mount::Bind { .. }))
+        .filter(|mount| matches!(mount, Mount::Bind { .. } | Mount::Layers { .. }))
         .cloned()
         .collect();
     let mut steps = Vec::new();
     opens(&binds, &mut steps);
     steps.push(Step::Isolate);
+    images_and_copies(&binds, &mut steps);
     steps.push(Step::Overlay(rootfs.clone()));
     mounts(&binds, &mut steps);
     if rootfs.readonly {
@@ -160,7 +184,7 @@ fn opens(mounts: &[Mount], steps: &mut Vec<Step>) {
         if let Mount::Bind {
             source,
             readonly,
-            recursive,
+            submounts,
             propagation,
             ..
         } = mount
@@ -168,11 +192,45 @@ fn opens(mounts: &[Mount], steps: &mut Vec<Step>) {
             steps.push(Step::Open {
                 number,
                 source: source.clone(),
-                recursive: *recursive,
+                submounts: *submounts,
                 propagation: *propagation,
                 readonly: *readonly,
             });
         }
+    }
+}
+
+/// What is mounted and is no place of the host's. Each of these steps mounts something for a moment,
+/// which must not be seen outside.
+fn images_and_copies(mounts: &[Mount], steps: &mut Vec<Step>) {
+    let mut copies = Vec::new();
+    for (number, mount) in mounts.iter().enumerate() {
+        match mount {
+            Mount::Layers {
+                lowers, subpath, ..
+            } => steps.push(Step::Layers {
+                number,
+                lowers: lowers.clone(),
+                subpath: subpath.clone(),
+            }),
+            Mount::Copy {
+                source,
+                uid,
+                gid,
+                mode,
+                ..
+            } => copies.push(Copied {
+                number,
+                source: source.clone(),
+                uid: *uid,
+                gid: *gid,
+                mode: *mode,
+            }),
+            Mount::Bind { .. } | Mount::Tmpfs { .. } => {}
+        }
+    }
+    if !copies.is_empty() {
+        steps.push(Step::Copies(copies));
     }
 }
 
@@ -220,7 +278,9 @@ fn mounts(mounts: &[Mount], steps: &mut Vec<Step>) {
     ordered.sort_by_key(|(target, ..)| target.components().count());
     for (target, number, mount) in ordered {
         steps.push(match mount {
-            Mount::Bind { .. } => Step::Bind { number, target },
+            Mount::Bind { .. } | Mount::Layers { .. } | Mount::Copy { .. } => {
+                Step::Bind { number, target }
+            }
             Mount::Tmpfs {
                 size_bytes,
                 mode,
@@ -252,11 +312,15 @@ impl fmt::Display for Step {
             Self::Open {
                 number,
                 source,
-                recursive,
+                submounts,
                 propagation,
                 readonly,
             } => {
-                let depth = if *recursive { "recursive" } else { "flat" };
+                let depth = match submounts {
+                    Submounts::Leave => "flat",
+                    Submounts::Follow => "recursive",
+                    Submounts::Writable => "recursive, rw below",
+                };
                 write!(
                     f,
                     "open mount source {} as #{number} ({depth}, {}, {propagation:?})",
@@ -265,6 +329,36 @@ impl fmt::Display for Step {
                 )
             }
             Self::Isolate => f.write_str("leave the host's mounts"),
+            Self::Layers {
+                number,
+                lowers,
+                subpath,
+            } => {
+                let subpath = subpath.as_deref().unwrap_or("/");
+                write!(
+                    f,
+                    "open {subpath} of {} layers of an image as #{number}",
+                    lowers.len()
+                )
+            }
+            Self::Copies(files) => {
+                f.write_str("put files into memory")?;
+                for file in files {
+                    let Copied {
+                        number,
+                        source,
+                        uid,
+                        gid,
+                        mode,
+                    } = file;
+                    write!(
+                        f,
+                        ", {} as #{number} ({uid}:{gid} {mode:o})",
+                        source.display()
+                    )?;
+                }
+                Ok(())
+            }
             Self::Overlay(rootfs) => {
                 write!(f, "stack {} layers on / (overlay", rootfs.lowers.len())?;
                 write!(f, ", changes in {})", rootfs.upper.display())
@@ -352,8 +446,20 @@ mod tests {
                     source: "/srv/data".into(),
                     target: "/data//sub/../inner/deep/".into(),
                     readonly: true,
-                    recursive: true,
+                    submounts: Submounts::Follow,
                     propagation: Propagation::Private,
+                },
+                Mount::Layers {
+                    lowers: vec!["/i2".into(), "/i1".into()],
+                    subpath: Some("etc".into()),
+                    target: "/image".into(),
+                },
+                Mount::Copy {
+                    source: "/var/secret".into(),
+                    target: "/run/secrets/s".into(),
+                    uid: 7,
+                    gid: 8,
+                    mode: 0o400,
                 },
                 Mount::Tmpfs {
                     target: "/data".into(),
@@ -400,6 +506,8 @@ mod tests {
             "\
 open mount source /srv/data as #0 (recursive, ro, Private)
 leave the host's mounts
+open etc of 2 layers of an image as #1
+put files into memory, /var/secret as #2 (7:8 400)
 stack 2 layers on / (overlay, changes in /u)
 mount proc on /proc
 set sysctl net/core/somaxconn to `9`
@@ -423,8 +531,10 @@ mount mqueue on /dev/mqueue
 make the terminal on /dev/console
 enter the control groups
 mount own control groups on /sys/fs/cgroup (ro)
+mount #1 on /image
 mount tmpfs on /data (rw, noexec, mode=1777, size=1024, uid=7)
 mount #0 on /data/inner/deep
+mount #2 on /run/secrets/s
 make /proc/sys read-only
 mask /proc/kcore
 make / read-only

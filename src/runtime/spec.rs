@@ -86,10 +86,33 @@ pub enum Mount {
         target: String,
         /// Whether the container may write it.
         readonly: bool,
-        /// Whether mounts below `source` come along.
-        recursive: bool,
+        /// What becomes of mounts below `source`.
+        submounts: Submounts,
         /// Which later mounts are seen on the other side.
         propagation: Propagation,
+    },
+    /// The layers of an image, or something in them; read-only.
+    Layers {
+        /// Topmost first.
+        lowers: Vec<PathBuf>,
+        /// A file or directory in them instead of the whole, resolved inside.
+        subpath: Option<String>,
+        /// Where it appears; made inside the root when missing.
+        target: String,
+    },
+    /// A copy of a small file, in memory; read-only. It is made anew at each start, and nobody else
+    /// sees it.
+    Copy {
+        /// An absolute path on the host.
+        source: PathBuf,
+        /// Where it appears; made inside the root when missing.
+        target: String,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+        /// Its permission bits.
+        mode: u32,
     },
     /// Memory.
     Tmpfs {
@@ -114,9 +137,24 @@ impl Mount {
     /// Where it appears in the container.
     pub fn target(&self) -> &str {
         match self {
-            Self::Bind { target, .. } | Self::Tmpfs { target, .. } => target,
+            Self::Bind { target, .. }
+            | Self::Layers { target, .. }
+            | Self::Copy { target, .. }
+            | Self::Tmpfs { target, .. } => target,
         }
     }
+}
+
+/// What becomes of mounts below the source of a bind mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Submounts {
+    /// They stay behind.
+    Leave,
+    /// They come along, read-only when the source is.
+    #[default]
+    Follow,
+    /// They come along and are written as on the host, also when the source is read-only.
+    Writable,
 }
 
 /// Which later mounts pass between the host and a bind mount (mount_namespaces(7)).

@@ -1,5 +1,6 @@
 //! `run`: one more container of a service, for one command.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -126,6 +127,8 @@ impl Run {
                     read_only: false,
                     no_copy: false,
                     subpath: None,
+                    labels: BTreeMap::new(),
+                    options: BTreeMap::new(),
                 }),
             });
         let ports = self.publish.iter().map(|text| port::publish(text));

@@ -1,9 +1,10 @@
 //! `-v`, `--mount` and `--tmpfs`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use orc_base::{Error, Result, units};
-use orc_host::container::Mount;
+use orc_host::container::{Mount, Submounts};
 
 /// What one `-v` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub(crate) fn volume(text: &str, directory: &Path) -> Result<Volume> {
             read_only: options.read_only,
             no_copy: options.no_copy,
             subpath: None,
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
         }));
     }
     Ok(Volume::Mount(Mount::Bind {
@@ -55,6 +58,7 @@ pub(crate) fn volume(text: &str, directory: &Path) -> Result<Volume> {
         read_only: options.read_only,
         propagation: options.propagation,
         create_source: true,
+        submounts: Submounts::Follow,
     }))
 }
 
@@ -166,6 +170,7 @@ pub(crate) fn mount(text: &str, directory: &Path) -> Result<Mount> {
             read_only: fields.read_only,
             propagation: fields.propagation,
             create_source: fields.create_source,
+            submounts: Submounts::Follow,
         }),
         ("bind", _) => Err(fail("a bind mount needs `source=` with a path".into())),
         ("volume", source) => {
@@ -179,6 +184,8 @@ pub(crate) fn mount(text: &str, directory: &Path) -> Result<Mount> {
                 read_only: fields.read_only,
                 no_copy: fields.no_copy,
                 subpath: fields.subpath,
+                labels: BTreeMap::new(),
+                options: BTreeMap::new(),
             })
         }
         ("tmpfs", None) => Ok(Mount::Tmpfs {
@@ -288,6 +295,7 @@ mod tests {
             read_only,
             propagation: None,
             create_source: true,
+            submounts: Submounts::Follow,
         }
     }
 

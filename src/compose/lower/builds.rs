@@ -12,7 +12,8 @@ use orc_host::image_build::{BuildSpec, ContextSource, DockerfileSource, Secret, 
 use crate::files::join;
 use crate::image_build::{ImageBuild, Overrides};
 use crate::labels;
-use crate::lower::{positive, ulimits_of};
+use crate::lower::resources::positive;
+use crate::lower::ulimits_of;
 use crate::model::Project;
 use crate::model::service::{Build, Service};
 use crate::short::is_url;

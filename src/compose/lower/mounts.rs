@@ -1,9 +1,10 @@
 //! Volumes, binds and memory mounts of a service.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use orc_base::{Error, Result};
-use orc_host::container::Mount;
+use orc_host::container::{Mount, Submounts, VolumesFrom};
 
 use crate::model::Project;
 use crate::model::service::{Service, ServiceVolume};
@@ -34,6 +35,12 @@ fn mount(project: &Project, volume: &ServiceVolume) -> Result<Mount> {
                 target: volume.target.clone(),
                 read_only: volume.read_only,
                 propagation: options.propagation,
+                submounts: match options.recursive.as_deref() {
+                    Some("disabled") => Submounts::Leave,
+                    Some("writable") => Submounts::Writable,
+                    Some("readonly") => Submounts::ReadOnly,
+                    _ => Submounts::Follow,
+                },
             })
         }
         "volume" => {
@@ -44,8 +51,19 @@ fn mount(project: &Project, volume: &ServiceVolume) -> Result<Mount> {
                 read_only: volume.read_only,
                 no_copy: options.nocopy,
                 subpath: options.subpath,
+                labels: options.labels,
+                options: BTreeMap::new(),
             })
         }
+        "image" => Ok(Mount::Image {
+            image: source.unwrap_or_default().to_owned(),
+            target: volume.target.clone(),
+            subpath: volume
+                .image
+                .clone()
+                .and_then(|options| options.subpath)
+                .filter(|subpath| !subpath.is_empty()),
+        }),
         "tmpfs" => {
             let options = volume.tmpfs.clone().unwrap_or_default();
             Ok(Mount::Tmpfs {
@@ -64,6 +82,37 @@ fn mount(project: &Project, volume: &ServiceVolume) -> Result<Mount> {
         }
         other => Err(Error::unsupported(format!("mounts of type `{other}`"))),
     }
+}
+
+/// The containers whose volumes a service mounts too: `service[:mode]`, `container:name[:mode]`.
+/// `first_container` names the first container of each service.
+pub(crate) fn volumes_from(
+    service: &Service,
+    first_container: &BTreeMap<String, String>,
+) -> Result<Vec<VolumesFrom>> {
+    let one = |text: &String| {
+        let (whose, rest) = match text.strip_prefix("container:") {
+            Some(rest) => (None, rest),
+            None => (Some(()), text.as_str()),
+        };
+        let (name, mode) = rest.split_once(':').unwrap_or((rest, "rw"));
+        let container = match whose {
+            None => name.to_owned(),
+            Some(()) => first_container.get(name).cloned().ok_or_else(|| {
+                Error::not_found(format!("volumes_from: service {name} has no container"))
+            })?,
+        };
+        match mode {
+            "ro" | "rw" => Ok(VolumesFrom {
+                container,
+                read_only: mode == "ro",
+            }),
+            _ => Err(Error::invalid(format!(
+                "volumes_from `{text}`: the mode is ro or rw"
+            ))),
+        }
+    };
+    service.volumes_from.iter().map(one).collect()
 }
 
 fn volume_name(project: &Project, key: &str) -> String {

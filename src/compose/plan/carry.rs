@@ -1,5 +1,7 @@
 //! Anonymous volumes of a container that is replaced go to the one that replaces it.
 
+use std::collections::BTreeMap;
+
 use orc_host::container::{Container, ContainerSpec, Mount, MountKind};
 
 use crate::observe::Observed;
@@ -38,6 +40,8 @@ pub(crate) fn carry_over(old: &Container, spec: &mut ContainerSpec, observed: &O
                 read_only: point.read_only,
                 no_copy: false,
                 subpath: None,
+                labels: BTreeMap::new(),
+                options: BTreeMap::new(),
             }),
         }
     }

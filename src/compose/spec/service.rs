@@ -3,19 +3,25 @@
 use crate::node::Node;
 use crate::short::{self, mounts, ports};
 use crate::spec::build::BUILD;
-use crate::spec::deploy::{DEPLOY, DEVICE_REQUESTS};
+use crate::spec::deploy::{DEPLOY, DEVICE_REQUESTS, NO_GPUS};
 use crate::spec::{Bare, Field, Shape, itself, key, target, text_of};
 
 /// A service.
 pub(crate) static SERVICE: Shape = Shape::Object(FIELDS);
 
 const WINDOWS: &str = "it means something on Windows only";
+const CREDENTIALS: &str =
+    "credential specs are for accounts of Windows: take it away, and give files by `secrets`";
+const NO_MODELS: &str =
+    "orc runs no models: run a model server as a service, and give its address by `environment`";
+const NO_PROVIDERS: &str = "orc runs no provider plug-ins: start what it provides by other means, and give its address by `environment`";
+const NO_QUOTA: &str = "the layers of orc's containers have no quota: take it away, and put what grows on a `tmpfs` with a size or on a volume";
 const NO_HOOKS: &str = "hooks are not built yet";
 
 static FIELDS: &[Field] = &[
     key("annotations", Shape::Pairs(Bare::Empty)),
     key("attach", Shape::Bool),
-    key("blkio_config", Shape::Object(BLKIO)).ignored("limits of block devices are not built yet"),
+    key("blkio_config", Shape::Object(BLKIO)),
     key("build", Shape::Short(short::build, &BUILD)),
     key("cap_add", TEXTS).unique(itself),
     key("cap_drop", TEXTS).unique(itself),
@@ -28,19 +34,19 @@ static FIELDS: &[Field] = &[
     key("cpu_percent", Shape::Float).ignored(WINDOWS),
     key("cpu_period", Shape::Int),
     key("cpu_quota", Shape::Int),
-    key("cpu_rt_period", Shape::Int).ignored("real-time scheduling is not built"),
-    key("cpu_rt_runtime", Shape::Int).ignored("real-time scheduling is not built"),
+    key("cpu_rt_period", Shape::Int),
+    key("cpu_rt_runtime", Shape::Int),
     key("cpu_shares", Shape::Int),
     key("cpus", Shape::Float),
     key("cpuset", Shape::Text),
-    key("credential_spec", Shape::Object(CREDENTIAL_SPEC)).ignored(WINDOWS),
+    key("credential_spec", Shape::Object(CREDENTIAL_SPEC)).refused(CREDENTIALS),
     key(
         "depends_on",
         Shape::Short(short::depends_on, &Shape::Dict(&DEPENDENCY)),
     ),
     key("deploy", DEPLOY),
-    key("develop", Shape::Object(DEVELOP)).ignored("`watch` is not built yet"),
-    key("device_cgroup_rules", TEXTS).refused("device rules are not built yet: name `devices`"),
+    key("develop", Shape::Object(DEVELOP)),
+    key("device_cgroup_rules", TEXTS),
     key("devices", Shape::List(&DEVICE)).unique(target),
     key("dns", Shape::Texts).unique(itself),
     key("dns_opt", TEXTS).unique(itself),
@@ -62,14 +68,14 @@ static FIELDS: &[Field] = &[
     key("external_links", TEXTS)
         .refused("links to other projects are not built: share an external network"),
     key("extra_hosts", Shape::Short(short::extra_hosts, &TEXTS)).unique(itself),
-    key("gpus", Shape::Short(short::gpus, &DEVICE_REQUESTS)).refused("GPUs are not built yet"),
+    key("gpus", Shape::Short(short::gpus, &DEVICE_REQUESTS)).refused(NO_GPUS),
     key("group_add", Shape::List(&Shape::Scalar)),
     key("healthcheck", Shape::Object(HEALTHCHECK)),
     key("hostname", Shape::Text),
     key("image", Shape::Text),
     key("init", Shape::Bool),
     key("ipc", Shape::Text),
-    key("isolation", Shape::Text).ignored(WINDOWS),
+    key("isolation", Shape::Text),
     key(
         "label_file",
         Shape::Short(short::one_or_many, &Shape::List(&Shape::Path)),
@@ -81,16 +87,16 @@ static FIELDS: &[Field] = &[
     key("mac_address", Shape::Text),
     key("mem_limit", Shape::Bytes),
     key("mem_reservation", Shape::Bytes),
-    key("mem_swappiness", Shape::Int).ignored("swappiness of one container is not built"),
+    key("mem_swappiness", Shape::Int),
     key("memswap_limit", Shape::BytesOrUnlimited),
     key("models", Shape::Short(short::names, &Shape::Dict(&MODEL)))
-        .refused("orc does not run models"),
+        .refused(NO_MODELS),
     key("network_mode", Shape::Text),
     key(
         "networks",
         Shape::Short(short::names, &Shape::Dict(&NETWORK)),
     ),
-    key("oom_kill_disable", Shape::Bool).ignored("the kernel's choice stays as it is"),
+    key("oom_kill_disable", Shape::Bool),
     key("oom_score_adj", Shape::Int),
     key("pid", Shape::NullOr(&Shape::Text)),
     key("pids_limit", Shape::Int),
@@ -101,12 +107,12 @@ static FIELDS: &[Field] = &[
     key("pre_stop", Shape::List(&HOOK)).refused(NO_HOOKS),
     key("privileged", Shape::Bool),
     key("profiles", TEXTS).unique(itself),
-    key("provider", Shape::Object(PROVIDER)).refused("providers are not built"),
+    key("provider", Shape::Object(PROVIDER)).refused(NO_PROVIDERS),
     key("pull_policy", Shape::Text),
-    key("pull_refresh_after", Shape::Text).ignored("it is not part of docker compose either"),
+    key("pull_refresh_after", Shape::Text),
     key("read_only", Shape::Bool),
     key("restart", Shape::Text),
-    key("runtime", Shape::Text).refused("orc has one runtime, its own"),
+    key("runtime", Shape::Text),
     key("scale", Shape::Int),
     key("secrets", Shape::List(&GRANT)).unique(secret_target),
     key("security_opt", TEXTS),
@@ -114,17 +120,17 @@ static FIELDS: &[Field] = &[
     key("stdin_open", Shape::Bool),
     key("stop_grace_period", Shape::Duration),
     key("stop_signal", Shape::Text),
-    key("storage_opt", Shape::Any).ignored("sizes of container layers are not limited"),
+    key("storage_opt", Shape::Any).refused(NO_QUOTA),
     key("sysctls", Shape::Pairs(Bare::Empty)),
     key("tmpfs", Shape::Texts).unique(mounts::tmpfs_target),
     key("tty", Shape::Bool),
     key("ulimits", Shape::Dict(&ULIMIT)),
-    key("use_api_socket", Shape::Bool).refused("mount the socket by `volumes` when that is wanted"),
+    key("use_api_socket", Shape::Bool),
     key("user", Shape::Text),
     key("userns_mode", Shape::Text),
     key("uts", Shape::Text),
     key("volumes", Shape::Spread(mounts::spread, &VOLUME)).unique(target),
-    key("volumes_from", TEXTS).refused("it is not built: name the volumes in both services"),
+    key("volumes_from", TEXTS),
     key("working_dir", Shape::Text),
 ];
 
@@ -300,12 +306,11 @@ static BIND: &[Field] = &[
     key(
         "recursive",
         Shape::Word(&["enabled", "disabled", "writable", "readonly"]),
-    )
-    .ignored("mounts below the source are always bound too"),
+    ),
     key("selinux", Shape::Word(&["z", "Z"])).ignored("orc sets no SELinux labels"),
 ];
 static VOLUME_OPTIONS: &[Field] = &[
-    key("labels", Shape::Pairs(Bare::Empty)).ignored("label the volume at the top level"),
+    key("labels", Shape::Pairs(Bare::Empty)),
     key("nocopy", Shape::Bool),
     key("subpath", Shape::Text),
 ];

@@ -1,8 +1,11 @@
 //! From a service to a container: what each key becomes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use orc_host::container::{ContainerSpec, Mount, NamespaceMode, NetworkMode, RestartPolicy};
+use orc_host::container::{
+    ContainerSpec, Mount, NamespaceMode, NetworkMode, RestartPolicy, Submounts,
+};
 
 use super::support::{machine, plan_of, project, up};
 use crate::plan::Action;
@@ -134,6 +137,8 @@ async fn mounts_of_every_kind() {
                 read_only: true,
                 no_copy: false,
                 subpath: None,
+                labels: BTreeMap::new(),
+                options: BTreeMap::new(),
             },
             Mount::Volume {
                 name: String::new(),
@@ -141,6 +146,8 @@ async fn mounts_of_every_kind() {
                 read_only: false,
                 no_copy: false,
                 subpath: None,
+                labels: BTreeMap::new(),
+                options: BTreeMap::new(),
             },
             Mount::Bind {
                 source: "/home/demo/made".into(),
@@ -148,6 +155,7 @@ async fn mounts_of_every_kind() {
                 read_only: false,
                 propagation: None,
                 create_source: true,
+                submounts: Submounts::Follow,
             },
             Mount::Tmpfs {
                 target: "/t".into(),
@@ -161,6 +169,7 @@ async fn mounts_of_every_kind() {
                 read_only: false,
                 propagation: Some("rslave".into()),
                 create_source: true,
+                submounts: Submounts::Follow,
             },
             Mount::Tmpfs {
                 target: "/run".into(),

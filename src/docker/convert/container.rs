@@ -313,6 +313,7 @@ mod tests {
                 source: String::new(),
                 target: "/run".into(),
                 read_only: true,
+                propagation: String::new(),
             }],
             endpoints: vec![Endpoint {
                 spec: EndpointSpec {

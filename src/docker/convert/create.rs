@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::convert::mount::Bind;
 use crate::convert::namespace::{self, Network};
 use crate::convert::unsupported::{self, Place};
-use crate::convert::{endpoint, health, mount, port, resources, time};
+use crate::convert::{endpoint, given_file, health, mount, port, resources, time};
 use crate::wire::container::{Config, NetworkingConfig};
 use crate::wire::host_config::{self as wire, HostConfig};
 use crate::wire::json::{Empty, Words};
@@ -42,6 +42,11 @@ pub(crate) fn body(spec: &ContainerSpec) -> Result<Config> {
             endpoints_config: endpoints.collect(),
             ..Default::default()
         }),
+        orc_files: spec
+            .files
+            .iter()
+            .map(given_file::to_wire)
+            .collect::<Result<_>>()?,
         ..config(spec)
     })
 }
@@ -112,10 +117,13 @@ pub(crate) fn host_config(spec: &ContainerSpec) -> HostConfig {
         shm_size: resources::signed(spec.shm_bytes),
         cgroup_parent: spec.cgroup_parent.clone().unwrap_or_default(),
         devices: spec.devices.iter().map(device_to_wire).collect(),
+        device_cgroup_rules: spec.device_rules.clone(),
+        orc_api_socket: spec.api_socket,
         ulimits: spec.ulimits.iter().map(ulimit_to_wire).collect(),
         init: spec.init.then_some(true),
         sysctls: spec.sysctls.clone(),
         annotations: spec.annotations.clone(),
+        volumes_from: spec.volumes_from.iter().map(mount::from_to_wire).collect(),
         ..Default::default()
     };
     resources::to_wire(&spec.resources, &mut config);
@@ -185,6 +193,8 @@ pub(crate) fn spec(
         ulimits: host.ulimits.iter().map(ulimit_from_wire).collect(),
         sysctls: host.sysctls.clone(),
         devices: host.devices.iter().map(device_from_wire).collect(),
+        device_rules: host.device_cgroup_rules.clone(),
+        api_socket: host.orc_api_socket,
         shm_bytes: resources::unsigned("ShmSize", host.shm_size)?,
         ipc: namespace::from_wire("IpcMode", &host.ipc_mode)?,
         pid: namespace::from_wire("PidMode", &host.pid_mode)?,
@@ -200,6 +210,11 @@ pub(crate) fn spec(
     };
     security_from_wire(&host.security_opt, &mut spec)?;
     mounts(host, &mut spec, &mut warnings)?;
+    spec.files = body
+        .orc_files
+        .iter()
+        .map(given_file::from_wire)
+        .collect::<Result<_>>()?;
     Ok((spec, warnings))
 }
 
@@ -320,6 +335,11 @@ fn mounts(host: &HostConfig, spec: &mut ContainerSpec, warnings: &mut Vec<String
     for mount in &host.mounts {
         spec.mounts.push(mount::from_wire(mount, warnings)?);
     }
+    spec.volumes_from = host
+        .volumes_from
+        .iter()
+        .map(|text| mount::from_from_wire(text))
+        .collect::<Result<_>>()?;
     spec.mounts.extend(mount::tmpfs_from_wire_map(&host.tmpfs)?);
     // `docker run -v data:/data` names the target in `Volumes`, too, in some clients.
     for mount in &spec.mounts {
@@ -360,7 +380,8 @@ fn security_from_wire(options: &[String], spec: &mut ContainerSpec) -> Result<()
     Ok(())
 }
 
-fn restart_to_wire(policy: RestartPolicy) -> wire::RestartPolicy {
+/// A restart policy in Docker's words.
+pub(crate) fn restart_to_wire(policy: RestartPolicy) -> wire::RestartPolicy {
     let (name, retries) = match policy {
         RestartPolicy::No => ("no", 0),
         RestartPolicy::Always => ("always", 0),
@@ -373,7 +394,8 @@ fn restart_to_wire(policy: RestartPolicy) -> wire::RestartPolicy {
     }
 }
 
-fn restart_from_wire(policy: &wire::RestartPolicy) -> Result<RestartPolicy> {
+/// The inverse of [`restart_to_wire`]; no name is `no`.
+pub(crate) fn restart_from_wire(policy: &wire::RestartPolicy) -> Result<RestartPolicy> {
     let retries = u32::try_from(policy.maximum_retry_count).map_err(|_| {
         Error::invalid("`HostConfig.RestartPolicy.MaximumRetryCount` is not a count")
     })?;

@@ -41,7 +41,7 @@ pub(crate) fn to_wire(image: &Image, extended: bool) -> wire::Inspect {
             layers: image.layers.clone(),
         },
         metadata: wire::Metadata {
-            last_tag_time: time::NEVER.into(),
+            last_tag_time: time::or_never(image.pulled),
         },
         orc_history: extended.then(|| image.history.clone()),
         orc_layer_sizes: extended.then(|| image.layer_sizes.clone()),
@@ -57,6 +57,7 @@ pub(crate) fn from_wire(inspect: &wire::Inspect) -> Result<Image> {
             tags: inspect.repo_tags.clone(),
             digests: inspect.repo_digests.clone(),
             created: time::known(&inspect.created)?,
+            pulled: time::known(&inspect.metadata.last_tag_time)?,
             size_bytes: inspect.size,
             architecture: inspect.architecture.clone(),
             variant: inspect.variant.clone(),

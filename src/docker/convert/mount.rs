@@ -3,11 +3,12 @@
 //! `Binds` are the text of `docker run -v`, `Tmpfs` that of `--tmpfs`, `Mounts` the objects of
 //! `--mount`, which can say everything and are what orc's own client sends.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use orc_base::units::parse_bytes;
 use orc_base::{Context, Error, Result};
-use orc_host::container::{Mount, MountKind, MountPoint};
+use orc_host::container::{Mount, MountKind, MountPoint, Submounts, VolumesFrom};
 
 use crate::convert::resources;
 use crate::convert::unsupported::{self, Place};
@@ -24,6 +25,7 @@ pub(crate) fn to_wire(mount: &Mount) -> Result<wire::Mount> {
             read_only,
             propagation,
             create_source,
+            submounts,
         } => wire::Mount {
             r#type: "bind".into(),
             source: text_of(source)?,
@@ -32,6 +34,9 @@ pub(crate) fn to_wire(mount: &Mount) -> Result<wire::Mount> {
             bind_options: Some(wire::BindOptions {
                 propagation: propagation.clone().unwrap_or_default(),
                 create_mountpoint: *create_source,
+                non_recursive: *submounts == Submounts::Leave,
+                read_only_non_recursive: *submounts == Submounts::Writable,
+                read_only_force_recursive: *submounts == Submounts::ReadOnly,
                 ..Default::default()
             }),
             ..Default::default()
@@ -42,6 +47,8 @@ pub(crate) fn to_wire(mount: &Mount) -> Result<wire::Mount> {
             read_only,
             no_copy,
             subpath,
+            labels,
+            options,
         } => wire::Mount {
             r#type: "volume".into(),
             source: name.clone(),
@@ -50,6 +57,26 @@ pub(crate) fn to_wire(mount: &Mount) -> Result<wire::Mount> {
             volume_options: Some(wire::VolumeOptions {
                 no_copy: *no_copy,
                 subpath: subpath.clone().unwrap_or_default(),
+                labels: labels.clone(),
+                driver_config: (!options.is_empty()).then(|| wire::DriverConfig {
+                    name: "local".into(),
+                    options: options.clone(),
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+        Mount::Image {
+            image,
+            target,
+            subpath,
+        } => wire::Mount {
+            r#type: "image".into(),
+            source: image.clone(),
+            target: target.clone(),
+            read_only: true,
+            image_options: subpath.as_ref().map(|subpath| wire::ImageOptions {
+                subpath: subpath.clone(),
                 ..Default::default()
             }),
             ..Default::default()
@@ -96,12 +123,13 @@ pub(crate) fn from_wire(mount: &wire::Mount, warnings: &mut Vec<String>) -> Resu
         "bind" => bind_from_wire(mount, warnings),
         "volume" => volume_from_wire(mount, warnings),
         "tmpfs" => tmpfs_from_wire(mount, warnings),
-        "cluster" | "image" | "npipe" => Err(Error::unsupported(format!(
+        "image" => image_from_wire(mount, warnings),
+        "cluster" | "npipe" => Err(Error::unsupported(format!(
             "mounts of type {} are not supported",
             mount.r#type
         ))),
         other => Err(Error::invalid(format!(
-            "`{other}` is not a type of mount: use bind, volume or tmpfs"
+            "`{other}` is not a type of mount: use bind, volume, image or tmpfs"
         ))),
     }
     .context(named)
@@ -122,6 +150,36 @@ fn bind_from_wire(mount: &wire::Mount, warnings: &mut Vec<String>) -> Result<Mou
         read_only: mount.read_only,
         propagation: resources::text(&options.propagation),
         create_source: options.create_mountpoint,
+        submounts: submounts(&options)?,
+    })
+}
+
+fn submounts(options: &wire::BindOptions) -> Result<Submounts> {
+    let asked = [
+        (options.non_recursive, Submounts::Leave),
+        (options.read_only_non_recursive, Submounts::Writable),
+        (options.read_only_force_recursive, Submounts::ReadOnly),
+    ];
+    let mut asked = asked.into_iter().filter(|(asked, _)| *asked);
+    match (asked.next(), asked.next()) {
+        (None, _) => Ok(Submounts::Follow),
+        (Some((_, submounts)), None) => Ok(submounts),
+        (Some(_), Some(_)) => Err(Error::invalid(
+            "`BindOptions`: NonRecursive, ReadOnlyNonRecursive and ReadOnlyForceRecursive exclude each other",
+        )),
+    }
+}
+
+fn image_from_wire(mount: &wire::Mount, warnings: &mut Vec<String>) -> Result<Mount> {
+    let options = mount.image_options.clone().unwrap_or_default();
+    unsupported::check(Place::Other("ImageOptions"), &options.other, warnings)?;
+    if mount.source.is_empty() {
+        return Err(Error::invalid("`Source` must name an image"));
+    }
+    Ok(Mount::Image {
+        image: mount.source.clone(),
+        target: mount.target.clone(),
+        subpath: resources::text(&options.subpath),
     })
 }
 
@@ -135,17 +193,14 @@ fn volume_from_wire(mount: &wire::Mount, warnings: &mut Vec<String>) -> Result<M
             driver.name
         )));
     }
-    if !driver.options.is_empty() || !options.labels.is_empty() {
-        return Err(Error::unsupported(
-            "options and labels of a volume are not supported in a mount: create the volume first",
-        ));
-    }
     Ok(Mount::Volume {
         name: mount.source.clone(),
         target: mount.target.clone(),
         read_only: mount.read_only,
         no_copy: options.no_copy,
         subpath: resources::text(&options.subpath),
+        labels: options.labels,
+        options: driver.options,
     })
 }
 
@@ -205,6 +260,7 @@ pub(crate) fn bind_from_text(text: &str, warnings: &mut Vec<String>) -> Result<B
             read_only: options.read_only,
             propagation: options.propagation,
             create_source: true,
+            submounts: Submounts::Follow,
         }
     } else {
         Mount::Volume {
@@ -213,6 +269,8 @@ pub(crate) fn bind_from_text(text: &str, warnings: &mut Vec<String>) -> Result<B
             read_only: options.read_only,
             no_copy: options.no_copy,
             subpath: None,
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
         }
     }))
 }
@@ -247,6 +305,37 @@ fn bind_options(text: &str, bind: &str, warnings: &mut Vec<String>) -> Result<Bi
         }
     }
     Ok(flags)
+}
+
+/// One of `HostConfig.VolumesFrom`: `db`, `db:ro`.
+pub(crate) fn from_to_wire(from: &VolumesFrom) -> String {
+    match from.read_only {
+        true => format!("{}:ro", from.container),
+        false => from.container.clone(),
+    }
+}
+
+/// The inverse of [`from_to_wire`]; Docker's other modes change nothing on Linux without SELinux.
+pub(crate) fn from_from_wire(text: &str) -> Result<VolumesFrom> {
+    let (container, mode) = text.split_once(':').unwrap_or((text, ""));
+    let read_only = match mode {
+        "" | "rw" | "z" | "Z" | "rw,z" | "rw,Z" => false,
+        "ro" | "ro,z" | "ro,Z" => true,
+        _ => {
+            return Err(Error::invalid(format!(
+                "`HostConfig.VolumesFrom`: `{text}`: use CONTAINER, CONTAINER:ro or CONTAINER:rw"
+            )));
+        }
+    };
+    match container {
+        "" => Err(Error::invalid(
+            "`HostConfig.VolumesFrom` must name a container",
+        )),
+        container => Ok(VolumesFrom {
+            container: container.into(),
+            read_only,
+        }),
+    }
 }
 
 /// One of `HostConfig.Tmpfs`: `size=64m,mode=1777,noexec`.
@@ -301,6 +390,7 @@ fn as_text(mount: &Mount) -> Option<String> {
         read_only,
         propagation,
         create_source: true,
+        submounts: Submounts::Follow,
     } = mount
     else {
         return None;
@@ -322,6 +412,7 @@ pub(crate) fn point_to_wire(point: &MountPoint) -> wire_container::MountPoint {
     let (kind, driver, mode) = match point.kind {
         MountKind::Bind => ("bind", "", if point.read_only { "ro" } else { "rw" }),
         MountKind::Volume => ("volume", "local", if point.read_only { "ro" } else { "rw" }),
+        MountKind::Image => ("image", "", "ro"),
         MountKind::Tmpfs => ("tmpfs", "", ""),
     };
     wire_container::MountPoint {
@@ -332,10 +423,7 @@ pub(crate) fn point_to_wire(point: &MountPoint) -> wire_container::MountPoint {
         driver: driver.into(),
         mode: mode.into(),
         rw: !point.read_only,
-        propagation: match point.kind {
-            MountKind::Bind => "rprivate".into(),
-            _ => String::new(),
-        },
+        propagation: point.propagation.clone(),
     }
 }
 
@@ -344,6 +432,7 @@ pub(crate) fn point_from_wire(point: &wire_container::MountPoint) -> Result<Moun
     let kind = match point.r#type.as_str() {
         "bind" => MountKind::Bind,
         "volume" => MountKind::Volume,
+        "image" => MountKind::Image,
         "tmpfs" => MountKind::Tmpfs,
         other => {
             return Err(Error::internal(format!("`{other}` is not a type of mount")));
@@ -355,6 +444,7 @@ pub(crate) fn point_from_wire(point: &wire_container::MountPoint) -> Result<Moun
         source: point.source.clone(),
         target: point.destination.clone(),
         read_only: !point.rw,
+        propagation: point.propagation.clone(),
     })
 }
 
@@ -385,6 +475,7 @@ mod tests {
                 read_only: true,
                 propagation: Some("rslave".into()),
                 create_source: true,
+                submounts: Submounts::Follow,
             })
         );
         assert_eq!(
@@ -395,6 +486,8 @@ mod tests {
                 read_only: false,
                 no_copy: true,
                 subpath: None,
+                labels: BTreeMap::new(),
+                options: BTreeMap::new(),
             })
         );
         assert_eq!(bind("/data").unwrap(), Bind::Anonymous("/data".into()));
@@ -436,6 +529,12 @@ mod tests {
                 read_only: true,
                 propagation: Some("shared".into()),
                 create_source: true,
+                submounts: Submounts::Writable,
+            },
+            Mount::Image {
+                image: "tools:1".into(),
+                target: "/tools".into(),
+                subpath: Some("usr/share".into()),
             },
             Mount::Volume {
                 name: String::new(),
@@ -443,6 +542,8 @@ mod tests {
                 read_only: false,
                 no_copy: true,
                 subpath: Some("sub/dir".into()),
+                labels: BTreeMap::from([("a".into(), "b".into())]),
+                options: BTreeMap::from([("type".into(), "tmpfs".into())]),
             },
             Mount::Tmpfs {
                 target: "/t".into(),
@@ -471,6 +572,16 @@ mod tests {
         for text in [
             mount(|mount| mount.r#type = "bind".into()),
             mount(|mount| mount.r#type = "image".into()),
+            mount(|mount| mount.r#type = "cluster".into()),
+            mount(|mount| {
+                mount.r#type = "bind".into();
+                mount.source = "/x".into();
+                mount.bind_options = Some(wire::BindOptions {
+                    non_recursive: true,
+                    read_only_non_recursive: true,
+                    ..Default::default()
+                });
+            }),
             mount(|mount| mount.r#type = "floppy".into()),
             mount(|mount| {
                 mount.r#type = "tmpfs".into();

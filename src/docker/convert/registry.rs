@@ -2,7 +2,7 @@
 
 use orc_base::{Error, Result};
 use orc_host::image::Credentials;
-use orc_host::registry::{ServeSpec, ServeTls};
+use orc_host::registry::{Found, ServeSpec, ServeTls};
 
 use crate::convert::image;
 use crate::wire;
@@ -53,6 +53,41 @@ fn server(address: &str) -> String {
     }
 }
 
+/// What a name leads to.
+pub(crate) fn found_to_wire(found: Found) -> wire::registry::Distribution {
+    let platform = |text: &String| {
+        let mut parts = text.splitn(3, '/').map(str::to_owned);
+        wire::registry::RunsOn {
+            os: parts.next().unwrap_or_default(),
+            architecture: parts.next().unwrap_or_default(),
+            variant: parts.next().unwrap_or_default(),
+        }
+    };
+    wire::registry::Distribution {
+        platforms: found.platforms.iter().map(platform).collect(),
+        descriptor: wire::registry::Target {
+            media_type: found.media_type,
+            digest: found.digest,
+            size: found.size_bytes,
+        },
+    }
+}
+
+/// The other way.
+pub(crate) fn found_from_wire(reply: wire::registry::Distribution) -> Found {
+    let platform = |platform: wire::registry::RunsOn| {
+        let parts = [platform.os, platform.architecture, platform.variant];
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        parts.join("/")
+    };
+    Found {
+        digest: reply.descriptor.digest,
+        media_type: reply.descriptor.media_type,
+        size_bytes: reply.descriptor.size,
+        platforms: reply.platforms.into_iter().map(platform).collect(),
+    }
+}
+
 /// What to serve, as it was sent.
 pub(crate) fn serve(body: wire::registry::Serve) -> ServeSpec {
     ServeSpec {
@@ -94,6 +129,17 @@ mod tests {
         ] {
             assert_eq!(server(address), registry, "{address}");
         }
+    }
+
+    #[test]
+    fn what_is_found_goes_both_ways() {
+        let found = Found {
+            digest: "sha256:00".into(),
+            media_type: "x/index".into(),
+            size_bytes: 7,
+            platforms: vec!["linux/amd64".into(), "linux/arm/v7".into()],
+        };
+        assert_eq!(found_from_wire(found_to_wire(found.clone())), found);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! How much of a machine a container may use. In Docker's JSON 0 is no limit.
 
 use orc_base::{Error, Result};
+use orc_host::block_io::{BlockIo, DeviceRate, DeviceWeight};
 use orc_host::container::Resources;
 
-use crate::wire::host_config::HostConfig;
+use crate::wire::host_config::{HostConfig, ThrottleDevice, WeightDevice};
 
 /// Writes `resources` into `config`.
 pub(crate) fn to_wire(resources: &Resources, config: &mut HostConfig) {
@@ -17,6 +18,42 @@ pub(crate) fn to_wire(resources: &Resources, config: &mut HostConfig) {
     config.cpuset_cpus = resources.cpuset_cpus.clone().unwrap_or_default();
     config.cpuset_mems = resources.cpuset_mems.clone().unwrap_or_default();
     config.pids_limit = resources.pids;
+    config.memory_swappiness = resources
+        .memory_swappiness
+        .map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+    config.oom_kill_disable = resources.oom_kill_disable;
+    config.cpu_realtime_period = signed(resources.cpu_realtime_period_us);
+    config.cpu_realtime_runtime = resources.cpu_realtime_runtime_us.unwrap_or(0);
+    let io = &resources.block_io;
+    config.blkio_weight = io.weight.unwrap_or(0);
+    config.blkio_weight_device = io
+        .device_weights
+        .iter()
+        .map(|one| WeightDevice {
+            path: one.path.clone(),
+            weight: one.weight,
+        })
+        .collect();
+    config.blkio_device_read_bps = rates_to_wire(&io.read_bytes);
+    config.blkio_device_write_bps = rates_to_wire(&io.write_bytes);
+    config.blkio_device_read_iops = rates_to_wire(&io.read_operations);
+    config.blkio_device_write_iops = rates_to_wire(&io.write_operations);
+}
+
+fn rates_to_wire(rates: &[DeviceRate]) -> Vec<ThrottleDevice> {
+    let one = |one: &DeviceRate| ThrottleDevice {
+        path: one.path.clone(),
+        rate: one.rate,
+    };
+    rates.iter().map(one).collect()
+}
+
+fn rates_from_wire(rates: &[ThrottleDevice]) -> Vec<DeviceRate> {
+    let one = |one: &ThrottleDevice| DeviceRate {
+        path: one.path.clone(),
+        rate: one.rate,
+    };
+    rates.iter().map(one).collect()
 }
 
 /// The inverse of [`to_wire`].
@@ -32,6 +69,33 @@ pub(crate) fn from_wire(config: &HostConfig) -> Result<Resources> {
         cpuset_cpus: text(&config.cpuset_cpus),
         cpuset_mems: text(&config.cpuset_mems),
         pids: config.pids_limit.and_then(some),
+        memory_swappiness: match config.memory_swappiness {
+            // Docker's word for the machine's own.
+            None | Some(-1) => None,
+            Some(value) => Some(u64::try_from(value).map_err(|_| {
+                Error::invalid(format!(
+                    "`HostConfig.MemorySwappiness`: {value} is not between 0 and 100"
+                ))
+            })?),
+        },
+        oom_kill_disable: config.oom_kill_disable,
+        cpu_realtime_runtime_us: some(config.cpu_realtime_runtime),
+        cpu_realtime_period_us: unsigned("CpuRealtimePeriod", config.cpu_realtime_period)?,
+        block_io: BlockIo {
+            weight: (config.blkio_weight > 0).then_some(config.blkio_weight),
+            device_weights: config
+                .blkio_weight_device
+                .iter()
+                .map(|one| DeviceWeight {
+                    path: one.path.clone(),
+                    weight: one.weight,
+                })
+                .collect(),
+            read_bytes: rates_from_wire(&config.blkio_device_read_bps),
+            write_bytes: rates_from_wire(&config.blkio_device_write_bps),
+            read_operations: rates_from_wire(&config.blkio_device_read_iops),
+            write_operations: rates_from_wire(&config.blkio_device_write_iops),
+        },
     })
 }
 

@@ -25,21 +25,12 @@ struct Row(&'static str, Then, &'static [&'static str], &'static str);
 
 /// Members of `HostConfig`.
 const HOST_CONFIG: &[Row] = &[
-    Row("BlkioDeviceReadBps", Then::Warn, &[], "[]"),
-    Row("BlkioDeviceReadIOps", Then::Warn, &[], "[]"),
-    Row("BlkioDeviceWriteBps", Then::Warn, &[], "[]"),
-    Row("BlkioDeviceWriteIOps", Then::Warn, &[], "[]"),
-    Row("BlkioWeight", Then::Warn, &[], "0"),
-    Row("BlkioWeightDevice", Then::Warn, &[], "[]"),
     Row("Capabilities", Then::Refuse, &[], ""),
     Row("Cgroup", Then::Refuse, &[], r#""""#),
     Row("ConsoleSize", Then::Nothing, &[], "[0,0]"),
     Row("ContainerIDFile", Then::Nothing, &[], r#""""#),
     Row("CpuCount", Then::Warn, &[], "0"),
     Row("CpuPercent", Then::Warn, &[], "0"),
-    Row("CpuRealtimePeriod", Then::Warn, &[], "0"),
-    Row("CpuRealtimeRuntime", Then::Warn, &[], "0"),
-    Row("DeviceCgroupRules", Then::Refuse, &[], "null"),
     Row("DeviceRequests", Then::Refuse, &[], "null"),
     Row("IOMaximumBandwidth", Then::Warn, &[], "0"),
     Row("IOMaximumIOps", Then::Warn, &[], "0"),
@@ -50,8 +41,6 @@ const HOST_CONFIG: &[Row] = &[
     Row("Links", Then::Warn, &[], "null"),
     Row("LxcConf", Then::Refuse, &[], ""),
     Row("MaskedPaths", Then::Refuse, &[], ""),
-    Row("MemorySwappiness", Then::Warn, &["-1"], "null"),
-    Row("OomKillDisable", Then::Warn, &[], "null"),
     Row("ReadonlyPaths", Then::Refuse, &[], ""),
     Row(
         "Runtime",
@@ -62,7 +51,6 @@ const HOST_CONFIG: &[Row] = &[
     Row("StorageOpt", Then::Refuse, &[], ""),
     Row("UsernsMode", Then::Refuse, &[r#""host""#], r#""""#),
     Row("VolumeDriver", Then::Refuse, &[r#""local""#], r#""""#),
-    Row("VolumesFrom", Then::Refuse, &[], "null"),
 ];
 
 /// Members of the body of a create beside those that are read.
@@ -74,18 +62,10 @@ const CONFIG: &[Row] = &[
 ];
 
 /// Members of `HostConfig.Mounts[]` beside those that are read.
-const MOUNT: &[Row] = &[
-    Row("ClusterOptions", Then::Refuse, &[], ""),
-    Row("ImageOptions", Then::Refuse, &[], ""),
-];
+const MOUNT: &[Row] = &[Row("ClusterOptions", Then::Refuse, &[], "")];
 
 /// Members of `BindOptions`.
-const BIND: &[Row] = &[
-    // What is mounted below the source comes along; whoever asks for less has a reason.
-    Row("NonRecursive", Then::Refuse, &[], ""),
-    Row("ReadOnlyForceRecursive", Then::Refuse, &[], ""),
-    Row("ReadOnlyNonRecursive", Then::Warn, &[], ""),
-];
+const BIND: &[Row] = &[];
 
 /// Members of the body of a network's create.
 const NETWORK: &[Row] = &[];
@@ -246,9 +226,7 @@ mod tests {
         for (member, value) in [
             ("Runtime", json!("")),
             ("Runtime", json!("runc")),
-            ("MemorySwappiness", json!(-1)),
             ("ConsoleSize", json!([24, 80])),
-            ("OomKillDisable", json!(false)),
             ("MaskedPaths", json!(null)),
             ("Isolation", json!("default")),
             ("SomethingNew", json!({"A": [], "B": null})),
@@ -268,15 +246,14 @@ mod tests {
             ("MaskedPaths", json!([])),
             ("Runtime", json!("kata")),
             ("UsernsMode", json!("auto")),
-            ("VolumesFrom", json!(["db"])),
         ] {
             let error = check_host_config(member, value).unwrap_err();
             assert_eq!(error.kind(), orc_base::Kind::Unsupported);
             assert!(error.to_string().contains(member), "{error}");
         }
         for (member, value) in [
-            ("BlkioWeight", json!(500)),
-            ("OomKillDisable", json!(true)),
+            ("CpuPercent", json!(50)),
+            ("KernelMemory", json!(1)),
             ("SomethingNew", json!("x")),
         ] {
             let warnings = check_host_config(member, value).unwrap();

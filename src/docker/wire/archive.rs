@@ -22,6 +22,12 @@ wire! {
 }
 
 wire! {
+    RemovePaths {
+        paths: Vec<String>,
+    }
+}
+
+wire! {
     CommitReply {
         id: String,
     }

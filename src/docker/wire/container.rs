@@ -46,7 +46,26 @@ wire! {
         host_config: Option<HostConfig>,
         #[serde(skip_serializing_if = "Option::is_none")]
         networking_config: Option<NetworkingConfig>,
+        /// What orc's own client gives the container beside what Docker knows; never answered.
+        #[serde(skip_serializing_if = "is_zero")]
+        orc_files: Vec<GivenFile>,
         ..other
+    }
+}
+
+wire! {
+    /// A small file that is put into memory. `content` is Base64; absent, `source` is a path.
+    GivenFile {
+        target: String,
+        #[serde(skip_serializing_if = "is_zero")]
+        source: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        content: Option<String>,
+        #[serde(rename = "UID")]
+        uid: u32,
+        #[serde(rename = "GID")]
+        gid: u32,
+        mode: u32,
     }
 }
 
@@ -292,5 +311,12 @@ wire! {
     Pruned {
         containers_deleted: Vec<String>,
         space_reclaimed: u64,
+    }
+}
+
+wire! {
+    /// The answer to an update.
+    UpdateReply {
+        warnings: Vec<String>,
     }
 }

@@ -42,18 +42,39 @@ wire! {
         devices: Vec<Device>,
         memory_reservation: i64,
         memory_swap: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        memory_swappiness: Option<i64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        oom_kill_disable: Option<bool>,
+        #[serde(skip_serializing_if = "is_zero")]
+        cpu_realtime_period: i64,
+        #[serde(skip_serializing_if = "is_zero")]
+        cpu_realtime_runtime: i64,
+        blkio_weight: u16,
+        blkio_weight_device: Vec<WeightDevice>,
+        blkio_device_read_bps: Vec<ThrottleDevice>,
+        blkio_device_write_bps: Vec<ThrottleDevice>,
+        #[serde(rename = "BlkioDeviceReadIOps")]
+        blkio_device_read_iops: Vec<ThrottleDevice>,
+        #[serde(rename = "BlkioDeviceWriteIOps")]
+        blkio_device_write_iops: Vec<ThrottleDevice>,
+        #[serde(skip_serializing_if = "is_zero")]
+        device_cgroup_rules: Vec<String>,
         pids_limit: Option<i64>,
         ulimits: Vec<Ulimit>,
         #[serde(skip_serializing_if = "Option::is_none")]
         init: Option<bool>,
         #[serde(skip_serializing_if = "is_zero")]
         mounts: Vec<Mount>,
+        volumes_from: Vec<String>,
         #[serde(skip_serializing_if = "is_zero")]
         tmpfs: Ordered<String>,
         #[serde(skip_serializing_if = "is_zero")]
         sysctls: BTreeMap<String, String>,
         #[serde(skip_serializing_if = "is_zero")]
         annotations: BTreeMap<String, String>,
+        #[serde(skip_serializing_if = "is_zero")]
+        orc_api_socket: bool,
         ..other
     }
 }
@@ -88,6 +109,20 @@ wire! {
 }
 
 wire! {
+    WeightDevice {
+        path: String,
+        weight: u16,
+    }
+}
+
+wire! {
+    ThrottleDevice {
+        path: String,
+        rate: u64,
+    }
+}
+
+wire! {
     Ulimit {
         name: String,
         hard: i64,
@@ -110,6 +145,8 @@ wire! {
         volume_options: Option<VolumeOptions>,
         #[serde(skip_serializing_if = "Option::is_none")]
         tmpfs_options: Option<TmpfsOptions>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        image_options: Option<ImageOptions>,
         ..other
     }
 }
@@ -120,6 +157,12 @@ wire! {
         propagation: String,
         #[serde(skip_serializing_if = "is_zero")]
         create_mountpoint: bool,
+        #[serde(skip_serializing_if = "is_zero")]
+        non_recursive: bool,
+        #[serde(skip_serializing_if = "is_zero")]
+        read_only_non_recursive: bool,
+        #[serde(skip_serializing_if = "is_zero")]
+        read_only_force_recursive: bool,
         ..other
     }
 }
@@ -142,6 +185,14 @@ wire! {
     DriverConfig {
         name: String,
         options: BTreeMap<String, String>,
+    }
+}
+
+wire! {
+    ImageOptions {
+        #[serde(skip_serializing_if = "is_zero")]
+        subpath: String,
+        ..other
     }
 }
 

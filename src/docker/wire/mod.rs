@@ -17,5 +17,6 @@ pub(crate) mod image;
 pub(crate) mod message;
 pub(crate) mod network;
 pub(crate) mod registry;
+pub(crate) mod stats;
 pub(crate) mod system;
 pub(crate) mod volume;

@@ -37,6 +37,39 @@ wire! {
     }
 }
 
+// `GET /distribution/{}/json`; the members below are written in small letters.
+wire! {
+    Distribution {
+        descriptor: Target,
+        platforms: Vec<RunsOn>,
+    }
+}
+
+/// What a name leads to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Target {
+    pub(crate) media_type: String,
+    pub(crate) digest: String,
+    pub(crate) size: u64,
+}
+
+/// A platform.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RunsOn {
+    pub(crate) architecture: String,
+    pub(crate) os: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) variant: String,
+}
+
+wire! {
+    Stored {
+        digest: String,
+    }
+}
+
 /// The body of `POST /orc/registry`.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]

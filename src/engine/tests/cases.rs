@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use orc_base::Kind;
 use orc_host::Host;
-use orc_host::container::{ContainerSpec, HealthStatus, Mount, RestartPolicy, State};
+use orc_host::container::{
+    ContainerSpec, HealthStatus, Mount, RestartPolicy, State, Submounts,
+};
 use orc_host::image::Healthcheck;
 
 use crate::bed::{Bed, all, exec, log, remove, remove_all, run as start, run_to_end, shell};
@@ -159,6 +161,7 @@ async fn failures_leave_nothing(bed: Arc<Bed>) {
             read_only: false,
             propagation: None,
             create_source: false,
+            submounts: Submounts::Follow,
         }],
         ..shell("true")
     };
@@ -215,6 +218,8 @@ fn volume(name: &str, target: &str) -> Mount {
         read_only: false,
         no_copy: false,
         subpath: None,
+        labels: BTreeMap::new(),
+        options: BTreeMap::new(),
     }
 }
 
@@ -245,6 +250,7 @@ async fn mounts_appear_where_they_should(bed: Arc<Bed>) {
         read_only,
         propagation: None,
         create_source: false,
+        submounts: Submounts::Follow,
     };
     let spec = ContainerSpec {
         mounts: vec![

@@ -126,6 +126,28 @@ pub(crate) async fn archives_may_keep_directories_directories(bench: Bench) {
     assert!(written.await.is_err());
 }
 
+pub(crate) async fn files_are_removed(bench: Bench) {
+    let name = with_files(&bench, "rm").await;
+    let tar = archive(&[("new/other", Some("other"))]);
+    let options = WriteOptions::default();
+    let written = bench.host.write_path(&name, "/", tar, options).await;
+    written.expect("write");
+    let paths = ["/new/inner", "/new/never/there"].map(String::from);
+    let removed = bench.host.remove_paths(&name, &paths).await;
+    removed.expect("remove");
+    for gone in ["/new/inner", "/new/inner/hello"] {
+        refused(bench.host.stat_path(&name, gone).await, Kind::NotFound);
+    }
+    let left = bench.host.stat_path(&name, "/new/other").await;
+    assert_eq!(left.expect("stat").size_bytes, 5);
+    let root = ["/./".to_owned()];
+    let removed = bench.host.remove_paths(&name, &root).await;
+    refused(removed, Kind::Invalid);
+    let missing = bench.name("missing");
+    let removed = bench.host.remove_paths(&missing, &paths).await;
+    refused(removed, Kind::NotFound);
+}
+
 pub(crate) async fn a_container_tells_what_it_changed(bench: Bench) {
     let name = with_files(&bench, "diff").await;
     let changes = bench.host.container_changes(&name).await.expect("changes");

@@ -14,6 +14,7 @@ use crate::contract::bench::{Bench, refused, until};
 use crate::event::{EventFilter, Subject};
 use crate::image::Healthcheck;
 use crate::network::{EndpointSpec, NetworkSpec, PortBinding};
+use crate::update::ContainerUpdate;
 use crate::volume::VolumeSpec;
 
 pub(crate) async fn a_created_container_is_not_running(bench: Bench) {
@@ -367,6 +368,26 @@ pub(crate) async fn a_paused_container_is_running(bench: Bench) {
     bench.remove(&name).await;
 }
 
+pub(crate) async fn a_running_container_uses_something(bench: Bench) {
+    let name = bench.start("c", &bench.spec(&["sleep", "1000"])).await;
+    let first = bench.host.stats(&name).await.expect("stats");
+    let second = bench.host.stats(&name).await.expect("stats");
+    assert!(second.read >= first.read && second.cpu_ns >= first.cpu_ns);
+    assert!(first.memory_bytes.is_none_or(|bytes| bytes > 0));
+    assert!(first.pids.is_none_or(|pids| pids > 0));
+    assert!(first.memory_limit_bytes > 0 && first.cpus > 0);
+    assert!(first.machine_cpu_ns > 0);
+    bench.host.kill_container(&name, None).await.expect("kill");
+    bench
+        .host
+        .wait_container(&name, WaitFor::NotRunning)
+        .await
+        .expect("wait");
+    refused(bench.host.stats(&name).await, Kind::Conflict);
+    bench.remove(&name).await;
+    refused(bench.host.stats(&name).await, Kind::NotFound);
+}
+
 pub(crate) async fn a_failing_program_is_restarted(bench: Bench) {
     let spec = ContainerSpec {
         restart: RestartPolicy::OnFailure {
@@ -444,6 +465,33 @@ pub(crate) async fn a_container_is_renamed(bench: Bench) {
     refused(bench.host.inspect_container(&name).await, Kind::NotFound);
     bench.remove(&new).await;
     bench.remove(&other).await;
+}
+
+pub(crate) async fn a_container_is_updated(bench: Bench) {
+    let spec = ContainerSpec {
+        restart: RestartPolicy::Always,
+        ..bench.spec(&["sleep", "1000"])
+    };
+    let name = bench.start("c", &spec).await;
+    let change = ContainerUpdate {
+        resources: Resources {
+            pids: Some(77),
+            ..Resources::default()
+        },
+        restart: Some(RestartPolicy::No),
+    };
+    let warnings = bench.host.update_container(&name, &change).await;
+    assert_eq!(warnings.expect("update"), [""; 0]);
+    let container = bench.host.inspect_container(&name).await.expect("inspect");
+    assert_eq!(container.spec.resources.pids, Some(77));
+    assert_eq!(container.spec.restart, RestartPolicy::No);
+    assert_eq!(container.spec.command, spec.command, "the rest stays");
+    assert!(container.state.is_running());
+    refused(
+        bench.host.update_container("no-such", &change).await,
+        Kind::NotFound,
+    );
+    bench.remove(&name).await;
 }
 
 pub(crate) async fn events_tell_the_story(bench: Bench) {

@@ -143,6 +143,8 @@ pub(crate) async fn volumes_come_and_go(bench: Bench) {
             read_only: false,
             no_copy: false,
             subpath: None,
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
         }],
         ..bench.spec(&["true"])
     };

@@ -116,6 +116,18 @@ impl Files {
         Ok(())
     }
 
+    /// Removes what is at a path and below it.
+    pub(crate) fn remove(&mut self, path: &str) -> Result<()> {
+        let cleaned = clean(path);
+        if cleaned == "/" {
+            return Err(Error::invalid("the root directory cannot be removed"));
+        }
+        let below = format!("{cleaned}/");
+        self.0
+            .retain(|path, _| *path != cleaned && !path.starts_with(&below));
+        Ok(())
+    }
+
     /// How they differ from the image's.
     pub(crate) fn changes(&self) -> Vec<PathChange> {
         let image = Self::default();
@@ -128,17 +140,21 @@ impl Files {
     }
 
     fn find(&self, path: &str) -> Result<(String, &Node)> {
-        let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
-        let cleaned = parts.fold(String::new(), |all, part| format!("{all}/{part}"));
-        let cleaned = if cleaned.is_empty() {
-            "/".into()
-        } else {
-            cleaned
-        };
+        let cleaned = clean(path);
         match self.0.get(&cleaned) {
             Some(node) => Ok((cleaned, node)),
             None => Err(Error::not_found(format!("Could not find the file {path}"))),
         }
+    }
+}
+
+/// The absolute path without `.` and doubled slashes.
+fn clean(path: &str) -> String {
+    let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    let cleaned = parts.fold(String::new(), |all, part| format!("{all}/{part}"));
+    match cleaned.is_empty() {
+        true => "/".into(),
+        false => cleaned,
     }
 }
 

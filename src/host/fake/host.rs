@@ -24,12 +24,14 @@ use crate::fake::world::{Entry, World, merge_env, with_tag};
 use crate::image::{Credentials, History, Image, ImageConfig, ImportSource, Progress, Removal};
 use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
+use crate::stats::{NetworkUse, Stats};
 use crate::storage::{
     CheckOptions, CheckReport, ContainerUsage, DiskUsage, ImageUsage, UsageOf, VolumeUsage,
 };
 use crate::stream::{Attached, Bytes, Chunk, LogLine, LogOptions, Output, Stream, TerminalSize};
 use crate::system::Info;
 use crate::unused::{Prune, Pruned};
+use crate::update::ContainerUpdate;
 use crate::volume::{Volume, VolumeSpec};
 
 fn done<T: Send + 'static>(items: Vec<T>) -> Stream<T> {
@@ -143,7 +145,7 @@ impl Host for FakeHost {
         }
         let image = world.find_image(&spec.image)?.clone();
         let endpoints = world.endpoints(spec, &name, &id)?;
-        let mounts = world.mounts(spec, &image.config, now);
+        let mounts = world.mounts(spec, &image.config, now)?;
         let entrypoint = spec.entrypoint.clone().or(image.config.entrypoint.clone());
         let command = match (&spec.command, &spec.entrypoint) {
             (Some(command), _) => command.clone(),
@@ -309,6 +311,19 @@ impl Host for FakeHost {
         Ok(())
     }
 
+    async fn update_container(&self, name: &str, update: &ContainerUpdate) -> Result<Vec<String>> {
+        let mut world = self.lock();
+        let id = world.find(name)?;
+        let container = &mut world.entry(&id)?.container;
+        container.spec = update.over(&container.spec);
+        let name = container.name.clone();
+        world.calls.push(format!("update {name}"));
+        world.emit_container(self.clock.now(), &id, "update", &[]);
+        drop(world);
+        self.wake();
+        Ok(Vec::new())
+    }
+
     async fn remove_container(&self, name: &str, options: RemoveOptions) -> Result<()> {
         let container = self.container(name)?;
         if container.state.is_running() {
@@ -440,6 +455,32 @@ impl Host for FakeHost {
         })
     }
 
+    async fn stats(&self, name: &str) -> Result<Stats> {
+        let container = self.container(name)?;
+        if container.state.pid().is_none() {
+            return Err(Error::conflict(format!("container {name} is not running")));
+        }
+        let read = self.clock.now();
+        let lived = u64::try_from(read.nanos()).unwrap_or(0);
+        Ok(Stats {
+            read,
+            // Half a processor, ever since.
+            cpu_ns: Some(lived / 2),
+            cpu_user_ns: Some(lived / 4),
+            cpu_system_ns: Some(lived / 4),
+            machine_cpu_ns: lived.saturating_mul(2),
+            cpus: 2,
+            memory_bytes: Some(3 << 20),
+            memory_inactive_file_bytes: Some(1 << 20),
+            memory_limit_bytes: 1 << 30,
+            pids: Some(1),
+            pids_max: None,
+            read_bytes: Some(4096),
+            written_bytes: Some(8192),
+            networks: [("eth0".to_owned(), NetworkUse::default())].into(),
+        })
+    }
+
     async fn stat_path(&self, name: &str, path: &str) -> Result<PathStat> {
         let mut world = self.lock();
         let id = world.find(name)?;
@@ -469,6 +510,13 @@ impl Host for FakeHost {
         }
         let mut world = self.lock();
         world.entry(&id)?.files.unpack(path, &bytes, options)
+    }
+
+    async fn remove_paths(&self, name: &str, paths: &[String]) -> Result<()> {
+        let mut world = self.lock();
+        let id = world.find(name)?;
+        let files = &mut world.entry(&id)?.files;
+        paths.iter().try_for_each(|path| files.remove(path))
     }
 
     async fn export_container(&self, name: &str) -> Result<Stream<Bytes>> {
@@ -590,9 +638,10 @@ impl Host for FakeHost {
         _credentials: Option<Credentials>,
     ) -> Result<Stream<Progress>> {
         let tag = with_tag(reference);
+        let now = self.clock.now();
         let mut world = self.lock();
         world.calls.push(format!("pull {tag}"));
-        let Some(image) = world
+        let Some(mut image) = world
             .remote
             .iter()
             .find(|image| image.tags.contains(&tag))
@@ -604,6 +653,7 @@ impl Host for FakeHost {
         };
         world.images.retain(|local| local.id != image.id);
         let id = image.id.clone();
+        image.pulled = Some(now);
         world.images.push(image);
         Ok(done(vec![Progress {
             image: Some(id),

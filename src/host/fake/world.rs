@@ -318,7 +318,7 @@ impl World {
         spec: &ContainerSpec,
         image: &ImageConfig,
         now: Time,
-    ) -> Vec<MountPoint> {
+    ) -> Result<Vec<MountPoint>> {
         let mut mounts: Vec<MountPoint> = Vec::new();
         for mount in &spec.mounts {
             mounts.push(match mount {
@@ -333,6 +333,15 @@ impl World {
                     source: source.display().to_string(),
                     target: target.clone(),
                     read_only: *read_only,
+                    propagation: "rprivate".into(),
+                },
+                Mount::Image { image, target, .. } => MountPoint {
+                    kind: MountKind::Image,
+                    name: None,
+                    source: self.find_image(image)?.id.clone(),
+                    target: target.clone(),
+                    read_only: true,
+                    propagation: String::new(),
                 },
                 Mount::Tmpfs { target, .. } => MountPoint {
                     kind: MountKind::Tmpfs,
@@ -340,6 +349,7 @@ impl World {
                     source: String::new(),
                     target: target.clone(),
                     read_only: false,
+                    propagation: String::new(),
                 },
                 Mount::Volume {
                     name,
@@ -349,13 +359,23 @@ impl World {
                 } => self.volume_mount(name, target, *read_only, now),
             });
         }
+        for from in &spec.volumes_from {
+            let other = self.find(&from.container)?;
+            for mut mount in self.entry(&other)?.container.mounts.clone() {
+                let free = !mounts.iter().any(|own| own.target == mount.target);
+                if free && mount.kind != MountKind::Tmpfs {
+                    mount.read_only |= from.read_only;
+                    mounts.push(mount);
+                }
+            }
+        }
         for target in spec.anonymous_volumes.iter().chain(&image.volumes) {
             if !mounts.iter().any(|mount| mount.target == *target) {
                 let mount = self.volume_mount("", target, false, now);
                 mounts.push(mount);
             }
         }
-        mounts
+        Ok(mounts)
     }
 
     pub(crate) fn volume_mount(
@@ -376,6 +396,7 @@ impl World {
             source: volume.mountpoint,
             target: target.into(),
             read_only,
+            propagation: String::new(),
         }
     }
 }

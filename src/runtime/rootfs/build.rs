@@ -12,23 +12,21 @@ use orc_base::root::Root;
 use orc_base::{Context, Error, Kind, Result};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen, move_mount, open_tree,
+    FsOpenFlags, MountAttrFlags, MountPropagationFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_set_flag, fsopen, open_tree,
 };
 
 use crate::cgroup::Cgroup;
 use crate::handshake::{Channel, Word};
+use crate::rootfs::mount::{
+    NODEV, NOEXEC, NOSUID, RDONLY, attach, clone_of, filesystem, mounted, set_attributes,
+};
 use crate::rootfs::target::{self, Shape};
-use crate::rootfs::{Step, overlay};
-use crate::spec::{Device, DeviceKind, Propagation};
+use crate::rootfs::{Step, overlay, source};
+use crate::spec::{Device, DeviceKind, Propagation, Submounts};
 use crate::sys::linux::{Alone, MountAttributes, mount_setattr};
 use crate::terminal::Terminal;
 
-const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
-const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
-const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
-const RDONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 /// The most paths that one pattern of masked paths stands for: there may be many processors.
 const MAX_EXPANDED: usize = 4096;
 /// Where the kernel shows control groups.
@@ -142,16 +140,28 @@ impl Work {
             Step::Open {
                 number,
                 source,
-                recursive,
+                submounts,
                 propagation,
                 readonly,
             } => {
-                let source = open_source(source, *recursive, *propagation, *readonly)?;
-                let shape = target::shape(&source)?;
-                self.sources.insert(*number, (source, shape));
-                Ok(())
+                let source = open_source(source, *submounts, *propagation, *readonly)?;
+                self.keep(*number, source)
             }
             Step::Isolate => isolate(),
+            Step::Layers {
+                number,
+                lowers,
+                subpath,
+            } => {
+                let found = source::layers(lowers, subpath.as_deref(), mountpoint)?;
+                self.keep(*number, found)
+            }
+            Step::Copies(files) => {
+                let copies = source::copies(files, mountpoint)?;
+                copies
+                    .into_iter()
+                    .try_for_each(|(number, copy)| self.keep(number, copy))
+            }
             Step::Overlay(rootfs) => {
                 let mount = overlay::mount(rootfs, mountpoint)?;
                 self.root = Some(Root::from_fd(mount));
@@ -183,6 +193,13 @@ impl Work {
             Step::ReadonlyRoot => Ok(set_attributes(self.root()?.as_fd(), RDONLY, false)?),
             _ => Err(Error::internal("a step that needs a process")),
         }
+    }
+
+    /// Keeps what is open under a number, for the step that mounts it.
+    fn keep(&mut self, number: usize, source: OwnedFd) -> Result<()> {
+        let shape = target::shape(&source)?;
+        self.sources.insert(number, (source, shape));
+        Ok(())
     }
 
     fn root(&self) -> Result<&Root> {
@@ -404,10 +421,11 @@ fn split_pattern(path: &Path) -> Option<(PathBuf, String, PathBuf)> {
 
 fn open_source(
     source: &Path,
-    recursive: bool,
+    submounts: Submounts,
     propagation: Propagation,
     readonly: bool,
 ) -> Result<OwnedFd> {
+    let recursive = submounts != Submounts::Leave;
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
@@ -418,12 +436,16 @@ fn open_source(
         Propagation::Slave => libc::MS_SLAVE,
         Propagation::Shared => libc::MS_SHARED,
     };
+    let below = readonly && submounts != Submounts::Writable;
     let attributes = MountAttributes {
-        set: if readonly { libc::MOUNT_ATTR_RDONLY } else { 0 },
+        set: if below { libc::MOUNT_ATTR_RDONLY } else { 0 },
         propagation,
         recursive,
     };
     mount_setattr(tree.as_fd(), attributes)?;
+    if readonly && !below {
+        set_attributes(tree.as_fd(), RDONLY, false)?;
+    }
     Ok(tree)
 }
 
@@ -440,44 +462,6 @@ fn pivot(root: BorrowedFd<'_>) -> Result<()> {
     Ok(rustix::process::chdir("/")?)
 }
 
-fn filesystem(
-    kind: &str,
-    options: &[(&str, String)],
-    attributes: MountAttrFlags,
-) -> Result<OwnedFd> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    mounted(&context, options, attributes)
-}
-
-fn mounted(
-    context: &OwnedFd,
-    options: &[(&str, String)],
-    attributes: MountAttrFlags,
-) -> Result<OwnedFd> {
-    for (key, value) in options {
-        fsconfig_set_string(context, *key, value)
-            .context(|| format!("set option {key}={value}"))?;
-    }
-    fsconfig_create(context)?;
-    Ok(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
-}
-
-fn attach(mount: &OwnedFd, target: &OwnedFd) -> Result<()> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(move_mount(mount, c"", target, c"", flags)?)
-}
-
-/// Another mount of what is open.
-fn clone_of(fd: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    Ok(open_tree(fd, c"", flags)?)
-}
-
 /// Mounts a directory of the host's on a place inside.
 fn attach_clone(
     source: &Path,
@@ -492,19 +476,6 @@ fn attach_clone(
     let tree = open_tree(CWD, source, flags).context(|| source.display().to_string())?;
     set_attributes(tree.as_fd(), attributes, recursive)?;
     attach(&tree, place)
-}
-
-fn set_attributes(
-    mount: BorrowedFd<'_>,
-    attributes: MountAttrFlags,
-    recursive: bool,
-) -> Result<(), rustix::io::Errno> {
-    let attributes = MountAttributes {
-        set: attributes.bits().into(),
-        propagation: 0,
-        recursive,
-    };
-    mount_setattr(mount, attributes)
 }
 
 #[cfg(test)]

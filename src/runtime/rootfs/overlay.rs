@@ -35,6 +35,27 @@ pub(super) fn mount(rootfs: &Rootfs, at: &Path) -> Result<OwnedFd> {
     }
 }
 
+/// Mounts layers that nobody changes on the directory `at` and returns the mount's root. There must
+/// be two of them: one alone is its own merged view.
+pub(super) fn mount_readonly(lowers: &[PathBuf], at: &Path) -> Result<OwnedFd> {
+    let lowers: Vec<_> = lowers.iter().map(open).collect::<Result<_>>()?;
+    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).context(|| "open overlayfs")?;
+    match add_layers(&overlay, &lowers) {
+        Ok(()) => {}
+        Err(Failed::Unknown) => {
+            let options = format!("lowerdir={}", joined(&lowers));
+            return mount_with(&options, MountFlags::NODEV | MountFlags::RDONLY, at);
+        }
+        Err(Failed::Layers(error)) => return Err(error),
+    }
+    fsconfig_create(&overlay).context(|| "mount the layers")?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .context(|| "mount the layers")?;
+    attach(&mount, at)?;
+    Ok(mount)
+}
+
 /// A volatile mount that was not taken down (the machine crashed) leaves a mark that forbids the
 /// next one. What was lost then was never promised.
 fn forget_crash(work: &Path) -> Result<()> {
@@ -50,18 +71,19 @@ struct Paths {
 
 impl Paths {
     fn open(rootfs: &Rootfs) -> Result<Self> {
-        let open = |path: &PathBuf| -> Result<(PathBuf, OwnedFd)> {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let fd = rustix::fs::open(path, flags, Mode::empty());
-            let fd = fd.context(|| format!("open layer {}", path.display()))?;
-            Ok((path.clone(), fd))
-        };
         Ok(Self {
             lowers: rootfs.lowers.iter().map(open).collect::<Result<_>>()?,
             upper: open(&rootfs.upper)?,
             work: open(&rootfs.work)?,
         })
     }
+}
+
+fn open(path: &PathBuf) -> Result<(PathBuf, OwnedFd)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::empty());
+    let fd = fd.context(|| format!("open layer {}", path.display()))?;
+    Ok((path.clone(), fd))
 }
 
 /// The path itself, which people can read in mountinfo, unless it is too long.
@@ -90,12 +112,7 @@ impl From<Error> for Failed {
 
 fn layer_by_layer(paths: &Paths) -> Result<OwnedFd, Failed> {
     let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).context(|| "open overlayfs")?;
-    for (index, lower) in paths.lowers.iter().enumerate() {
-        match fsconfig_set_string(&overlay, "lowerdir+", name(lower)) {
-            Err(Errno::INVAL) if index == 0 => return Err(Failed::Unknown),
-            other => other.context(|| format!("use layer {}", lower.0.display()))?,
-        }
-    }
+    add_layers(&overlay, &paths.lowers)?;
     for (key, path) in [("upperdir", &paths.upper), ("workdir", &paths.work)] {
         fsconfig_set_string(&overlay, key, name(path))
             .context(|| format!("use {} as {key}", path.0.display()))?;
@@ -116,24 +133,39 @@ fn layer_by_layer(paths: &Paths) -> Result<OwnedFd, Failed> {
     Ok(mount.context(|| "mount the layers")?)
 }
 
+fn add_layers(overlay: &OwnedFd, lowers: &[(PathBuf, OwnedFd)]) -> Result<(), Failed> {
+    for (index, lower) in lowers.iter().enumerate() {
+        match fsconfig_set_string(overlay, "lowerdir+", name(lower)) {
+            Err(Errno::INVAL) if index == 0 => return Err(Failed::Unknown),
+            other => other.context(|| format!("use layer {}", lower.0.display()))?,
+        }
+    }
+    Ok(())
+}
+
+fn joined(lowers: &[(PathBuf, OwnedFd)]) -> String {
+    let lowers: Vec<String> = lowers.iter().map(short).collect();
+    lowers.join(":")
+}
+
+fn short((_, fd): &(PathBuf, OwnedFd)) -> String {
+    short_name(fd).display().to_string()
+}
+
 fn one_line(paths: &Paths, at: &Path) -> Result<OwnedFd> {
-    let short = |(_, fd): &(PathBuf, OwnedFd)| short_name(fd).display().to_string();
-    let lowers: Vec<String> = paths.lowers.iter().map(short).collect();
     let options = format!(
         "lowerdir={},upperdir={},workdir={},index=off,redirect_dir=off,metacopy=off,volatile",
-        lowers.join(":"),
+        joined(&paths.lowers),
         short(&paths.upper),
         short(&paths.work)
     );
+    mount_with(&options, MountFlags::NODEV, at)
+}
+
+fn mount_with(options: &str, flags: MountFlags, at: &Path) -> Result<OwnedFd> {
     let options = std::ffi::CString::new(options).map_err(|_| Error::internal("a zero byte"))?;
-    rustix::mount::mount(
-        "overlay",
-        at,
-        "overlay",
-        MountFlags::NODEV,
-        options.as_c_str(),
-    )
-    .context(|| format!("mount {} layers", lowers.len()))?;
+    rustix::mount::mount("overlay", at, "overlay", flags, options.as_c_str())
+        .context(|| "mount the layers in one line")?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(at, flags, Mode::empty()).context(|| "open the mounted layers")
 }

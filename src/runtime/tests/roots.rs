@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use orc_base::Kind;
 use orc_runtime::signal;
-use orc_runtime::spec::{Mount, Namespace, Propagation};
+use orc_runtime::spec::{Mount, Namespace, Propagation, Submounts};
 
 use crate::bed::Bed;
 
@@ -22,6 +22,9 @@ crate::tests! {
     namespaces_can_be_joined
     host_namespaces_can_be_used
     binds_propagate_as_asked
+    mounts_below_a_source_are_as_asked
+    images_are_mounted_beside_the_root
+    copies_are_in_memory
 }
 
 fn bind(source: &Path, target: &str) -> Mount {
@@ -29,7 +32,7 @@ fn bind(source: &Path, target: &str) -> Mount {
         source: source.into(),
         target: target.into(),
         readonly: false,
-        recursive: true,
+        submounts: Submounts::Follow,
         propagation: Propagation::Private,
     }
 }
@@ -39,14 +42,14 @@ fn readonly(mount: Mount) -> Mount {
         Mount::Bind {
             source,
             target,
-            recursive,
+            submounts,
             propagation,
             ..
         } => Mount::Bind {
             source,
             target,
             readonly: true,
-            recursive,
+            submounts,
             propagation,
         },
         other => other,
@@ -367,7 +370,7 @@ async fn binds_propagate_as_asked(bed: Bed) {
         source: shared.clone(),
         target: target.into(),
         readonly: false,
-        recursive: true,
+        submounts: Submounts::Follow,
         propagation,
     };
     spec.mounts = vec![
@@ -385,4 +388,114 @@ async fn binds_propagate_as_asked(bed: Bed) {
     rustix::mount::unmount(shared.join("later"), detach).unwrap();
     rustix::mount::unmount(&shared, detach).unwrap();
     assert_eq!(outcome.stdout, "ready\ndone\n");
+}
+
+async fn mounts_below_a_source_are_as_asked(bed: Bed) {
+    let source = bed.path("source");
+    std::fs::create_dir_all(source.join("below")).unwrap();
+    let none: Option<&std::ffi::CStr> = None;
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("none", source.join("below"), "tmpfs", flags, none).unwrap();
+    std::fs::write(source.join("below/there"), "").unwrap();
+    let mut spec = bed.script(
+        "for d in leave follow writable; do for at in $d $d/below; do echo x 2>/dev/null >/$at/new && echo $at written || echo $at not; [ -e /$at/there ] && echo $at there; done; done",
+    );
+    let with = |target: &str, submounts| Mount::Bind {
+        source: source.clone(),
+        target: target.into(),
+        readonly: true,
+        submounts,
+        propagation: Propagation::Private,
+    };
+    spec.mounts = vec![
+        with("/leave", Submounts::Leave),
+        with("/follow", Submounts::Follow),
+        with("/writable", Submounts::Writable),
+    ];
+    let outcome = bed.run(&spec).await;
+    let detach = rustix::mount::UnmountFlags::DETACH;
+    rustix::mount::unmount(source.join("below"), detach).unwrap();
+    assert_eq!(
+        outcome.stdout,
+        "leave not\nleave/below not\nfollow not\nfollow/below not\nfollow/below there\nwritable not\nwritable/below written\nwritable/below there\n"
+    );
+}
+
+async fn images_are_mounted_beside_the_root(bed: Bed) {
+    let layer = |name: &str, file: &str| {
+        let path = bed.path(name);
+        std::fs::create_dir_all(path.join("etc/sub")).unwrap();
+        std::fs::write(path.join("etc/sub").join(file), format!("{name}\n")).unwrap();
+        std::fs::write(path.join("etc/same"), format!("{name}\n")).unwrap();
+        path
+    };
+    let (top, bottom) = (layer("top", "new"), layer("bottom", "old"));
+    // A link that would lead outside leads nowhere but inside.
+    symlink("/etc/same", top.join("link")).unwrap();
+    let mut spec = bed.script(
+        "cat /whole/etc/same /whole/etc/sub/* /part/* /one/etc/same /file; (echo x > /whole/new) 2>/dev/null || echo read-only",
+    );
+    let layers = |target: &str, lowers: &[&PathBuf], subpath: Option<&str>| Mount::Layers {
+        lowers: lowers.iter().map(|path| (*path).clone()).collect(),
+        subpath: subpath.map(str::to_owned),
+        target: target.into(),
+    };
+    spec.mounts = vec![
+        layers("/whole", &[&top, &bottom], None),
+        layers("/part", &[&top, &bottom], Some("etc/sub")),
+        layers("/one", &[&bottom], None),
+        layers("/file", &[&top, &bottom], Some("link")),
+    ];
+    let outcome = bed.run(&spec).await;
+    assert_eq!(
+        outcome.stdout,
+        "top\ntop\nbottom\ntop\nbottom\nbottom\ntop\nread-only\n"
+    );
+    assert!(!top.join("new").exists());
+    bed.assert_nothing_left(&spec);
+    spec.mounts = vec![layers("/x", &[&top, &bottom], Some("etc/nope"))];
+    let error = bed.refusal(&spec).await.to_string();
+    assert!(error.contains("etc/nope"), "{error}");
+}
+
+async fn copies_are_in_memory(bed: Bed) {
+    let source = bed.path("secret");
+    std::fs::write(&source, "geheim\n").unwrap();
+    let copy = |target: &str, mode| Mount::Copy {
+        source: source.clone(),
+        target: target.into(),
+        uid: 7,
+        gid: 8,
+        mode,
+    };
+    let mut spec = bed.script(
+        "cat /run/secrets/a; stat -c '%u:%g %a' /run/secrets/a /b /run/secrets; grep -c ' tmpfs .*ro' /proc/self/mountinfo >/dev/null; stat -f -c %T /run/secrets/a /b; (echo x > /b) 2>/dev/null || echo read-only",
+    );
+    spec.mounts = vec![copy("/run/secrets/a", 0o400), copy("/b", 0o4751)];
+    let outcome = bed.run(&spec).await;
+    assert_eq!(
+        outcome.stdout,
+        "geheim\n7:8 400\n7:8 4751\n0:0 755\ntmpfs\ntmpfs\nread-only\n"
+    );
+    assert_eq!(std::fs::read_to_string(&source).unwrap(), "geheim\n");
+    bed.assert_nothing_left(&spec);
+
+    for (bytes, word) in [(None, "no such file"), (Some(2 << 20), "larger than")] {
+        std::fs::remove_file(&source).unwrap();
+        if let Some(bytes) = bytes {
+            std::fs::write(&source, vec![b'x'; bytes]).unwrap();
+        }
+        let error = bed.refusal(&spec).await.to_string();
+        assert!(error.contains("secret") && error.contains(word), "{error}");
+        std::fs::write(&source, "again").unwrap();
+    }
+    spec.mounts = vec![Mount::Copy {
+        source: "/dev/zero".into(),
+        target: "/x".into(),
+        uid: 0,
+        gid: 0,
+        mode: 0,
+    }];
+    let error = bed.refusal(&spec).await.to_string();
+    assert!(error.contains("not a file"), "{error}");
 }

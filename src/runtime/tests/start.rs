@@ -1,7 +1,7 @@
 //! From a spec to a running program, and what is said when that fails.
 
 use orc_base::Kind;
-use orc_runtime::spec::{Mount, Propagation, Rlimit};
+use orc_runtime::spec::{Mount, Propagation, Rlimit, Submounts};
 
 use crate::bed::Bed;
 
@@ -101,7 +101,7 @@ async fn leaves_nothing_when_a_mount_fails(bed: Bed) {
         source: bed.path("missing"),
         target: "/data".into(),
         readonly: false,
-        recursive: true,
+        submounts: Submounts::Follow,
         propagation: Propagation::Private,
     }];
     let error = bed.refusal(&spec).await;

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 
 use orc_base::root::Root;
-use orc_runtime::spec::{Mount, Propagation};
+use orc_runtime::spec::{Mount, Propagation, Submounts};
 use orc_runtime::view::View;
 use rustix::fs::{Mode, OFlags};
 
@@ -42,7 +42,7 @@ fn bind(bed: &Bed, target: &str) -> Mount {
         source: data,
         target: target.into(),
         readonly: false,
-        recursive: true,
+        submounts: Submounts::Follow,
         propagation: Propagation::Private,
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use orc_host::container::{Mount, NamespaceMode, Resources};
+use orc_host::block_io::{BlockIo, DeviceRate, DeviceWeight};
+use orc_host::container::{
+    Content, FileSource, GivenFile, Mount, NamespaceMode, Resources, Submounts, VolumesFrom,
+};
 use orc_host::image::Healthcheck;
 use serde_json::json;
 
@@ -10,6 +13,13 @@ use super::*;
 
 fn read(body: Value) -> Result<(ContainerSpec, Vec<String>)> {
     spec(&serde_json::from_value(body).unwrap(), None)
+}
+
+fn rate(rate: u64) -> Vec<DeviceRate> {
+    vec![DeviceRate {
+        path: "/dev/sda".into(),
+        rate,
+    }]
 }
 
 fn everything() -> ContainerSpec {
@@ -47,6 +57,7 @@ fn everything() -> ContainerSpec {
                 read_only: true,
                 propagation: None,
                 create_source: false,
+                submounts: Submounts::Follow,
             },
             Mount::Volume {
                 name: "data".into(),
@@ -54,8 +65,26 @@ fn everything() -> ContainerSpec {
                 read_only: false,
                 no_copy: true,
                 subpath: Some("x".into()),
+                labels: map("v", "1"),
+                options: map("type", "tmpfs"),
+            },
+            Mount::Image {
+                image: "tools:1".into(),
+                target: "/tools".into(),
+                subpath: None,
             },
         ],
+        volumes_from: vec![VolumesFrom {
+            container: "db".into(),
+            read_only: true,
+        }],
+        files: vec![GivenFile {
+            target: "/run/secrets/s".into(),
+            source: FileSource::Content(Content(b"geheim".to_vec())),
+            uid: 7,
+            gid: 8,
+            mode: 0o400,
+        }],
         ports: vec![orc_host::network::PortBinding {
             port: "80/tcp".parse().unwrap(),
             host_ip: None,
@@ -99,6 +128,21 @@ fn everything() -> ContainerSpec {
             cpuset_cpus: Some("0-1".into()),
             cpuset_mems: Some("0".into()),
             pids: Some(-1),
+            memory_swappiness: Some(0),
+            oom_kill_disable: Some(false),
+            cpu_realtime_runtime_us: Some(10),
+            cpu_realtime_period_us: Some(20),
+            block_io: BlockIo {
+                weight: Some(300),
+                device_weights: vec![DeviceWeight {
+                    path: "/dev/sda".into(),
+                    weight: 10,
+                }],
+                read_bytes: rate(1),
+                write_bytes: rate(2),
+                read_operations: rate(3),
+                write_operations: rate(4),
+            },
         },
         ulimits: vec![Ulimit {
             name: "core".into(),
@@ -111,6 +155,8 @@ fn everything() -> ContainerSpec {
             target: "/dev/f".into(),
             permissions: "rw".into(),
         }],
+        device_rules: vec!["c 188:* rwm".into()],
+        api_socket: true,
         shm_bytes: Some(1 << 20),
         ipc: NamespaceMode::Host,
         pid: NamespaceMode::Container("db".into()),
@@ -244,7 +290,7 @@ fn a_wrong_member_is_named() {
         ),
         (
             "HostConfig.VolumesFrom",
-            json!({"HostConfig": {"VolumesFrom": ["db"]}}),
+            json!({"HostConfig": {"VolumesFrom": ["db:fast"]}}),
         ),
         (
             "HostConfig.Mounts",
