@@ -336,6 +336,14 @@ impl Host for Client {
         Ask::put(address).tar(tar).done(&self.connections).await
     }
 
+    async fn remove_paths(&self, name: &str, paths: &[String]) -> Result<()> {
+        let body = wire::archive::RemovePaths {
+            paths: paths.to_vec(),
+        };
+        let address = Address::of("/orc/containers/{}/remove-paths", name);
+        Ask::post(address).json(&body)?.done(&self.connections).await
+    }
+
     async fn export_container(&self, name: &str) -> Result<Stream<Bytes>> {
         let address = Address::of("/containers/{}/export", name);
         Ask::get(address).bytes(&self.connections).await

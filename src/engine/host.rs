@@ -192,6 +192,11 @@ impl Host for Engine {
         archive::write(&self.core, &cell, path, tar, options).await
     }
 
+    async fn remove_paths(&self, name: &str, paths: &[String]) -> Result<()> {
+        let cell = self.core.find(name)?;
+        archive::remove(&self.core, &cell, paths).await
+    }
+
     async fn export_container(&self, name: &str) -> Result<Stream<Bytes>> {
         let cell = self.core.find(name)?;
         archive::export(&self.core, &cell).await

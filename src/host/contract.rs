@@ -115,6 +115,7 @@ cases! {
     files::files_go_in_and_come_out
     files::files_that_are_not_there_are_refused
     files::archives_may_keep_directories_directories
+    files::files_are_removed
     files::a_container_tells_what_it_changed
     files::a_container_is_exported
     files::a_container_becomes_an_image

@@ -135,6 +135,16 @@ pub trait Host: Send + Sync {
         options: WriteOptions,
     ) -> Result<()>;
 
+    /// Removes what is at these paths of a container, running or not: files, links, and directories
+    /// with all below them. What is not there is no failure. `Invalid` for the root directory and for
+    /// what something is mounted on or below of, `Denied` when it is read-only.
+    async fn remove_paths(&self, name: &str, paths: &[String]) -> Result<()> {
+        let _ = (name, paths);
+        Err(Error::unsupported(
+            "this machine removes no files of containers",
+        ))
+    }
+
     /// The root file system of a container as a tar archive, without what is mounted into it.
     async fn export_container(&self, name: &str) -> Result<Stream<Bytes>>;
 

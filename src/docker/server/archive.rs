@@ -47,6 +47,13 @@ pub(crate) async fn write(call: Call) -> Result<Reply> {
     Ok(reply::empty(StatusCode::OK))
 }
 
+/// `POST /orc/containers/{}/remove-paths`
+pub(crate) async fn remove(mut call: Call) -> Result<Reply> {
+    let body: wire::RemovePaths = call.json().await?;
+    call.host.remove_paths(&call.name, &body.paths).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
 /// `GET /containers/{}/export`
 pub(crate) async fn export(call: Call) -> Result<Reply> {
     let tar = call.host.export_container(&call.name).await?;

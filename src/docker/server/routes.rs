@@ -19,7 +19,7 @@ macro_rules! table {
 }
 
 /// All rows.
-pub(crate) static ROUTES: [Route; 96] = table! {
+pub(crate) static ROUTES: [Route; 97] = table! {
     GET "/_ping" system::ping;
     GET "/version" system::version;
     GET "/info" system::info;
@@ -55,6 +55,7 @@ pub(crate) static ROUTES: [Route; 96] = table! {
     HEAD "/containers/{}/archive" archive::stat;
     GET "/containers/{}/archive" archive::read;
     PUT "/containers/{}/archive" archive::write;
+    POST "/orc/containers/{}/remove-paths" archive::remove;
     POST "/containers/{}/exec" execs::create;
     DELETE "/containers/{}" containers::remove;
     POST "/exec/{}/start" execs::start;
