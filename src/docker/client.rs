@@ -30,6 +30,7 @@ use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageO
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Output, Stream, TerminalSize};
 use orc_host::system::Info;
 use orc_host::unused::{Prunable, Prune, Pruned};
+use orc_host::update::ContainerUpdate;
 use orc_host::volume::{Volume, VolumeSpec};
 
 use crate::body;
@@ -38,7 +39,7 @@ use crate::client::connection::Connections;
 use crate::client::request::Ask;
 use crate::convert::{
     archive, build, container, create, disk, endpoint, event, exec, filter, image, info, kind,
-    network, progress, registry, time, volume,
+    network, progress, registry, stats, time, update, volume,
 };
 use crate::stream::{Frames, parse_line};
 use crate::wire;
@@ -208,6 +209,15 @@ impl Host for Client {
     async fn rename_container(&self, name: &str, new_name: &str) -> Result<()> {
         let address = Address::of("/containers/{}/rename", name).with("name", new_name);
         Ask::post(address).done(&self.connections).await
+    }
+
+    async fn update_container(&self, name: &str, change: &ContainerUpdate) -> Result<Vec<String>> {
+        let reply: wire::container::UpdateReply =
+            Ask::post(Address::of("/containers/{}/update", name))
+                .json(&update::to_wire(change))?
+                .read(&self.connections)
+                .await?;
+        Ok(reply.warnings)
     }
 
     async fn remove_container(&self, name: &str, options: RemoveOptions) -> Result<()> {

@@ -24,6 +24,7 @@ use crate::registry::Registry;
 use crate::running_builds::RunningBuilds;
 use crate::store::Store;
 use crate::tails::Tails;
+use crate::pulls::Pulls;
 use crate::translate::Machine;
 use crate::volumes::Volumes;
 
@@ -57,6 +58,8 @@ pub(crate) struct Core {
     pub boot: String,
     /// What this machine lets be set.
     pub machine: Machine,
+    /// When images were last fetched.
+    pub pulls: Pulls,
     /// Below which cgroup those of containers are.
     pub cgroup_parent: String,
     /// The machine's resolver configuration.
@@ -132,9 +135,16 @@ impl Core {
         self.events.say(subject, action, id, attributes);
     }
 
-    /// A container's cgroup below each hierarchy.
+    /// A container's cgroup below each hierarchy. A parent that its spec names is below orc's own.
     pub(crate) fn cgroup_of(&self, id: &Id) -> String {
-        format!("{}/{id}", self.cgroup_parent)
+        let record = self.containers.get(id).map(|cell| cell.record());
+        let wanted = record
+            .as_ref()
+            .and_then(|record| record.spec.cgroup_parent.as_deref());
+        match wanted.map(|wanted| below_parent(&self.cgroup_parent, wanted)) {
+            Some(parent) if !parent.is_empty() => format!("{}/{parent}/{id}", self.cgroup_parent),
+            _ => format!("{}/{id}", self.cgroup_parent),
+        }
     }
 
     /// The container that someone means, or why there is none.
@@ -160,6 +170,14 @@ impl Core {
             uses.then(|| record.name.to_string())
         })
     }
+}
+
+/// A wanted parent of a cgroup as a path below orc's own, without a slash before or after.
+pub(crate) fn below_parent<'a>(own: &str, wanted: &'a str) -> &'a str {
+    let inside = wanted
+        .strip_prefix(own)
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    inside.unwrap_or(wanted).trim_matches('/')
 }
 
 /// Carries work through even when whoever waits for it goes away: a client that hangs up must not

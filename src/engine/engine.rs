@@ -18,6 +18,7 @@ use crate::core::{Core, Wish, blocking};
 use crate::events::Events;
 use crate::execs::Execs;
 use crate::networks::Networks;
+use crate::pulls::Pulls;
 use crate::recover::recover;
 use crate::registry::Registry;
 use crate::remove::remove;
@@ -97,6 +98,7 @@ impl Engine {
             execs: Execs::default(),
             boot: system::boot_id(),
             machine: system::machine(),
+            pulls: Pulls::open(&store.dirs().data().join("pulled.json")),
             cgroup_parent: options.cgroup_parent,
             clock: options.clock,
             tails: tails.clone(),

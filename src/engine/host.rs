@@ -21,14 +21,14 @@ use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageO
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use orc_host::system::Info;
 use orc_host::unused::{Prune, Pruned};
+use orc_host::update::ContainerUpdate;
 use orc_host::volume::{Volume, VolumeSpec};
 
 use crate::cell::Cell;
 use crate::core::{Core, blocking, whole};
 use crate::engine::Engine;
 use crate::{
-    archive, attach, builds, check, commit, create, images, joins, logs, present, registries,
-    remove, run_exec, start, stop, system, top, usage,
+    archive, attach, builds, check, commit, create, images, joins, limits, logs, present, registries, remove, run_exec, start, stats, stop, system, top, usage,
 };
 
 impl Engine {
@@ -107,6 +107,14 @@ impl Host for Engine {
         let new_name = new_name.to_owned();
         self.on(name, |core, cell| async move {
             remove::rename(&core, &cell, &new_name).await
+        })
+        .await
+    }
+
+    async fn update_container(&self, name: &str, update: &ContainerUpdate) -> Result<Vec<String>> {
+        let update = update.clone();
+        self.on(name, |core, cell| async move {
+            limits::update(&core, &cell, &update).await
         })
         .await
     }

@@ -106,6 +106,7 @@ cases! {
     life::a_container_can_remove_itself
     life::health_is_probed
     life::a_container_is_renamed
+    life::a_container_is_updated
     life::events_tell_the_story
     things::networks_come_and_go
     things::a_container_joins_networks

@@ -81,6 +81,7 @@ impl FakeHost {
             tags: vec![with_tag(reference)],
             digests: Vec::new(),
             created: Some(self.clock.now()),
+            pulled: None,
             size_bytes: 1_000_000,
             architecture: "amd64".into(),
             variant: String::new(),

@@ -19,6 +19,9 @@ pub struct Image {
     pub digests: Vec<String>,
     /// When it was built, if it says so.
     pub created: Option<Time>,
+    /// When one of its names was last fetched from a registry, by this machine.
+    #[serde(default)]
+    pub pulled: Option<Time>,
     /// Bytes of its unpacked layers.
     pub size_bytes: u64,
     /// Go's word for the processor: `amd64`, `arm64`.

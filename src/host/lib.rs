@@ -6,6 +6,7 @@
 //! the implementers.
 
 pub mod archive;
+pub mod block_io;
 pub mod container;
 #[cfg(feature = "fake")]
 pub mod contract;
@@ -22,6 +23,7 @@ pub mod storage;
 pub mod stream;
 pub mod system;
 pub mod unused;
+pub mod update;
 pub mod volume;
 
 use std::time::Duration;
@@ -43,6 +45,7 @@ use crate::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use crate::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use crate::system::Info;
 use crate::unused::{Prune, Pruned};
+use crate::update::ContainerUpdate;
 use crate::volume::{Volume, VolumeSpec};
 
 /// A machine that runs containers.
@@ -87,6 +90,10 @@ pub trait Host: Send + Sync {
 
     /// Gives the container another name.
     async fn rename_container(&self, name: &str, new_name: &str) -> Result<()>;
+
+    /// Changes limits and the restart policy, of a running container at once. Returns what was asked
+    /// for and is not done, one sentence each. What fails changes nothing.
+    async fn update_container(&self, name: &str, update: &ContainerUpdate) -> Result<Vec<String>>;
 
     /// Removes a stopped container (a running one with `force`), with its anonymous volumes if asked.
     async fn remove_container(&self, name: &str, options: RemoveOptions) -> Result<()>;

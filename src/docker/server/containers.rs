@@ -12,7 +12,9 @@ use orc_base::{Error, Kind, Result, Time};
 use orc_host::container::{ContainerFilter, Exit, RemoveOptions, WaitFor};
 use orc_host::stream::TerminalSize;
 
-use crate::convert::{container, create as create_body, filter, kind, summary, time};
+use crate::convert::{
+    container, create as create_body, filter, kind, summary, time, update as convert_update,
+};
 use crate::server::call::Call;
 use crate::server::disk;
 use crate::server::reply::{self, Reply};
@@ -199,6 +201,14 @@ pub(crate) async fn rename(call: Call) -> Result<Reply> {
     let name = name.strip_prefix('/').unwrap_or(name);
     call.host.rename_container(&call.name, name).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// `POST /containers/{}/update`
+pub(crate) async fn update(mut call: Call) -> Result<Reply> {
+    let body: HostConfig = call.json().await?;
+    let (update, mut warnings) = convert_update::from_wire(&body)?;
+    warnings.extend(call.host.update_container(&call.name, &update).await?);
+    reply::ok(&wire::UpdateReply { warnings })
 }
 
 /// `DELETE /containers/{}`

@@ -48,8 +48,8 @@ pub(crate) static ROUTES: [Route; 97] = table! {
     GET "/containers/{}/logs" output::logs;
     POST "/containers/{}/attach" output::attach;
     GET "/containers/{}/attach/ws" system::unsupported;
-    GET "/containers/{}/stats" system::no_stats;
-    POST "/containers/{}/update" system::unsupported;
+    GET "/containers/{}/stats" stats::stats;
+    POST "/containers/{}/update" containers::update;
     GET "/containers/{}/changes" archive::changes;
     GET "/containers/{}/export" archive::export;
     HEAD "/containers/{}/archive" archive::stat;

@@ -183,14 +183,17 @@ async fn docker_runs_containers() {
     docker
         .refused(&["run", "nope:1", "true"], 125, "manifest unknown")
         .await;
-    let warned = docker
-        .run(&["run", "--blkio-weight", "10", "busybox", "true"])
+    let weighed = ["run", "--name", "w", "--blkio-weight", "10", "busybox", "true"];
+    let ran = docker.run(&weighed).await;
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let changed = docker
+        .run(&["update", "--pids-limit", "7", "--restart", "always", "w"])
         .await;
-    assert!(
-        warned.code == 0 && warned.stderr.contains("HostConfig.BlkioWeight"),
-        "{}",
-        warned.stderr
-    );
+    assert_eq!((changed.code, changed.stdout.as_str()), (0, "w\n"));
+    let spec = server.host.inspect_container("w").await.unwrap().spec;
+    assert_eq!(spec.resources.block_io.weight, Some(10));
+    assert_eq!(spec.resources.pids, Some(7));
+    assert_eq!(spec.restart, orc_host::container::RestartPolicy::Always);
     server.host.add_remote_image("there:1", Default::default());
     assert_eq!(
         docker.ok(&["run", "there:1", "echo", "pulled"]).await,

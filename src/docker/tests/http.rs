@@ -92,8 +92,6 @@ async fn unknown_addresses_are_not_found() {
 async fn what_is_not_offered_says_so() {
     let server = Server::start();
     for (method, path, status) in [
-        ("GET", "/containers/a/stats", "501"),
-        ("POST", "/containers/a/update", "501"),
         ("POST", "/build?version=2", "501"),
         ("GET", "/nodes", "503"),
     ] {
@@ -239,13 +237,13 @@ async fn heads_are_bounded() {
 #[tokio::test]
 async fn a_warning_names_the_member() {
     let server = Server::start();
-    let body = r#"{"Image":"busybox","Cmd":["true"],"HostConfig":{"BlkioWeight":10,"Future":[1]}}"#;
+    let body = r#"{"Image":"busybox","Cmd":["true"],"HostConfig":{"CpuPercent":10,"Future":[1]}}"#;
     let answer = server
         .ask("POST", "/containers/create?name=/web", body)
         .await;
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     assert!(
-        answer.contains("`HostConfig.BlkioWeight` is not supported"),
+        answer.contains("`HostConfig.CpuPercent` is not supported"),
         "{answer}"
     );
     assert!(
