@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -61,6 +62,7 @@ pub async fn receive(root: Root, files: Files, tar: impl AsyncRead + Unpin) -> R
             let mut tree = Tree::of_files(root, files, limits);
             let mut reader = Reader::new(stream);
             while let Some(entry) = reader.next_entry()? {
+                tree.arrived(watch.taken.load(Ordering::Relaxed));
                 tree.put(&entry, &mut |sink| reader.data(sink))?;
             }
             if !reader.has_end_marker() {

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 
 use orc_base::{Context, Error, Result};
 
@@ -37,6 +38,7 @@ pub(crate) fn unpack(
         while let Some(mut entry) = reader.next_entry()? {
             stop.check()?;
             check(&entry)?;
+            tree.arrived(watch.taken.load(Ordering::Relaxed));
             if let Some((uid, gid)) = owner {
                 (entry.uid, entry.gid) = (uid, gid);
             }

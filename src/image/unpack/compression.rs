@@ -8,8 +8,8 @@ use orc_base::{Context, Error, Result};
 
 use crate::unpack::limits::ZSTD_WINDOW_LOG;
 
-/// How many first bytes decide.
-pub const MAGIC_BYTES: usize = 6;
+/// How many first bytes decide, and say how much memory it takes: the longest header of a zstd frame.
+pub const MAGIC_BYTES: usize = 18;
 
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +44,21 @@ impl Compression {
         })
     }
 
-    /// The stream without its compression.
+    /// The stream without its compression. Meant for its start: [`Compression::decoder_within`] bounds
+    /// the memory that the whole takes.
     pub fn decoder<'r>(
         self,
         reader: impl BufRead + Send + 'r,
+    ) -> Result<Box<dyn Read + Send + 'r>> {
+        self.decoder_within(reader, ZSTD_WINDOW_LOG)
+    }
+
+    /// The stream without its compression; the windows of zstd are at most two to the power of
+    /// `window_log` bytes.
+    pub(crate) fn decoder_within<'r>(
+        self,
+        reader: impl BufRead + Send + 'r,
+        window_log: u32,
     ) -> Result<Box<dyn Read + Send + 'r>> {
         Ok(match self {
             Self::None => Box::new(reader),
@@ -56,7 +67,7 @@ impl Compression {
                 let mut decoder =
                     zstd::stream::read::Decoder::with_buffer(reader).context(|| "start zstd")?;
                 decoder
-                    .window_log_max(ZSTD_WINDOW_LOG)
+                    .window_log_max(window_log)
                     .context(|| "limit the window of zstd")?;
                 Box::new(decoder)
             }

@@ -19,14 +19,9 @@ impl Header {
 
     pub(crate) fn check(&self) -> Result<()> {
         let stored = number(&self.0[148..156]);
-        let inside = |index: &usize| (148..156).contains(index);
-        let bytes = || self.0.iter().enumerate();
-        let sum = |value: &dyn Fn(u8) -> i64| -> i64 {
-            let byte = |(index, byte): (usize, &u8)| if inside(&index) { b' ' } else { *byte };
-            bytes().map(|pair| value(byte(pair))).sum()
-        };
+        let (unsigned, signed) = self.sums();
         let matches = |sum: i64| stored.is_some() && stored == u64::try_from(sum).ok();
-        if !matches(sum(&i64::from)) && !matches(sum(&|byte| i64::from(byte.cast_signed()))) {
+        if !matches(unsigned) && !matches(signed) {
             return Err(Error::invalid(
                 "has a wrong checksum: this is no tar archive, or it is damaged",
             ));
@@ -38,6 +33,19 @@ impl Header {
             true => Ok(()),
             false => Err(Error::unsupported("has a header of an unknown format")),
         }
+    }
+
+    /// The sums of all bytes, those of the checksum taken for spaces; some writers took bytes for
+    /// signed numbers. Plain loops: every header goes through them.
+    fn sums(&self) -> (i64, i64) {
+        let (mut sum, mut negative) = (8 * i64::from(b' '), 0);
+        for part in [&self.0[..148], &self.0[156..]] {
+            for byte in part {
+                sum += i64::from(*byte);
+                negative += i64::from(*byte >> 7);
+            }
+        }
+        (sum, sum - 256 * negative)
     }
 
     pub(crate) fn kind(&self) -> u8 {

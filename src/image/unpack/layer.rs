@@ -64,6 +64,7 @@ fn write(
         }
     };
     while let Some(entry) = reader.next_entry()? {
+        tree.arrived(options.watch.taken.load(Ordering::Relaxed));
         tree.put(&entry, &mut |sink| {
             reader.data(&mut |bytes| {
                 report();

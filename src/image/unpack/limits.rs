@@ -16,8 +16,15 @@ pub const ZSTD_WINDOW_LOG: u32 = 27;
 /// The bounds of one layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Entries, whiteouts included.
+    /// Entries that any layer may have, however small it is; whiteouts included.
     pub entries: u64,
+    /// How many bytes have to arrive for each entry of a layer with more of them. What an entry costs
+    /// is time: creating and removing a file takes about twenty microseconds. Empty files and
+    /// directories are at most a header of 512 bytes each, and compress to a dozen. The largest layers
+    /// in use (a whole build machine in one, over a million files) have some 16 KiB for each.
+    pub entry_bytes: u64,
+    /// Entries of any layer, however large it is.
+    pub most_entries: u64,
     /// Bytes of all files, holes included.
     pub file_bytes: u64,
     /// Bytes of the names of all directories: their times are set at the end and kept until then.
@@ -31,7 +38,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            entries: 1_000_000,
+            entries: 500_000,
+            entry_bytes: 1 << 10,
+            most_entries: 4_000_000,
             file_bytes: 1 << 40,
             directory_name_bytes: 32 << 20,
             ratio: 200,
@@ -41,8 +50,18 @@ impl Default for Limits {
 }
 
 impl Limits {
-    pub(crate) fn check_entries(&self, entries: u64) -> Result<()> {
-        within(entries, self.entries, "entries")
+    /// Whether there may be so many entries in an archive of which `taken` bytes have arrived,
+    /// compressed as they were.
+    pub(crate) fn check_entries(&self, entries: u64, taken: u64) -> Result<()> {
+        let earned = self.entries.max(taken / self.entry_bytes);
+        let allowed = earned.min(self.most_entries);
+        if entries <= allowed {
+            return Ok(());
+        }
+        Err(Error::exhausted(format!(
+            "the archive has more than {allowed} entries: beyond {} it may have one for each {} bytes, up to {}",
+            self.entries, self.entry_bytes, self.most_entries
+        )))
     }
 
     pub(crate) fn check_file_bytes(&self, bytes: u64) -> Result<()> {
@@ -89,6 +108,15 @@ mod tests {
         limits.check_ratio(1 << 30, 200 << 30).unwrap();
         let error = limits.check_ratio(1 << 20, (1 << 30) + 1).unwrap_err();
         assert!(error.to_string().contains("200 to 1"), "{error}");
-        assert!(limits.check_entries(1_000_001).is_err());
+    }
+
+    #[test]
+    fn many_entries_have_to_be_worth_their_bytes() {
+        let limits = Limits::default();
+        limits.check_entries(500_000, 0).unwrap();
+        let error = limits.check_entries(500_001, 400 << 20).unwrap_err();
+        assert!(error.to_string().contains("500000 entries"), "{error}");
+        limits.check_entries(1_200_000, 20 << 30).unwrap();
+        assert!(limits.check_entries(4_000_001, u64::MAX).is_err());
     }
 }

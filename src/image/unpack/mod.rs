@@ -1,6 +1,6 @@
 //! From the stream of a layer to a directory tree, trusting nothing in it.
 //!
-//! `stream` takes the compression off and hashes on other threads, `tar` cuts the bytes into entries
+//! `stream` takes the compression off (`compression`, `window`) and hashes on other threads, `tar` cuts the bytes into entries
 //! (with `header`, `pax`, `sparse`), `path` decides where an entry may go, `tree` puts it there (with
 //! `parents`, `born`, `contents`, `attributes`), and `layer` runs them. All bounds are in `limits`.
 
@@ -19,6 +19,7 @@ pub mod sparse;
 pub mod stream;
 pub mod tar;
 pub mod tree;
+pub(crate) mod window;
 
 #[cfg(test)]
 mod tests;

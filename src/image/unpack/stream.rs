@@ -16,6 +16,7 @@ use orc_base::{Error, Kind, Result};
 use crate::digest::{Digest, Hasher};
 use crate::unpack::compression::{Compression, MAGIC_BYTES};
 use crate::unpack::limits::Limits;
+use crate::unpack::window::Window;
 
 const CHUNK_BYTES: usize = 128 << 10;
 const CHUNKS_IN_FLIGHT: usize = 4;
@@ -158,11 +159,12 @@ impl Decode<'_> {
     fn decode(&self, mut source: impl BufRead + Send) -> Result<Compression> {
         let start = read_start(&mut source).map_err(error)?;
         let compression = Compression::detect(&start)?;
+        let window = Window::claim(compression, &start, &self.watch.cancelled)?;
         let source = Counted {
             source: io::Cursor::new(start).chain(source),
             taken: &self.watch.taken,
         };
-        let mut decoder = compression.decoder(source)?;
+        let mut decoder = compression.decoder_within(source, window.log())?;
         let mut total = 0;
         loop {
             let mut memory = self.recycled.try_recv().unwrap_or_default();
@@ -245,6 +247,10 @@ fn corrupt(why: io::Error, compression: Compression) -> Error {
     Error::invalid(match why.kind() {
         io::ErrorKind::UnexpectedEof => {
             format!("the {name} stream ends in the middle: it is truncated")
+        }
+        // ZSTD_error_frameParameter_windowTooLarge: a later frame wants more than the first one.
+        _ if why.to_string().contains("too much memory") => {
+            format!("a later frame of the {name} stream wants a larger window than the first one")
         }
         _ => format!("the {name} stream is corrupt: {why}"),
     })

@@ -92,6 +92,8 @@ pub struct Tree {
     times: Vec<(PathBuf, Time)>,
     times_bytes: usize,
     entries: u64,
+    /// Bytes of the archive, compressed as it is, that have arrived.
+    taken: u64,
     file_bytes: u64,
     has_root: bool,
 }
@@ -131,15 +133,22 @@ impl Tree {
             times: Vec::new(),
             times_bytes: 0,
             entries: 0,
+            taken: 0,
             file_bytes: 0,
             has_root: false,
         }
     }
 
+    /// Hears how many bytes of the archive have arrived, compressed as it is: more of them allow more
+    /// entries.
+    pub fn arrived(&mut self, taken: u64) {
+        self.taken = taken;
+    }
+
     /// Writes one entry.
     pub fn put(&mut self, entry: &Entry, data: &mut Data<'_>) -> Result<()> {
         self.entries += 1;
-        self.limits.check_entries(self.entries)?;
+        self.limits.check_entries(self.entries, self.taken)?;
         let adapted = self.files.as_ref().map(|files| files.adapted(entry));
         let entry = adapted.as_ref().unwrap_or(entry);
         let result = self.place(&entry.name).and_then(|place| match place {
