@@ -248,7 +248,8 @@ pub(crate) async fn save(mut pieces: Stream<Bytes>, output: Option<&Path>) -> Re
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
         return write(&how, path, pieces).await;
     }
-    how.create_new(true);
+    // Only for its owner, as Docker's: an image may hold what others should not read.
+    how.create_new(true).mode(0o600);
     let partial = partial_name(path)?;
     let written = tokio::select! {
         written = write(&how, &partial, pieces) => written,
@@ -383,7 +384,7 @@ mod tests {
 
     #[tokio::test]
     async fn pipes_and_links_stay_what_they_are() {
-        use std::os::unix::fs::FileTypeExt;
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
@@ -394,6 +395,8 @@ mod tests {
         save(pieces, Some(&at("link"))).await.unwrap();
         assert_eq!(std::fs::read(at("old")).unwrap(), b"archive");
         assert!(at("link").is_symlink());
+        let mode = std::fs::metadata(at("old")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
 
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         let kind = rustix::fs::FileType::Fifo;

@@ -64,8 +64,18 @@ pub(crate) struct Parts {
     /// Each with the blobs of its layers.
     pub(crate) manifests: BTreeMap<Digest, Vec<Digest>>,
     pub(crate) layers: Vec<Layer>,
-    pub(crate) references: Vec<Reference>,
+    /// The names, each with the manifest it was given for.
+    pub(crate) references: BTreeMap<Reference, Digest>,
     pub(crate) repo_digests: Vec<Reference>,
+}
+
+/// A blob of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub(crate) blob: Digest,
+    pub(crate) role: Role,
+    /// The manifest that needs it; none for the config, which all of them need.
+    pub(crate) manifest: Option<Digest>,
 }
 
 /// What a file is to an image.
@@ -82,20 +92,60 @@ pub(crate) enum Role {
 
 impl Parts {
     /// All its blobs; one may be there twice.
-    pub(crate) fn blobs(&self) -> Vec<(Digest, Role)> {
-        let mut blobs = vec![(self.id.clone(), Role::Config)];
+    pub(crate) fn blobs(&self) -> Vec<Need> {
+        let mut needs = vec![Need {
+            blob: self.id.clone(),
+            role: Role::Config,
+            manifest: None,
+        }];
         for (manifest, layers) in &self.manifests {
-            blobs.push((manifest.clone(), Role::Manifest));
-            blobs.extend(layers.iter().map(|blob| (blob.clone(), Role::Blob)));
+            let need = |blob: &Digest, role| Need {
+                blob: blob.clone(),
+                role,
+                manifest: Some(manifest.clone()),
+            };
+            needs.push(need(manifest, Role::Manifest));
+            needs.extend(layers.iter().map(|blob| need(blob, Role::Blob)));
         }
-        blobs
+        needs
     }
 
     /// A name for people.
     pub(crate) fn name(&self) -> String {
-        let mut names = self.references.iter().chain(&self.repo_digests);
-        let name = names.next().map(Reference::familiar);
-        name.unwrap_or_else(|| self.id.short().to_owned())
+        self.names().swap_remove(0)
+    }
+
+    /// All names for people, the best one first.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let names = self.references.keys().chain(&self.repo_digests);
+        let id = self.id.short().to_owned();
+        names.map(Reference::familiar).chain([id]).collect()
+    }
+
+    /// A name for people that stands for this manifest; that of the image when none does.
+    pub(crate) fn name_of(&self, manifest: &Digest) -> String {
+        let mut tags = self.references.iter().filter(|(_, of)| *of == manifest);
+        let mut pulled = self.repo_digests.iter();
+        let name = tags
+            .next()
+            .map(|(tag, _)| tag)
+            .or_else(|| pulled.find(|name| name.digest() == Some(manifest)));
+        name.map_or_else(|| self.id.short().to_owned(), Reference::familiar)
+    }
+
+    /// The manifests that miss a blob, and one that misses none, when there are both.
+    pub(crate) fn spare(&self, is_bad: impl Fn(&Digest) -> bool) -> Option<(Vec<Digest>, Digest)> {
+        let whole = |(manifest, layers): &(&Digest, &Vec<Digest>)| {
+            !is_bad(manifest) && !layers.iter().any(&is_bad)
+        };
+        let (whole, broken): (Vec<_>, Vec<_>) = self.manifests.iter().partition(whole);
+        let last = whole.iter().find(|(digest, _)| **digest == self.manifest);
+        let (instead, _) = last.or(whole.first())?;
+        let broken: Vec<_> = broken
+            .into_iter()
+            .map(|(digest, _)| digest.clone())
+            .collect();
+        (!broken.is_empty() && !is_bad(&self.id)).then(|| (broken, (*instead).clone()))
     }
 }
 
@@ -149,7 +199,7 @@ impl Catalog {
             manifest: record.manifest.clone(),
             manifests: record.manifests.clone(),
             layers: record.layers.clone(),
-            references: record.references.keys().cloned().collect(),
+            references: record.references.clone(),
             repo_digests: record.repo_digests.iter().cloned().collect(),
         };
         self.images.iter().map(parts).collect()
@@ -244,6 +294,18 @@ impl Catalog {
         });
         record.manifest = addition.manifest.clone();
         record.manifests.insert(addition.manifest, addition.blobs);
+    }
+
+    /// Forgets manifests of an image; what stood for them stands for `instead` from now on.
+    pub(crate) fn forget(&mut self, id: &Digest, gone: &[Digest], instead: &Digest) {
+        let Some(record) = self.images.get_mut(id) else {
+            return;
+        };
+        record.manifests.retain(|one, _| !gone.contains(one));
+        let stand = record.references.values_mut().chain([&mut record.manifest]);
+        for digest in stand.filter(|digest| gone.contains(digest)) {
+            *digest = instead.clone();
+        }
     }
 
     /// Gives an image a tag, taking it from whichever image had it: that one's id is returned.

@@ -19,7 +19,7 @@ use orc_base::{Clock, Error, Kind, Result};
 
 use crate::archive::pipe::blocking;
 use crate::cache::CacheKind;
-use crate::catalog::{Parts, Role};
+use crate::catalog::{Need, Parts, Role};
 use crate::compare;
 use crate::config::{ConfigFile, MAX_CONFIG_BYTES};
 use crate::digest::Digest;
@@ -173,6 +173,9 @@ struct Check<'a> {
     store: &'a Store,
     options: &'a CheckOptions,
     images: Vec<Parts>,
+    /// Blobs that came with manifests that were forgotten: whether they are collected now or later,
+    /// they were told.
+    forgotten: BTreeSet<String>,
     report: Report,
 }
 
@@ -184,6 +187,7 @@ impl<'a> Check<'a> {
             store,
             options,
             images: store.parts(),
+            forgotten: BTreeSet::new(),
             report: Report::default(),
         }
     }
@@ -233,24 +237,18 @@ impl<'a> Check<'a> {
 
     /// Hashes all blobs that an image needs.
     fn blobs(&mut self) -> Result<Vec<BadBlob>> {
-        let mut wanted: BTreeMap<Digest, (Role, Vec<Parts>)> = BTreeMap::new();
+        let mut wanted: BTreeMap<Digest, Vec<(Need, Parts)>> = BTreeMap::new();
         for image in &self.images {
-            for (digest, part) in image.blobs() {
-                let entry = wanted.entry(digest).or_insert((part, Vec::new()));
-                entry.1.push(image.clone());
+            for need in image.blobs() {
+                let entry = wanted.entry(need.blob.clone()).or_default();
+                entry.push((need, image.clone()));
             }
         }
         let mut bad = Vec::new();
-        for (digest, (part, images)) in wanted {
+        for (digest, needs) in wanted {
             self.report.blobs += 1;
             if let Some(problem) = self.blob_problem(&digest) {
-                bad.push(BadBlob {
-                    digest,
-                    part,
-                    problem,
-                    images,
-                    fetched: Err(Error::unavailable("not tried")),
-                });
+                bad.push(bad_blob(digest, problem, needs));
             }
         }
         Ok(bad)
@@ -274,12 +272,23 @@ impl<'a> Check<'a> {
     /// Says what became of the bad blobs. The bytes of a layer that nobody has any more are dropped:
     /// the image runs without them.
     fn judge_blobs(&mut self, bad: &[BadBlob]) -> Result<()> {
+        if self.options.repair {
+            self.forget_broken(bad)?;
+        }
+        let needs = self.images.iter().flat_map(Parts::blobs);
+        let needed: BTreeSet<Digest> = needs.map(|need| need.blob).collect();
         for blob in bad {
             let outcome = match (&blob.fetched, self.options.repair) {
                 (Ok(()), _) => Outcome::Mended("fetched again from its registry".into()),
                 (Err(_), false) => Outcome::Left(
                     "`orc system check --repair` fetches it again where a registry has it".into(),
                 ),
+                (Err(error), true) if !needed.contains(&blob.digest) => {
+                    self.store.content().remove(&blob.digest)?;
+                    Outcome::Dropped(format!(
+                        "with the manifest that needed it: the image has another one, which is whole ({error})"
+                    ))
+                }
                 (Err(error), true) if blob.part == Role::Blob => {
                     self.store.content().remove(&blob.digest)?;
                     Outcome::Dropped(format!(
@@ -288,15 +297,33 @@ impl<'a> Check<'a> {
                 }
                 (Err(error), true) => Outcome::Left(format!("pull the image again ({error})")),
             };
-            let images = blob.images.iter().map(Parts::name).collect();
             let finding = self.found(
                 part_of(blob.part),
                 blob.digest.as_str(),
                 blob.problem.clone(),
             );
-            finding.images = images;
+            finding.images = blob.names.iter().cloned().collect();
             finding.outcome = outcome;
         }
+        Ok(())
+    }
+
+    /// Forgets the manifests that lost a blob where the same image has one that is whole: its names
+    /// stand for that one from now on, and what is lost is no longer needed.
+    fn forget_broken(&mut self, bad: &[BadBlob]) -> Result<()> {
+        let is_lost = |digest: &Digest| {
+            let mut lost = bad.iter().filter(|blob| blob.fetched.is_err());
+            lost.any(|blob| blob.digest == *digest)
+        };
+        for image in &self.images {
+            if let Some((broken, whole)) = image.spare(is_lost) {
+                self.store.forget(&image.id, &broken, &whole)?;
+                let needs = image.blobs().into_iter();
+                self.forgotten
+                    .extend(needs.map(|need| need.blob.to_string()));
+            }
+        }
+        self.images = self.store.parts();
         Ok(())
     }
 
@@ -471,7 +498,7 @@ impl<'a> Check<'a> {
                 continue;
             }
             let user = self.users(std::slice::from_ref(&image)).next();
-            let (id, name) = (image.id.as_str(), image.name());
+            let (id, name, names) = (image.id.as_str(), image.name(), image.names());
             let outcome = match user {
                 Some(user) => Outcome::Left(format!(
                     "container {} is of image {name}: remove it, then repair again or pull the image",
@@ -484,7 +511,8 @@ impl<'a> Check<'a> {
             };
             let findings = self.report.findings.iter_mut();
             let concerned = findings.filter(|one| {
-                one.images.contains(&name) && matches!(one.outcome, Outcome::Left(_))
+                let concerned = one.images.iter().any(|name| names.contains(name));
+                concerned && matches!(one.outcome, Outcome::Left(_))
             });
             concerned.for_each(|one| one.outcome = outcome.clone());
         }
@@ -517,7 +545,11 @@ impl<'a> Check<'a> {
             }
         }
         self.store.cache_remove(&lost)?;
-        for (part, name) in self.store.strays(self.ingest, SystemClock.now(), repair)? {
+        let strays = self.store.strays(self.ingest, SystemClock.now(), repair)?;
+        for (part, name) in strays {
+            if self.forgotten.contains(&name) {
+                continue;
+            }
             let finding = self.found(part_of(part), name, "nothing needs it");
             if repair {
                 finding.outcome = Outcome::Dropped("removed".into());
@@ -528,6 +560,30 @@ impl<'a> Check<'a> {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a blob, and whom it harms.
+fn bad_blob(digest: Digest, problem: String, needs: Vec<(Need, Parts)>) -> BadBlob {
+    let mut bad = BadBlob {
+        digest,
+        part: needs[0].0.role,
+        problem,
+        images: Vec::new(),
+        manifests: BTreeSet::new(),
+        names: BTreeSet::new(),
+        fetched: Err(Error::unavailable("not tried")),
+    };
+    for (need, image) in needs {
+        bad.names.insert(match &need.manifest {
+            Some(manifest) => image.name_of(manifest),
+            None => image.name(),
+        });
+        bad.manifests.extend(need.manifest);
+        if bad.images.last().is_none_or(|last| last.id != image.id) {
+            bad.images.push(image);
+        }
+    }
+    bad
 }
 
 fn part_of(role: Role) -> Part {

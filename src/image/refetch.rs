@@ -3,6 +3,7 @@
 //! All bad blobs are put aside first, so that no pull takes them for good ones; those that no registry
 //! has come back as they were. What becomes of these is for `check` to say.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use orc_base::{Error, Result};
@@ -11,6 +12,7 @@ use crate::catalog::{Parts, Role};
 use crate::content::Aside;
 use crate::digest::Digest;
 use crate::progress::Silent;
+use crate::reference::Reference;
 use crate::registry::http::Http;
 use crate::store::Store;
 use crate::transfer::pull::{self, PullOptions};
@@ -22,8 +24,19 @@ pub(crate) struct BadBlob {
     pub(crate) part: Role,
     pub(crate) problem: String,
     pub(crate) images: Vec<Parts>,
+    /// The manifests of these that need it; all need a config.
+    pub(crate) manifests: BTreeSet<Digest>,
+    /// What those are called, for people.
+    pub(crate) names: BTreeSet<String>,
     /// Why it could not be fetched again; none when it was.
     pub(crate) fetched: Result<(), Error>,
+}
+
+impl BadBlob {
+    /// Whether it comes with that manifest.
+    fn is_of(&self, manifest: &Digest) -> bool {
+        self.part == Role::Config || self.manifests.contains(manifest)
+    }
 }
 
 /// Gets good bytes from registries that had the images. The bad ones stay where there are none.
@@ -50,7 +63,11 @@ pub(crate) async fn fetch_again(
 async fn fetch(http: &Arc<Http>, store: &Store, blob: &BadBlob) -> Result<()> {
     let mut failure = Error::not_found("no registry is known to have it");
     for image in &blob.images {
-        for name in &image.repo_digests {
+        let others = |name: &&Reference| {
+            let digest = name.digest();
+            digest.is_none_or(|one| !image.manifests.contains_key(one) || blob.is_of(one))
+        };
+        for name in image.repo_digests.iter().filter(others) {
             if store.content().contains(&blob.digest) {
                 return Ok(());
             }

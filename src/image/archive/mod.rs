@@ -11,7 +11,7 @@ pub(crate) mod intake;
 pub(crate) mod layout;
 pub mod load;
 pub(crate) mod pipe;
-pub(crate) mod save;
+pub mod save;
 
 #[cfg(test)]
 mod tests;

@@ -8,22 +8,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 
-use orc_base::{Context, Error, Result};
+use tokio::io::AsyncWrite;
+
+use orc_base::{Context, Error, Kind, Result};
 
 use crate::archive::layout::{
     self, DOCKER_MANIFEST, DOCKER_REPOSITORIES, DockerImage, Index, Named, OCI_INDEX, OCI_LAYOUT,
     OCI_LAYOUT_TEXT, Repositories, annotations, blob_path,
 };
+use crate::archive::pipe;
 use crate::content::Content;
 use crate::digest::{Digest, Hasher};
 use crate::manifest::{self, Descriptor, Document, MAX_DOCUMENT_BYTES, Manifest};
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::store::Store;
+use crate::store::{Ingest, Store};
 
 /// What goes into an archive.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
+struct Plan {
     blobs: BTreeMap<Digest, u64>,
     images: Vec<Saved>,
 }
@@ -36,8 +39,44 @@ struct Saved {
     names: BTreeSet<Reference>,
 }
 
+/// Images whose blobs are all here, and stay until they are written.
+#[derive(Debug)]
+pub struct Saving {
+    plan: Plan,
+    content: Content,
+    /// Keeps the blobs.
+    ingest: Ingest,
+}
+
+impl Saving {
+    /// Decides what to write for `names`. `NotFound` when there is no such image or a blob of it is
+    /// lost: whoever is to get the archive hears of that before its first byte. Blocks.
+    pub(crate) fn prepare(ingest: Ingest, names: &[String]) -> Result<Self> {
+        ingest.settle();
+        let store = ingest.store();
+        let plan = plan(store, names)?;
+        let content = store.content().clone();
+        Ok(Self {
+            plan,
+            content,
+            ingest,
+        })
+    }
+
+    /// Writes the archive.
+    pub async fn write(self, out: impl AsyncWrite + Send + Unpin) -> Result<()> {
+        pipe::drain(out, move |out| self.write_to(out)).await
+    }
+
+    /// [`Saving::write`] on a thread where blocking is fine.
+    pub(crate) fn write_to(self, out: impl Write) -> Result<()> {
+        let _until_written = self.ingest;
+        write(&self.content, &self.plan, out)
+    }
+}
+
 /// Decides what to write for `names`; an image that several of them name is written once.
-pub(crate) fn plan(store: &Store, names: &[String]) -> Result<Plan> {
+fn plan(store: &Store, names: &[String]) -> Result<Plan> {
     if names.is_empty() {
         return Err(Error::invalid("name at least one image to save"));
     }
@@ -55,7 +94,9 @@ pub(crate) fn plan(store: &Store, names: &[String]) -> Result<Plan> {
             saved.names.extend(tag);
             continue;
         }
-        let saved = describe(store, &digest, &image, tag).context(|| format!("save {name}"))?;
+        let saved = describe(store, &digest, &image, tag)
+            .and_then(|saved| saved.check(store.content()).map(|()| saved))
+            .context(|| format!("save {name}"))?;
         plan.blobs.extend(saved.blobs());
         plan.images.push(saved);
     }
@@ -70,7 +111,8 @@ fn describe(
     image: &crate::image::Image,
     tag: Option<Reference>,
 ) -> Result<Saved> {
-    let bytes = store.content().read(digest, MAX_DOCUMENT_BYTES)?;
+    let bytes = store.content().read(digest, MAX_DOCUMENT_BYTES);
+    let bytes = bytes.map_err(|error| lost(error, digest))?;
     let document = Document::parse(&bytes, &[])?;
     let media_type = document.media_type().to_owned();
     let Document::Manifest(parts) = document else {
@@ -97,6 +139,19 @@ impl Saved {
         let parts = self.parts.layers.iter();
         let all = parts.chain([&self.parts.config, &self.manifest]);
         all.map(|one| (one.digest.clone(), one.size))
+    }
+
+    /// Whether all blobs are here, as far as their sizes say.
+    fn check(&self, content: &Content) -> Result<()> {
+        for (digest, size) in self.blobs() {
+            let found = content
+                .size(&digest)
+                .map_err(|error| lost(error, &digest))?;
+            if found != size {
+                return Err(damaged().within(format!("blob {digest}")));
+            }
+        }
+        Ok(())
     }
 
     fn docker(&self) -> DockerImage {
@@ -126,7 +181,7 @@ impl Saved {
 }
 
 /// Writes the archive. Blocks.
-pub(crate) fn write(content: &Content, plan: &Plan, out: impl Write) -> Result<()> {
+fn write(content: &Content, plan: &Plan, out: impl Write) -> Result<()> {
     let mut tar = tar::Builder::new(out);
     let directories: BTreeSet<_> = plan
         .blobs
@@ -228,6 +283,15 @@ fn blob(
     match hashed.hasher.finish() == *digest {
         true => Ok(()),
         false => Err(damaged()),
+    }
+}
+
+fn lost(error: Error, digest: &Digest) -> Error {
+    match error.kind() {
+        Kind::NotFound => Error::not_found(format!(
+            "blob {digest} is not on this machine any more: pull the image again"
+        )),
+        _ => error,
     }
 }
 

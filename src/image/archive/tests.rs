@@ -283,11 +283,23 @@ async fn only_whole_images_are_saved() {
         .filter(|path| path.to_string_lossy().contains("blobs"));
     let largest = largest.max_by_key(|path| path.metadata().unwrap().size());
     let path = largest.unwrap();
-    let mut bytes = std::fs::read(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let mut bytes = whole.clone();
     bytes[20] ^= 1;
-    std::fs::write(path, bytes).unwrap();
+    std::fs::write(&path, bytes).unwrap();
     let error = bench.save(&["app"]).await.unwrap_err().to_string();
     assert!(error.contains("damaged"), "{error}");
+    // What a look at the sizes shows is said before the first byte.
+    let names = ["app".to_owned()];
+    std::fs::write(&path, &whole[1..]).unwrap();
+    let error = bench.images.prepare_save(&names).await.unwrap_err();
+    assert!(error.to_string().contains("damaged"), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    let error = bench.images.prepare_save(&names).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound);
+    let text = error.to_string();
+    assert!(text.starts_with("save app: blob sha256:"), "{text}");
+    assert!(text.contains("pull the image again"), "{text}");
 }
 
 #[tokio::test]

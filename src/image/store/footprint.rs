@@ -55,7 +55,8 @@ impl Store {
             .map(|image| {
                 let layers = image.layers.iter();
                 let layers = layers.map(|layer| Piece::Layer(layer.diff_id.clone()));
-                let blobs = image.blobs().into_iter().map(|(blob, _)| Piece::Blob(blob));
+                let blobs = image.blobs().into_iter();
+                let blobs = blobs.map(|need| Piece::Blob(need.blob));
                 let pieces = layers.chain(blobs).collect();
                 (image.id, pieces)
             })

@@ -17,6 +17,14 @@ impl Store {
         lock(&self.0.catalog).parts()
     }
 
+    /// Forgets manifests of an image whose blobs are lost; what stood for them stands for `instead`.
+    pub(crate) fn forget(&self, id: &Digest, gone: &[Digest], instead: &Digest) -> Result<()> {
+        self.change(|catalog| {
+            catalog.forget(id, gone, instead);
+            Ok(())
+        })
+    }
+
     /// What an image is for, when its config can be read.
     pub(crate) fn platform(&self, id: &Digest) -> Option<Platform> {
         let bytes = self.0.content.read(id, MAX_CONFIG_BYTES).ok()?;

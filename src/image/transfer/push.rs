@@ -42,19 +42,26 @@ pub(crate) struct Push<'a> {
     pub(crate) credentials: Option<Credentials>,
 }
 
-/// Pushes, and returns the digest of the manifest.
+/// The manifest as the registry has it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its digest.
+    pub digest: Digest,
+    /// How many bytes it has.
+    pub size_bytes: u64,
+}
+
+/// Pushes the blobs, then the manifest. What came of it is for the caller to say.
 pub(crate) async fn push(
     http: &Arc<Http>,
     content: &Content,
     push: Push<'_>,
     progress: &dyn Progress,
-) -> Result<Digest> {
+) -> Result<Pushed> {
     let reference = push.reference;
-    let digest = push.manifest.clone();
     send(http, content, push, progress)
         .await
-        .context(|| format!("push {}", reference.familiar()))?;
-    Ok(digest)
+        .context(|| format!("push {}", reference.familiar()))
 }
 
 async fn send(
@@ -62,7 +69,7 @@ async fn send(
     content: &Content,
     push: Push<'_>,
     progress: &dyn Progress,
-) -> Result<()> {
+) -> Result<Pushed> {
     let tag = match (push.reference.tag(), push.reference.digest()) {
         (Some(tag), None) => tag,
         _ => {
@@ -76,7 +83,10 @@ async fn send(
     let Document::Manifest(manifest) = document else {
         return Err(Error::invalid("an index is not an image"));
     };
-    let size = bytes.len();
+    let pushed = Pushed {
+        digest: push.manifest.clone(),
+        size_bytes: bytes.len() as u64,
+    };
     progress.report(ProgressEvent::message(format!(
         "The push refers to repository [{}]",
         push.reference.name()
@@ -90,11 +100,7 @@ async fn send(
         .put_manifest(tag, &manifest.media_type, bytes.into())
         .await
         .context(|| "the manifest")?;
-    progress.report(ProgressEvent::message(format!(
-        "{tag}: digest: {} size: {size}",
-        push.manifest
-    )));
-    Ok(())
+    Ok(pushed)
 }
 
 /// Other repositories of the same registry that have the image's blobs.

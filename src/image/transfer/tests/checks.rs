@@ -2,8 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::check::{CheckOptions, Finding, Outcome, Part, Report, User, check};
+use crate::manifest::OCI_MANIFEST;
+use crate::testing::{tape, zstd};
+use crate::unpack::compression::Compression;
 
 async fn look(bench: &Bench, options: CheckOptions) -> Report {
     check(&bench.http, &bench.store, options).await.unwrap()
@@ -249,5 +254,53 @@ async fn what_nobody_needs_is_found_and_removed() {
     }
     assert_eq!(report.findings.len(), 2);
     assert!(!content.contains(&Digest::of(b"stray")));
+    assert_eq!(look(&bench, CheckOptions::default()).await.findings, []);
+}
+
+/// An image with a second manifest under the tag `twin`, whose layer is compressed in another way.
+/// Returns the blob of that layer.
+fn with_twin() -> (Fixture, Digest) {
+    let archive = tape().file("f", b"x").end();
+    let mut fixture = Fixture::from_archives(std::slice::from_ref(&archive), |_| {});
+    let packed = zstd(&archive);
+    let blob = Digest::of(&packed);
+    let mut manifest: Value = serde_json::from_slice(&fixture.manifests["latest"].1).unwrap();
+    manifest["layers"][0] = json!({
+        "mediaType": Compression::Zstd.media_type(), "digest": blob, "size": packed.len(),
+    });
+    fixture.blobs.insert(blob.clone(), packed);
+    fixture.put(OCI_MANIFEST, manifest.to_string().as_bytes(), Some("twin"));
+    (fixture, blob)
+}
+
+#[tokio::test]
+async fn of_two_manifests_the_one_that_lost_a_blob_goes() {
+    let (fixture, blob) = with_twin();
+    let server = spoiled(&fixture, |_, _, honest| honest).await;
+    let bench = Bench::new();
+    let image = bench.pull(&server).await.unwrap();
+    let twin = name(&server, ":twin");
+    let options = PullOptions::default();
+    let pulled = bench.pull_with(&twin, &options, &Silent);
+    assert_eq!(pulled.await.unwrap().id, image.id);
+    let lose = || std::fs::remove_file(bench.store.content().path(&blob)).unwrap();
+    lose();
+    let report = look(&bench, CheckOptions::default()).await;
+    assert_eq!(only(&report).images, [twin.as_str()]);
+    let report = look(&bench, repair()).await;
+    let outcome = &only(&report).outcome;
+    assert!(matches!(outcome, Outcome::Mended(_)), "{outcome:?}");
+    // Only the registry that is away has it.
+    drop(server);
+    lose();
+    let report = look(&bench, repair()).await;
+    let finding = only(&report);
+    assert_eq!(finding.images, [twin.as_str()]);
+    assert!(
+        matches!(&finding.outcome, Outcome::Dropped(text) if text.contains("another one")),
+        "{finding:?}"
+    );
+    let (found, manifest) = bench.store.find_manifest(&twin).unwrap();
+    assert_eq!((found.id, manifest), (image.id, image.manifest));
     assert_eq!(look(&bench, CheckOptions::default()).await.findings, []);
 }

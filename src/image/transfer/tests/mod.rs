@@ -35,7 +35,7 @@ use crate::registry::config::{Limits, RegistryConfig};
 use crate::registry::http::Http;
 use crate::store::Store;
 use crate::transfer::pull::{PullOptions, pull};
-use crate::transfer::push::{Push, push};
+use crate::transfer::push::{Push, Pushed, push};
 use fixture::{Fixture, REPOSITORY};
 use scripted::{Reply, Request, Server};
 
@@ -140,7 +140,7 @@ impl Bench {
         to: &str,
         known: &[Reference],
         credentials: Option<Credentials>,
-    ) -> Result<Digest> {
+    ) -> Result<Pushed> {
         let reference = Reference::parse(to).unwrap();
         let order = Push {
             reference: &reference,

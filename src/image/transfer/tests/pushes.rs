@@ -10,6 +10,7 @@ use crate::credentials::Credentials;
 use crate::digest::Digest;
 use crate::image::Image;
 use crate::reference::Reference;
+use crate::transfer::push::Pushed;
 use crate::transfer::tests::fixture::Fixture;
 use crate::transfer::tests::scripted::{Reply, Request, Server, Then};
 use crate::transfer::tests::{Bench, assert_error, spoiled};
@@ -83,7 +84,7 @@ pub(super) async fn stocked(fixture: &Fixture) -> (Bench, Image) {
 /// Pushes a new image to a registry that takes everything, except for what `spoil` says.
 async fn pushed(
     spoil: impl Fn(&Request, usize) -> Option<Reply> + Send + Sync + 'static,
-) -> (Result<Digest>, Server, Arc<Mutex<Given>>, Fixture) {
+) -> (Result<Pushed>, Server, Arc<Mutex<Given>>, Fixture) {
     let fixture = Fixture::new(2);
     let given = Arc::<Mutex<Given>>::default();
     let state = Arc::clone(&given);
@@ -100,8 +101,10 @@ async fn pushed(
 #[tokio::test]
 async fn everything_arrives_and_the_manifest_last() {
     let (result, server, given, fixture) = pushed(|_, _| None).await;
-    assert_eq!(result.unwrap(), fixture.manifest);
+    let pushed = result.unwrap();
+    assert_eq!(pushed.digest, fixture.manifest);
     let given = given.lock().unwrap();
+    assert_eq!(pushed.size_bytes, given.manifests["new"].len() as u64);
     for (digest, bytes) in &fixture.blobs {
         assert_eq!(&given.blobs[digest.as_str()], bytes);
     }
@@ -332,7 +335,7 @@ async fn too_large_for_one_request_goes_in_chunks() {
 /// A layer that is sent in chunks of 64 KiB, and how it goes when `spoil` has its say.
 async fn pushed_in_chunks(
     spoil: impl Fn(&Request, usize) -> Option<Reply> + Send + Sync + 'static,
-) -> (Result<Digest>, Vec<Request>, Arc<Mutex<Given>>) {
+) -> (Result<Pushed>, Vec<Request>, Arc<Mutex<Given>>) {
     let fixture = Fixture::new(1);
     let given = Arc::<Mutex<Given>>::default();
     let state = Arc::clone(&given);

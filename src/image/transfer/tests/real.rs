@@ -98,7 +98,8 @@ async fn a_real_registry_takes_and_gives() {
     let sender = Bench::new();
     let image = sender.pull(&source).await.unwrap();
     let name = format!("{}/a/b:1", registry.host);
-    let digest = sender.push(&image, &name, &[], None).await.unwrap();
+    let pushed = sender.push(&image, &name, &[], None).await.unwrap();
+    let digest = pushed.digest;
     assert_eq!(digest, fixture.manifest);
 
     let receiver = Bench::new();

@@ -6,7 +6,7 @@ use super::fixture::Fixture;
 use super::scripted::Server;
 use super::*;
 use crate::archive::load::load;
-use crate::archive::save;
+use crate::archive::save::Saving;
 use crate::cache::{CachePrune, CacheRecord};
 use crate::check::{CheckOptions, check};
 use crate::testing::tape;
@@ -75,12 +75,7 @@ async fn copy(store: &Store, image: &str) -> Result<()> {
     let (store, image) = (store.clone(), image.to_owned());
     let work = move || {
         let mut archive = Vec::new();
-        {
-            let ingest = store.begin();
-            ingest.settle();
-            let plan = save::plan(&store, &[image])?;
-            save::write(store.content(), &plan, &mut archive)?;
-        }
+        Saving::prepare(store.begin(), &[image])?.write_to(&mut archive)?;
         let ingest = store.begin();
         let (reports, _unread) = tokio::sync::mpsc::unbounded_channel();
         let loaded = load(&ingest, &archive[..], &reports);
