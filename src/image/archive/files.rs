@@ -14,6 +14,7 @@ use orc_base::{Context, Error, Result};
 
 use crate::archive::pipe;
 use crate::pack::tree;
+pub use crate::pack::tree::Named;
 use crate::progress::Silent;
 use crate::unpack::limits::Limits;
 use crate::unpack::stream::{self, Watch};
@@ -41,6 +42,19 @@ pub async fn send(source: Source, out: impl AsyncWrite + Unpin) -> Result<()> {
             called,
         } = &source;
         tree::one(parent.as_fd(), name, called, &mut out).map(drop)
+    })
+    .await
+}
+
+/// Writes single things as a tar archive, none of them with what is below it, as if `owner` owned
+/// them. What is gone by now is left out.
+pub async fn send_each(
+    things: Vec<Named>,
+    owner: (u32, u32),
+    out: impl AsyncWrite + Unpin,
+) -> Result<()> {
+    pipe::drain(out, move |mut out| {
+        tree::several(&things, owner, &mut out).map(drop)
     })
     .await
 }

@@ -44,6 +44,8 @@ pub(super) struct Entries<'o> {
     links: HashMap<(u64, u64), Vec<u8>>,
     buffer: Vec<u8>,
     packed: Packed,
+    /// Who owns everything, whoever owns it here.
+    owner: Option<(u32, u32)>,
 }
 
 impl<'o> Entries<'o> {
@@ -54,7 +56,14 @@ impl<'o> Entries<'o> {
             links: HashMap::new(),
             buffer: vec![0; CHUNK_BYTES],
             packed: Packed::default(),
+            owner: None,
         }
+    }
+
+    /// Everything that is added belongs to this user and group.
+    pub(super) fn owned_by(mut self, owner: (u32, u32)) -> Self {
+        self.owner = Some(owner);
+        self
     }
 
     /// Adds what was met under the name `path`.
@@ -116,7 +125,11 @@ impl<'o> Entries<'o> {
 
     fn put(&mut self, header: &Header) -> Result<()> {
         self.packed.entries += 1;
-        self.tape.header(header)
+        let Some((uid, gid)) = self.owner else {
+            return self.tape.header(header);
+        };
+        let header = header.clone();
+        self.tape.header(&Header { uid, gid, ..header })
     }
 
     /// Adds something without data, or one more name of it.

@@ -20,7 +20,7 @@ use crate::pack::blob::blob;
 use crate::pack::changes::changes;
 use crate::pack::layer::{PackOptions, Packed, RootLook, layer, layer_without};
 use crate::pack::leftovers::Leftovers;
-use crate::pack::tree::{one, tree};
+use crate::pack::tree::{Named, one, several, tree};
 use crate::unpack::compression::Compression;
 use crate::unpack::stream::Watch;
 
@@ -406,6 +406,39 @@ fn a_merged_tree_is_packed_as_it_looks() {
     assert_eq!(one("d", "new").unwrap(), ["new/", "new/.wh.x"]);
     assert_eq!(one("up", "up").unwrap(), ["up"]);
     assert_eq!(one("missing", "m").unwrap_err().kind(), Kind::NotFound);
+}
+
+/// Single things, a directory without what is in it; of strange names and owners nothing is left.
+#[test]
+fn single_things_are_packed_as_if_one_user_owned_them() {
+    let place = place();
+    let root = place.directory("root");
+    script(&root, "mkdir -p d/e; echo x > d/f; chown 5:6 d/f; ln -s /etc/passwd d/link");
+    let named = |path: &str, called: &str| Named {
+        path: root.join(path),
+        called: called.into(),
+    };
+    let things = [
+        named("d", "app/d"),
+        named("d/f", "app/other"),
+        named("d/link", "app/link"),
+        named("d/gone", "app/gone"),
+        named("d/f/not-a-directory", "app/not"),
+    ];
+    let mut bytes = Vec::new();
+    several(&things, (7, 8), &mut bytes).unwrap();
+    let mut reader = crate::unpack::tar::Reader::new(&bytes[..]);
+    let mut told = Vec::new();
+    while let Some(entry) = reader.next_entry().unwrap() {
+        assert_eq!((entry.uid, entry.gid), (7, 8));
+        told.push(String::from_utf8(entry.name).unwrap());
+    }
+    assert_eq!(told, ["app/d/", "app/other", "app/link"]);
+    let nameless = [Named {
+        path: "/".into(),
+        called: "x".into(),
+    }];
+    assert!(several(&nameless, (0, 0), &mut Vec::new()).is_err());
 }
 
 /// A small generator of numbers: the same seed gives the same tree.
