@@ -22,10 +22,11 @@ use orc_host::container::{
 };
 use orc_host::event::{Event, EventFilter};
 use orc_host::exec::{Exec, ExecSpec};
-use orc_host::image::{Credentials, Image, ImportSource, Progress, Removal};
+use orc_host::image::{Credentials, Image, ImportSource, ImportTar, Progress, Removal};
 use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
-use orc_host::registry::{Login, ServeEvent, ServeSpec};
+use orc_host::registry::{Artifact, Found, Login, ServeEvent, ServeSpec};
+use orc_host::stats::Stats;
 use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Output, Stream, TerminalSize};
 use orc_host::system::Info;
@@ -312,6 +313,11 @@ impl Host for Client {
         })
     }
 
+    async fn stats(&self, name: &str) -> Result<Stats> {
+        let address = Address::of("/containers/{}/stats", name).extended();
+        stats::from_wire(Ask::get(address).read(&self.connections).await?)
+    }
+
     async fn stat_path(&self, name: &str, path: &str) -> Result<PathStat> {
         let address = Address::of("/containers/{}/archive", name).with("path", path);
         let answer = Ask::head(address).answer(&self.connections).await;
@@ -466,8 +472,12 @@ impl Host for Client {
     }
 
     async fn import_image(&self, source: ImportSource) -> Result<Stream<Progress>> {
+        let from = match &source.tar {
+            ImportTar::Sent(_) => "-",
+            ImportTar::Remote(url) => url,
+        };
         let address = Address::new("/images/create")
-            .with("fromSrc", "-")
+            .with("fromSrc", from)
             .maybe("repo", source.reference.as_deref())
             .maybe("message", source.message.as_deref())
             .extended();
@@ -475,7 +485,12 @@ impl Host for Client {
             .changes
             .iter()
             .fold(address, |address, change| address.with("changes", change));
-        self.transfer(Ask::post(address).tar(source.tar)).await
+        let ask = Ask::post(address);
+        self.transfer(match source.tar {
+            ImportTar::Sent(tar) => ask.tar(tar),
+            ImportTar::Remote(_) => ask,
+        })
+        .await
     }
 
     async fn save_images(&self, names: &[String]) -> Result<Stream<Bytes>> {
@@ -517,6 +532,30 @@ impl Host for Client {
         let ask = with_credentials(Ask::get(address), credentials.as_ref())?;
         let reply: wire::registry::Tags = ask.read(&self.connections).await?;
         Ok(reply.tags)
+    }
+
+    async fn look_up_image(
+        &self,
+        reference: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<Found> {
+        let ask = Ask::get(Address::of("/distribution/{}/json", reference));
+        let ask = with_credentials(ask, credentials.as_ref())?;
+        let reply: wire::registry::Distribution = ask.read(&self.connections).await?;
+        Ok(registry::found_from_wire(reply))
+    }
+
+    async fn push_artifact(
+        &self,
+        reference: &str,
+        artifact: &Artifact,
+        credentials: Option<Credentials>,
+    ) -> Result<String> {
+        let address = Address::new("/orc/artifact").with("reference", reference);
+        let ask = Ask::post(address).json(artifact)?;
+        let ask = with_credentials(ask, credentials.as_ref())?;
+        let reply: wire::registry::Stored = ask.read(&self.connections).await?;
+        Ok(reply.digest)
     }
 
     async fn serve_registry(&self, spec: &ServeSpec) -> Result<Stream<ServeEvent>> {

@@ -16,7 +16,8 @@ use orc_host::exec::{Exec, ExecSpec};
 use orc_host::image::{Credentials, Image, ImportSource, Progress, Removal};
 use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
-use orc_host::registry::{Login, ServeEvent, ServeSpec};
+use orc_host::registry::{Artifact, Found, Login, ServeEvent, ServeSpec};
+use orc_host::stats::Stats;
 use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use orc_host::system::Info;
@@ -179,6 +180,17 @@ impl Host for Engine {
         blocking(move || top::top(&group.processes()?, now)).await
     }
 
+    async fn stats(&self, name: &str) -> Result<Stats> {
+        let cell = self.core.find(name)?;
+        cell.running()?;
+        let group = self.core.runtime.cgroup(&self.core.cgroup_of(cell.id()))?;
+        let own_network =
+            cell.record().spec.network_mode != orc_host::container::NetworkMode::Host;
+        let pid = cell.phase().state().pid().filter(|_| own_network);
+        let now = self.core.now();
+        blocking(move || stats::look(&group, pid, now)).await
+    }
+
     async fn stat_path(&self, name: &str, path: &str) -> Result<PathStat> {
         let cell = self.core.find(name)?;
         archive::stat(&self.core, &cell, path).await
@@ -296,6 +308,23 @@ impl Host for Engine {
         credentials: Option<Credentials>,
     ) -> Result<Vec<String>> {
         registries::list_tags(&self.core, repository, credentials).await
+    }
+
+    async fn look_up_image(
+        &self,
+        reference: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<Found> {
+        registries::look_up(&self.core, reference, credentials).await
+    }
+
+    async fn push_artifact(
+        &self,
+        reference: &str,
+        artifact: &Artifact,
+        credentials: Option<Credentials>,
+    ) -> Result<String> {
+        registries::push_artifact(&self.core, reference, artifact, credentials).await
     }
 
     async fn serve_registry(&self, spec: &ServeSpec) -> Result<Stream<ServeEvent>> {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use orc_base::Result;
 use orc_host::image::Credentials;
-use orc_host::registry::{Login, ServeEvent, ServeSpec};
+use orc_host::registry::{Artifact, Found, Login, ServeEvent, ServeSpec};
 use orc_host::stream::Stream;
 use orc_image::digest::Digest;
 use orc_image::reference::Reference;
 use orc_image::serve::options::{ServeOptions, TlsTexts};
+use orc_image::transfer::artifact;
 
 use crate::core::Core;
 use crate::images::{account, user};
@@ -39,6 +40,51 @@ pub(crate) async fn list_tags(
     core.images
         .list_tags(&reference, credentials.map(account))
         .await
+}
+
+/// What a name leads to on its registry.
+pub(crate) async fn look_up(
+    core: &Core,
+    reference: &str,
+    credentials: Option<Credentials>,
+) -> Result<Found> {
+    let reference = Reference::parse(reference)?;
+    let found = core
+        .images
+        .look_up(&reference, credentials.map(account))
+        .await?;
+    Ok(Found {
+        digest: found.digest.to_string(),
+        media_type: found.media_type,
+        size_bytes: found.size_bytes,
+        platforms: found.platforms.iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// Sends an artefact.
+pub(crate) async fn push_artifact(
+    core: &Core,
+    reference: &str,
+    artifact: &Artifact,
+    credentials: Option<Credentials>,
+) -> Result<String> {
+    let reference = Reference::parse(reference)?;
+    let layers = artifact.layers.iter().map(|layer| artifact::ArtifactLayer {
+        media_type: layer.media_type.clone(),
+        bytes: layer.text.clone().into(),
+        annotations: layer.annotations.clone(),
+    });
+    let artifact = artifact::Artifact {
+        media_type: artifact.media_type.clone(),
+        config_type: artifact.config_type.clone(),
+        layers: layers.collect(),
+        annotations: artifact.annotations.clone(),
+    };
+    let pushed = core
+        .images
+        .push_artifact(&reference, &artifact, credentials.map(account))
+        .await?;
+    Ok(pushed.digest.to_string())
 }
 
 /// Serves the images of this machine until the stream is dropped.

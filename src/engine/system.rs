@@ -28,7 +28,7 @@ pub(crate) fn info(core: &Core) -> Info {
         operating_system: operating_system(&read("/etc/os-release")),
         architecture: text(name.machine()),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
-        memory_bytes: memory(&read("/proc/meminfo")),
+        memory_bytes: memory_bytes(),
         cgroup_version: cgroup_version(),
         data_root: core.store.dirs().data().display().to_string(),
         images: core.images.list().map_or(0, |images| images.len()),
@@ -132,6 +132,11 @@ fn has_capability(status: &str, bit: u32) -> bool {
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .is_some_and(|mask| mask >> bit & 1 == 1)
+}
+
+/// The machine's memory.
+pub(crate) fn memory_bytes() -> u64 {
+    memory(&read("/proc/meminfo"))
 }
 
 fn memory(meminfo: &str) -> u64 {

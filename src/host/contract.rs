@@ -102,6 +102,7 @@ cases! {
     life::lists_are_filtered
     life::a_wait_sees_the_next_exit
     life::a_paused_container_is_running
+    life::a_running_container_uses_something
     life::a_failing_program_is_restarted
     life::a_container_can_remove_itself
     life::health_is_probed

@@ -19,6 +19,7 @@ pub mod image_build;
 pub mod network;
 pub mod prune;
 pub mod registry;
+pub mod stats;
 pub mod storage;
 pub mod stream;
 pub mod system;
@@ -40,7 +41,8 @@ use crate::exec::{Exec, ExecSpec};
 use crate::image::{Credentials, Image, ImportSource, Progress, Removal};
 use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
-use crate::registry::{Login, ServeEvent, ServeSpec};
+use crate::registry::{Artifact, Found, Login, ServeEvent, ServeSpec};
+use crate::stats::Stats;
 use crate::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use crate::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use crate::system::Info;
@@ -120,6 +122,9 @@ pub trait Host: Send + Sync {
 
     /// The processes of a running container.
     async fn top(&self, name: &str) -> Result<Top>;
+
+    /// What a running container uses at this moment. `Conflict` when it does not run.
+    async fn stats(&self, name: &str) -> Result<Stats>;
 
     // --- files of containers
 
@@ -234,6 +239,27 @@ pub trait Host: Send + Sync {
         credentials: Option<Credentials>,
     ) -> Result<Vec<String>> {
         let _ = (repository, credentials);
+        Err(Error::unsupported("this machine speaks to no registries"))
+    }
+
+    /// What a name leads to on its registry; nothing is fetched.
+    async fn look_up_image(
+        &self,
+        reference: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<Found> {
+        let _ = (reference, credentials);
+        Err(Error::unsupported("this machine speaks to no registries"))
+    }
+
+    /// Sends an artefact to a registry and returns the digest of its manifest.
+    async fn push_artifact(
+        &self,
+        reference: &str,
+        artifact: &Artifact,
+        credentials: Option<Credentials>,
+    ) -> Result<String> {
+        let _ = (reference, artifact, credentials);
         Err(Error::unsupported("this machine speaks to no registries"))
     }
 

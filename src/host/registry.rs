@@ -1,5 +1,6 @@
 //! Registries as a machine speaks to them, and the one it can be itself.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,46 @@ pub enum ServeEvent {
         /// The HTTP status.
         status: u16,
     },
+}
+
+/// What a name leads to on its registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The digest of the manifest or index, `sha256:…`.
+    pub digest: String,
+    /// Its media type.
+    pub media_type: String,
+    /// How many bytes it has.
+    pub size_bytes: u64,
+    /// What it can run on, `linux/arm64/v8`; empty when it is no image.
+    pub platforms: Vec<String>,
+}
+
+/// A few documents that are no image, to be kept on a registry under one name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Artifact {
+    /// What kind of thing it is: a media type.
+    pub media_type: String,
+    /// The media type of its config, for registries of the time before artefacts had a type of their
+    /// own (image-spec 1.0).
+    pub config_type: Option<String>,
+    /// The documents.
+    pub layers: Vec<ArtifactLayer>,
+    /// What is said about the whole.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// One document of an artefact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct ArtifactLayer {
+    /// What kind of document it is: a media type.
+    pub media_type: String,
+    /// The document.
+    pub text: String,
+    /// What is said about it.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// What a registry said to a login.

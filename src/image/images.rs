@@ -22,6 +22,7 @@ use crate::archive::pipe;
 use crate::archive::save::Saving;
 use crate::build::builder::{Builder, Call};
 use crate::build::contexts::ContextArchive;
+use crate::build::fetch;
 use crate::build::request::{BuildOptions, Events};
 use crate::build::runner::StepRunner;
 use crate::cache::{CacheEntry, CachePrune, CachePruned};
@@ -283,6 +284,24 @@ impl Images {
         let inner = ingest.clone();
         let work = move |tar, _| import::import(&inner, tar, &options, now);
         settle(ingest, pipe::feed(tar, &Silent, work).await).await
+    }
+
+    /// [`Images::import`] of an archive that is downloaded from `url` while it is unpacked.
+    pub async fn import_url(
+        &self,
+        url: &str,
+        mut options: ImportOptions,
+        progress: &dyn Progress,
+    ) -> Result<Image> {
+        let shown = fetch::shown(url);
+        progress.report(ProgressEvent::message(format!("Downloading from {shown}")));
+        let opened = async { fetch::open(&self.0.http, fetch::parse(url)?).await };
+        let response = opened.await.context(|| format!("download {shown}"))?;
+        let from = || format!("Imported from {shown}");
+        options.message.get_or_insert_with(from);
+        self.import(fetch::reader(response, progress), options)
+            .await
+            .context(|| format!("import {shown}"))
     }
 
     /// Writes images as one archive that Docker, Podman and others load: Docker's own format and the

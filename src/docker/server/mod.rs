@@ -21,6 +21,7 @@ pub(crate) mod registries;
 pub(crate) mod reply;
 pub(crate) mod route;
 pub(crate) mod routes;
+pub(crate) mod stats;
 pub(crate) mod system;
 pub(crate) mod transfers;
 pub(crate) mod volumes;

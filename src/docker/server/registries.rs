@@ -28,6 +28,27 @@ pub(crate) async fn tags(call: Call) -> Result<Reply> {
     reply::ok(&wire::Tags { tags })
 }
 
+/// `GET /distribution/{..}/json`: what a name leads to on its registry.
+pub(crate) async fn look_up(call: Call) -> Result<Reply> {
+    let header = call.header("x-registry-auth").unwrap_or_default();
+    let credentials = image::auth_from_header(header)?;
+    let found = call.host.look_up_image(&call.name, credentials).await?;
+    reply::ok(&registry::found_to_wire(found))
+}
+
+/// `POST /orc/artifact?reference=…`: documents that are no image go to a registry.
+pub(crate) async fn push_artifact(mut call: Call) -> Result<Reply> {
+    let reference = call.query.needed("reference")?.to_owned();
+    let header = call.header("x-registry-auth").unwrap_or_default();
+    let credentials = image::auth_from_header(header)?;
+    let artifact: orc_host::registry::Artifact = call.json().await?;
+    let digest = call
+        .host
+        .push_artifact(&reference, &artifact, credentials)
+        .await?;
+    reply::ok(&wire::Stored { digest })
+}
+
 /// `POST /orc/registry`: a registry that lives as long as this connection. Lines say where it listens
 /// and what it answers.
 pub(crate) async fn serve(mut call: Call) -> Result<Reply> {

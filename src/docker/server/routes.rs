@@ -4,7 +4,7 @@
 
 use crate::server::route::Route;
 use crate::server::{
-    archive, builds, containers, disk, execs, images, networks, output, registries, system,
+    archive, builds, containers, disk, execs, images, networks, output, registries, stats, system,
     transfers, volumes,
 };
 
@@ -19,7 +19,7 @@ macro_rules! table {
 }
 
 /// All rows.
-pub(crate) static ROUTES: [Route; 97] = table! {
+pub(crate) static ROUTES: [Route; 98] = table! {
     GET "/_ping" system::ping;
     GET "/version" system::version;
     GET "/info" system::info;
@@ -29,6 +29,7 @@ pub(crate) static ROUTES: [Route; 97] = table! {
     GET "/plugins" system::plugins;
     POST "/orc/system/check" disk::check;
     GET "/orc/tags" registries::tags;
+    POST "/orc/artifact" registries::push_artifact;
     POST "/orc/registry" registries::serve;
 
     GET "/containers/json" containers::list;
@@ -74,7 +75,7 @@ pub(crate) static ROUTES: [Route; 97] = table! {
     POST "/images/{..}/push" transfers::push;
     POST "/images/{..}/tag" images::tag;
     DELETE "/images/{..}" images::remove;
-    GET "/distribution/{..}/json" system::unsupported;
+    GET "/distribution/{..}/json" registries::look_up;
     POST "/commit" archive::commit;
     POST "/build" builds::classic;
     POST "/orc/build" builds::own;

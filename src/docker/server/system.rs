@@ -79,13 +79,6 @@ pub(crate) async fn plugins(_call: Call) -> Result<Reply> {
     reply::ok(&[(); 0])
 }
 
-/// Statistics.
-pub(crate) async fn no_stats(_call: Call) -> Result<Reply> {
-    Err(Error::unsupported(
-        "statistics of containers are not supported yet",
-    ))
-}
-
 /// Builds.
 pub(crate) async fn no_build(_call: Call) -> Result<Reply> {
     Err(Error::unsupported(

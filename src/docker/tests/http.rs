@@ -104,10 +104,60 @@ async fn what_is_not_offered_says_so() {
     }
     assert!(
         server
-            .ask("HEAD", "/containers/a/stats", "")
+            .ask("HEAD", "/images/search", "")
             .await
             .contains(" 501 ")
     );
+}
+
+#[tokio::test]
+async fn use_is_told_as_docker_tells_it() {
+    let server = Server::start();
+    let spec = ContainerSpec {
+        image: "busybox".into(),
+        command: Some(vec!["sleep".into(), "1000".into()]),
+        ..ContainerSpec::default()
+    };
+    let host = &server.host;
+    host.create_container(Some("a"), &spec).await.unwrap();
+    let body = |answer: &str| -> serde_json::Value {
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        serde_json::from_str(body).unwrap()
+    };
+    let once = "/containers/a/stats?stream=false&one-shot=true";
+    let resting = body(&server.get(once).await);
+    assert_eq!(resting["name"], "/a");
+    assert_eq!(resting["read"], "0001-01-01T00:00:00Z");
+    assert_eq!(resting["memory_stats"], serde_json::json!({}));
+    host.start_container("a").await.unwrap();
+    let running = body(&server.get(once).await);
+    for path in [
+        "/cpu_stats/cpu_usage/total_usage",
+        "/cpu_stats/system_cpu_usage",
+        "/cpu_stats/online_cpus",
+        "/memory_stats/usage",
+        "/memory_stats/limit",
+        "/memory_stats/stats/inactive_file",
+        "/pids_stats/current",
+        "/networks/eth0/rx_bytes",
+        "/blkio_stats/io_service_bytes_recursive/0/value",
+    ] {
+        let value = running.pointer(path);
+        assert!(
+            value.is_some_and(serde_json::Value::is_u64),
+            "{path} of {running}"
+        );
+    }
+    assert_eq!(running["preread"], "0001-01-01T00:00:00Z");
+    // One answer with an earlier look, so that a rate follows.
+    let twice = body(&server.get("/containers/a/stats?stream=false").await);
+    let total = |stats: &str| {
+        let total = format!("/{stats}/cpu_usage/total_usage");
+        twice.pointer(&total).unwrap().as_u64().unwrap()
+    };
+    assert!(total("cpu_stats") > total("precpu_stats") && total("precpu_stats") > 0);
+    assert!(server.get("/containers/b/stats").await.contains(" 404 "));
 }
 
 #[tokio::test]

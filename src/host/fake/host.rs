@@ -21,7 +21,7 @@ use crate::fake::files::Files;
 use crate::fake::program;
 use crate::fake::program::Ends;
 use crate::fake::world::{Entry, World, merge_env, with_tag};
-use crate::image::{Credentials, History, Image, ImageConfig, ImportSource, Progress, Removal};
+use crate::image::{Credentials, History, Image, ImageConfig, ImportSource, ImportTar, Progress, Removal};
 use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
 use crate::stats::{NetworkUse, Stats};
@@ -726,9 +726,10 @@ impl Host for FakeHost {
     }
 
     async fn import_image(&self, source: ImportSource) -> Result<Stream<Progress>> {
-        let mut tar = source.tar;
-        while let Some(bytes) = tar.next().await {
-            bytes?;
+        if let ImportTar::Sent(mut tar) = source.tar {
+            while let Some(bytes) = tar.next().await {
+                bytes?;
+            }
         }
         let image = self.image(
             source.reference.as_deref().unwrap_or("none"),

@@ -109,6 +109,16 @@ impl Session {
         }
     }
 
+    /// Sends a small blob from memory.
+    pub(crate) async fn send_bytes(&self, digest: &Digest, bytes: &bytes::Bytes) -> Result<()> {
+        let send = || async {
+            let (at, _) = self.place().await?;
+            let payload = || Payload::Bytes(bytes.clone());
+            self.finish(&at, digest, &payload).await
+        };
+        self.retry(send).await
+    }
+
     async fn send_whole(&self, blob: &Local<'_>, sent: &Arc<AtomicU64>) -> Result<(), Failure> {
         let payload = || Payload::File {
             path: blob.path.to_owned(),

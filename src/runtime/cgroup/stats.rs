@@ -24,6 +24,10 @@ pub struct Stats {
     pub pids: Option<u64>,
     /// Their limit, none when unlimited.
     pub pids_max: Option<u64>,
+    /// Read from devices since the start.
+    pub read_bytes: Option<u64>,
+    /// Written to devices since the start.
+    pub written_bytes: Option<u64>,
 }
 
 /// Above this the first version's memory limit means none: it is the largest page-aligned number.
@@ -63,7 +67,34 @@ pub(crate) fn read(layout: &Layout, read: impl Fn(&Tree, &str) -> Result<String>
         stats.cpu_user_ns = part("user_usec");
         stats.cpu_system_ns = part("system_usec");
     }
+    if let Some(text) = file(
+        "blkio",
+        "blkio.throttle.io_service_bytes_recursive",
+        "io.stat",
+    )? {
+        stats.read_bytes = Some(operations(&text, "Read"));
+        stats.written_bytes = Some(operations(&text, "Write"));
+    } else if let Some(text) = file("io", "io.stat", "io.stat")? {
+        stats.read_bytes = Some(transfers(&text, "rbytes="));
+        stats.written_bytes = Some(transfers(&text, "wbytes="));
+    }
     Ok(stats)
+}
+
+/// The sum over devices of the first version's lines of `8:0 Read 4096`.
+fn operations(text: &str, operation: &str) -> u64 {
+    let number = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        (words.next()? == operation).then(|| words.next()?.parse::<u64>().ok())?
+    };
+    text.lines().filter_map(number).fold(0, u64::saturating_add)
+}
+
+/// The sum over devices of the second version's lines of `8:0 rbytes=4096 wbytes=0 …`.
+fn transfers(text: &str, key: &str) -> u64 {
+    let words = text.split_whitespace();
+    let numbers = words.filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok());
+    numbers.fold(0, u64::saturating_add)
 }
 
 /// The number after `name` in lines of `name number`.
@@ -93,8 +124,12 @@ mod tests {
     #[test]
     fn both_versions_in_one_shape() {
         let v2 = of(
-            &Layout::of(&[], Some(&["cpu", "memory", "pids"])),
+            &Layout::of(&[], Some(&["cpu", "io", "memory", "pids"])),
             &[
+                (
+                    "io.stat",
+                    "8:0 rbytes=4096 wbytes=10 rios=1 wios=1\n8:16 rbytes=1 wbytes=2\n",
+                ),
                 ("cpu.stat", "usage_usec 30\nuser_usec 10\nsystem_usec 20\n"),
                 ("memory.current", "4096\n"),
                 ("memory.max", "max\n"),
@@ -104,8 +139,12 @@ mod tests {
             ],
         );
         let v1 = of(
-            &Layout::of(&["cpuacct", "memory", "pids"], None),
+            &Layout::of(&["blkio", "cpuacct", "memory", "pids"], None),
             &[
+                (
+                    "blkio.throttle.io_service_bytes_recursive",
+                    "8:0 Read 4096\n8:0 Write 10\n8:0 Total 4106\n8:16 Read 1\n8:16 Write 2\nTotal 4109\n",
+                ),
                 ("cpuacct.usage", "30000\n"),
                 ("cpuacct.usage_user", "10000\n"),
                 ("cpuacct.usage_sys", "20000\n"),
@@ -121,5 +160,6 @@ mod tests {
             (v1.cpu_ns, v1.memory_bytes, v1.pids, v1.pids_max),
             (Some(30_000), Some(4096), Some(2), None)
         );
+        assert_eq!((v1.read_bytes, v1.written_bytes), (Some(4097), Some(12)));
     }
 }
