@@ -11,6 +11,8 @@ pub const CONTAINER_NUMBER: &str = "com.docker.compose.container-number";
 pub const ONE_OFF: &str = "com.docker.compose.oneoff";
 /// Digest of what the thing was made from.
 pub const CONFIG_HASH: &str = "com.docker.compose.config-hash";
+/// Digest of what else a container was made from; orc's own, since docker compose has no such label.
+pub const INPUTS: &str = "orc.compose.inputs";
 /// The project directory.
 pub const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 /// The files it was loaded from, joined by commas.
@@ -23,6 +25,8 @@ pub const VERSION: &str = "com.docker.compose.version";
 pub const IMAGE: &str = "com.docker.compose.image";
 /// The random part of a one-off container's name.
 pub const SLUG: &str = "com.docker.compose.slug";
+/// `pre_start`, for a container that runs before a service starts.
+pub const HOOK: &str = "com.docker.compose.hook";
 /// A network's key in the file.
 pub const NETWORK: &str = "com.docker.compose.network";
 /// A volume's key in the file.

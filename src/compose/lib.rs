@@ -8,6 +8,7 @@
 mod assemble;
 mod budget;
 mod canonical;
+mod config_hash;
 pub mod converge;
 mod digest;
 mod discover;
@@ -50,6 +51,7 @@ mod typed;
 mod undo;
 mod validate;
 mod values;
+pub mod variables;
 mod wait;
 pub mod watch;
 mod words;

@@ -4,12 +4,12 @@
 
 pub(crate) mod builds;
 pub(crate) mod grants;
+pub(crate) mod hooks;
 mod mounts;
 mod ports;
 mod resources;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use orc_base::{Error, Result};
 use orc_host::container::{
@@ -36,20 +36,6 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) image_id: Option<&'a str>,
     /// The first container of each service, for sharing namespaces.
     pub(crate) first_container: &'a BTreeMap<String, String>,
-    /// Where content that no file holds is written.
-    pub(crate) files_dir: Option<&'a Path>,
-}
-
-/// A container and the files it is given.
-pub(crate) struct Lowered {
-    pub(crate) spec: ContainerSpec,
-    pub(crate) files: Vec<GrantedFile>,
-}
-
-/// TODO goes with `WriteFile`.
-pub(crate) struct GrantedFile {
-    pub(crate) source: std::path::PathBuf,
-    pub(crate) content: Option<String>,
 }
 
 /// One replica of a service.
@@ -57,11 +43,11 @@ pub(crate) fn container(
     project: &Project,
     service: &Service,
     at: &Circumstances<'_>,
-) -> Result<Lowered> {
+) -> Result<ContainerSpec> {
     lower(project, service, at).map_err(|error| error.within(format!("service {}", service.name)))
 }
 
-fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result<Lowered> {
+fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result<ContainerSpec> {
     let mut mounts = mounts::mounts(project, service)?;
     mounts.extend(grants::binds(project, service)?);
     let network_mode = network_mode(service, at)?;
@@ -126,10 +112,7 @@ fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result
         log: log(service),
         ..ContainerSpec::default()
     };
-    Ok(Lowered {
-        spec,
-        files: Vec::new(),
-    })
+    Ok(spec)
 }
 
 /// `<project>-<service>-<number>`, or the fixed name.
@@ -265,6 +248,9 @@ fn container_labels(
     if let Some(id) = at.image_id {
         all.insert(labels::IMAGE.into(), id.into());
     }
+    if !service.inputs.is_empty() {
+        all.insert(labels::INPUTS.into(), service.inputs.clone());
+    }
     all
 }
 
@@ -279,17 +265,17 @@ pub(crate) fn complete_digests(project: &mut Project) {
             let aliases = link_aliases(project, service);
             let contents = grants::digests(project, service);
             let alone = aliases.is_empty() && contents.is_empty();
-            let all = || digest::of(&format!("{} {aliases:?} {contents:?}", service.hash));
+            let all = || digest::of(&format!("{aliases:?} {contents:?}"));
             (!alone).then(|| (service.name.clone(), all()))
         })
         .collect();
-    for (name, hash) in completed {
+    for (name, inputs) in completed {
         let service = match project.services.contains_key(&name) {
             true => project.services.get_mut(&name),
             false => project.disabled.get_mut(&name),
         };
         if let Some(service) = service {
-            service.hash = hash;
+            service.inputs = inputs;
         }
     }
 }
@@ -508,5 +494,10 @@ pub(crate) const LOG_DRIVERS: [&str; 4] = ["", "json-file", "local", "none"];
 /// Options that would say more about each line, and change no line.
 pub(crate) const LOG_ATTRIBUTES: [&str; 5] = ["env", "env-regex", "labels", "labels-regex", "tag"];
 /// Options of a log that are done.
-pub(crate) const LOG_OPTIONS: [&str; 5] =
-    ["compress", "max-buffer-size", "max-file", "max-size", "mode"];
+pub(crate) const LOG_OPTIONS: [&str; 5] = [
+    "compress",
+    "max-buffer-size",
+    "max-file",
+    "max-size",
+    "mode",
+];

@@ -5,16 +5,13 @@ use std::collections::BTreeMap;
 use orc_base::{Error, Result};
 use serde::de::DeserializeOwned;
 
-use crate::digest;
+use crate::config_hash;
 use crate::model::Project;
 use crate::model::resources::{FileSource, Network, Volume};
 use crate::model::service::Service;
 use crate::node::{Map, Node};
 use crate::render::json;
 use crate::select::Selection;
-
-/// Keys that say when and how often a service runs, not what a container is made from.
-const NOT_HASHED: [&str; 5] = ["build", "pull_policy", "scale", "depends_on", "profiles"];
 
 /// Reads the tree, which must be normalised and valid. `lenient`: a tree in which variables stand
 /// where numbers belong is only good for printing; what cannot be read is left at its default.
@@ -28,18 +25,18 @@ pub(crate) fn project(tree: Node, selection: &Selection, lenient: bool) -> Resul
     };
     for (name, node) in children(&tree, "networks") {
         if let Some(network) = project.networks.get_mut(name) {
-            network.hash = digest::of(&json(node).to_string());
+            network.hash = config_hash::of_network(&json(node));
         }
     }
     for (name, node) in children(&tree, "volumes") {
         if let Some(volume) = project.volumes.get_mut(name) {
-            volume.hash = digest::of(&json(node).to_string());
+            volume.hash = config_hash::of_volume(&json(node));
         }
     }
     for (name, node) in children(&tree, "services") {
         let mut service: Service = read(node, "services", name, lenient)?;
         service.name.clone_from(name);
-        service.hash = service_hash(node);
+        service.hash = config_hash::of_service(&json(node));
         match selection.disabled.contains(name) {
             true => project.disabled.insert(name.clone(), service),
             false => project.services.insert(name.clone(), service),
@@ -77,21 +74,4 @@ fn read<T: DeserializeOwned + Default>(
         read => read
             .map_err(|error| Error::invalid(format!("{}: {section}.{name}: {error}", node.span))),
     }
-}
-
-/// Digest of what a container of the service is made from.
-fn service_hash(node: &Node) -> String {
-    let mut node = node.clone();
-    if let Some(map) = node.map_mut() {
-        for key in NOT_HASHED {
-            map.remove(key);
-        }
-        if let Some(deploy) = map.get_mut("deploy").and_then(Node::map_mut) {
-            deploy.remove("replicas");
-            if deploy.is_empty() {
-                map.remove("deploy");
-            }
-        }
-    }
-    digest::of(&json(&node).to_string())
 }

@@ -16,9 +16,13 @@ pub struct Service {
     /// Its key in the file.
     #[serde(skip)]
     pub name: String,
-    /// Digest of all that a container is made from.
+    /// Digest of what the file says about its containers: docker compose's.
     #[serde(skip)]
     pub hash: String,
+    /// Digest of what else its containers are made from: files they are given, names that links of
+    /// others give them. Empty when there is nothing of the kind.
+    #[serde(skip)]
+    pub inputs: String,
     /// Names that are made for it have `_` between their parts, as docker-compose 1 made them.
     #[serde(skip)]
     pub old_names: bool,
@@ -179,6 +183,12 @@ pub struct Service {
     pub configs: Vec<Grant>,
     /// Whether `up` shows its output.
     pub attach: Option<bool>,
+    /// Containers that run to their end before it starts.
+    pub pre_start: Vec<PreStart>,
+    /// What runs in its containers after they have started.
+    pub post_start: Vec<Hook>,
+    /// What runs in its containers before they are stopped.
+    pub pre_stop: Vec<Hook>,
     /// It may speak to the engine that runs it.
     pub use_api_socket: bool,
 }
@@ -236,6 +246,12 @@ impl Service {
             .flatten()
             .filter_map(|mode| mode.strip_prefix("service:"))
             .chain(volumes)
+    }
+
+    /// The images it mounts.
+    pub fn mounted_images(&self) -> impl Iterator<Item = &str> {
+        let images = self.volumes.iter().filter(|volume| volume.kind == "image");
+        images.filter_map(|volume| volume.source.as_deref())
     }
 
     /// What the program is given to end.
@@ -607,6 +623,42 @@ pub struct Logging {
     pub driver: Option<String>,
     /// Its options.
     pub options: BTreeMap<String, String>,
+}
+
+/// A command that runs in a container that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Hook {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Who runs it; the container's own when absent.
+    pub user: Option<String>,
+    /// Everything allowed.
+    pub privileged: bool,
+    /// Where it starts; the container's own when absent.
+    pub working_dir: Option<String>,
+    /// Over the container's; `None` is taken from the project's variables.
+    pub environment: BTreeMap<String, Option<String>>,
+}
+
+/// A container of its own that runs to its end before the service starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct PreStart {
+    /// The command; the image's when absent.
+    pub command: Option<Vec<String>>,
+    /// The image; the service's own when absent.
+    pub image: Option<String>,
+    /// Who runs it.
+    pub user: Option<String>,
+    /// Everything allowed.
+    pub privileged: bool,
+    /// Where it starts; as the service when absent.
+    pub working_dir: Option<String>,
+    /// Over the service's; `None` is taken from the project's variables.
+    pub environment: BTreeMap<String, Option<String>>,
+    /// Before each replica, instead of once before the first.
+    pub per_replica: bool,
 }
 
 /// A secret or config given to a service.

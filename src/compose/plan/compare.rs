@@ -19,6 +19,11 @@ pub(crate) fn divergence(
     if label(container, labels::CONFIG_HASH) != Some(service.hash.as_str()) {
         return Some("configuration changed");
     }
+    // Whoever made it without the label knew of no inputs.
+    let inputs = label(container, labels::INPUTS).unwrap_or(&service.inputs);
+    if inputs != service.inputs {
+        return Some("what it is given changed");
+    }
     let image = observed.image(&service.image_name(&project.name));
     if image.is_some_and(|image| image.id != container.image_id) {
         return Some("image changed");
@@ -28,6 +33,9 @@ pub(crate) fn divergence(
     }
     if !has_volumes(project, service, container) {
         return Some("volume changed");
+    }
+    if !has_images(service, observed, container) {
+        return Some("mounted image changed");
     }
     None
 }
@@ -89,6 +97,23 @@ pub(crate) fn is_name_beside(beside: &str, name: &str) -> bool {
         .strip_suffix(name)
         .and_then(|rest| rest.strip_suffix('_'));
     prefix.is_some_and(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Whether the images that the service mounts are those that the container mounts. One that is not
+/// there proves nothing.
+fn has_images(service: &Service, observed: &Observed, container: &Container) -> bool {
+    let mounts = service
+        .volumes
+        .iter()
+        .filter(|volume| volume.kind == "image");
+    mounts
+        .filter_map(|volume| Some((volume, observed.image(volume.source.as_deref()?)?)))
+        .all(|(volume, image)| {
+            let mut points = container.mounts.iter();
+            points
+                .find(|point| point.kind == MountKind::Image && point.target == volume.target)
+                .is_none_or(|point| point.source == image.id)
+        })
 }
 
 /// Whether the container runs, or will again by itself.

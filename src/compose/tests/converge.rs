@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use orc_base::Kind;
 use orc_host::Host;
-use orc_host::container::HealthStatus;
+use orc_host::container::{Content, FileSource, GivenFile, HealthStatus};
 use orc_host::image::ImageConfig;
 
 use super::support::{brought_up, look, machine, plan_of, project, reach, up};
@@ -256,46 +256,68 @@ async fn a_program_that_cannot_start_is_named() {
 }
 
 #[tokio::test]
-async fn content_without_a_file_is_written_and_removed() {
-    let directory =
-        std::env::temp_dir().join(format!("orc-compose-{}", orc_base::Id::random().short()));
+async fn content_without_a_file_goes_into_memory_and_is_never_printed() {
     let host = machine();
     let text = "
-services: {a: {image: busybox, command: sleep 1, configs: [c], secrets: [s]}}
-configs: {c: {content: hello}}
-secrets: {s: {environment: TOKEN}}
+services:
+  a:
+    image: busybox
+    command: sleep 1
+    configs: [c, {source: f, mode: 0440}]
+    secrets: [{source: s, target: token, uid: '7', gid: '8', mode: 0400}, p]
+configs: {c: {content: hello}, f: {file: ./f.conf}}
+secrets: {s: {environment: TOKEN}, p: {file: ./plain}}
 ";
     let options = crate::load::LoadOptions {
         environment: [("TOKEN".to_owned(), "geheim".to_owned())].into(),
         ..super::support::options()
     };
-    let project = super::support::load_with(text, &[], &options)
+    let files = [("f.conf", "x"), ("plain", "y")];
+    let project = super::support::load_with(text, &files, &options)
         .unwrap()
         .project;
-    let goal = Goal::Up(Up {
-        files_dir: Some(directory.clone()),
-        ..Up::default()
-    });
-    let plan = plan_of(&host, &project, &goal).await.unwrap();
+    let plan = plan_of(&host, &project, &up()).await.unwrap();
     assert!(!format!("{plan} {plan:?}").contains("geheim"));
-    reach(&host, &project, &goal).await.unwrap();
+    reach(&host, &project, &up()).await.unwrap();
     let container = host.inspect_container("demo-a-1").await.unwrap();
-    let content = |target: &str| {
-        let point = container.mounts.iter().find(|point| point.target == target);
-        crate::files::Files::read(
-            &crate::files::Disk,
-            std::path::Path::new(&point.unwrap().source),
-        )
-        .unwrap()
+    let given = |target: &str, source, uid, gid, mode| GivenFile {
+        target: target.into(),
+        source,
+        uid,
+        gid,
+        mode,
     };
-    assert_eq!(content("/c"), "hello");
-    assert_eq!(content("/run/secrets/s"), "geheim");
-    let down = Goal::Down(crate::plan::Down {
-        files_dir: Some(directory.clone()),
-        ..Default::default()
-    });
-    reach(&host, &project, &down).await.unwrap();
-    assert!(!directory.exists());
+    let content = |text: &str| FileSource::Content(Content(text.into()));
+    assert_eq!(
+        container.spec.files,
+        [
+            given("/run/secrets/token", content("geheim"), 7, 8, 0o400),
+            given("/c", content("hello"), 0, 0, 0o444),
+            given(
+                "/f",
+                FileSource::Path("/home/demo/f.conf".into()),
+                0,
+                0,
+                0o440
+            ),
+        ]
+    );
+    // What is to be as it is on the machine is bound.
+    let mounts: Vec<_> = container.mounts.iter().map(|point| &point.target).collect();
+    assert_eq!(mounts, ["/run/secrets/p"]);
+    // Other content is another container.
+    let changed = crate::load::LoadOptions {
+        environment: [("TOKEN".to_owned(), "anders".to_owned())].into(),
+        ..super::support::options()
+    };
+    let project = super::support::load_with(text, &files, &changed)
+        .unwrap()
+        .project;
+    let plan = plan_of(&host, &project, &up()).await.unwrap();
+    assert!(
+        plan.to_string().contains("(what it is given changed)"),
+        "{plan}"
+    );
 }
 
 #[tokio::test]

@@ -262,13 +262,17 @@ fn the_digest_sees_what_makes_a_container_and_nothing_else() {
     for same in [
         "services: {a: {command: [y], image: x}}",
         "services: {a: {image: x, command: y, scale: 3, profiles: []}}",
-        "services: {a: {image: x, command: y, deploy: {replicas: 2}, pull_policy: always}}",
+        "services: {a: {image: x, command: y, pull_policy: always, x-more: 1}}",
         "services: {a: {image: x, command: y, depends_on: [b]}, b: {image: x}}",
     ] {
         // An empty list is still a difference to nobody.
         assert_eq!(hash(same), base, "{same}");
     }
     assert_ne!(hash("services: {a: {image: x, command: z}}"), base);
+    // As docker compose has it: a section `deploy` is a difference, its replicas are none.
+    let deploy = |inner: &str| hash(&format!("services: {{a: {{image: x, deploy: {{{inner}}}}}}}"));
+    assert_eq!(deploy("replicas: 2"), deploy("replicas: 3"));
+    assert_ne!(deploy("replicas: 2"), deploy("mode: global"));
     assert_ne!(
         hash("services: {a: {image: x, command: y, labels: {l: m}}}"),
         base
@@ -276,8 +280,8 @@ fn the_digest_sees_what_makes_a_container_and_nothing_else() {
 }
 
 #[test]
-fn the_digest_sees_files_that_are_given_and_links() {
-    let hash = |text: &str| project(text).services["a"].hash.clone();
+fn a_digest_of_its_own_sees_files_that_are_given_and_links() {
+    let hash = |text: &str| project(text).services["a"].inputs.clone();
     let with = |rest: &str| hash(&format!("services: {{a: {{image: x, configs: [c]}}{rest}"));
     let base = with("}\nconfigs: {c: {content: one}}\n");
     assert_ne!(with("}\nconfigs: {c: {content: two}}\n"), base);
