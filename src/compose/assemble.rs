@@ -79,7 +79,11 @@ fn include(
     let mut imported = Node::new(Map::default(), &Span::default());
     let trail = Trail::ROOT.key("include");
     let items = entry.node.list().unwrap_or_default();
-    for (index, item) in items.iter().enumerate().filter(|(_, item)| !is_void(item)) {
+    for (index, item) in items.iter().enumerate() {
+        let is_told = reader.ledger.mistakes.count() > 0 && item.get("path").is_none();
+        if is_void(item) || is_told {
+            continue;
+        }
         let trail = trail.index(index);
         let depth = including.len();
         match included(reader, item, model, including, &trail) {
@@ -132,7 +136,7 @@ fn included(
         None => first.parent().unwrap_or(Path::new("/")).to_path_buf(),
     };
     let variables = included_variables(reader, model, &directory, &texts("env_file"))
-        .map_err(|error| at(error, trail.sentence(&item.span, "env_file")))?;
+        .map_err(|error| at(error, item, "env_file", trail))?;
     let inner = Model {
         files: &files,
         base: &directory,
@@ -142,15 +146,15 @@ fn included(
         .iter()
         .map(|file| reader.parse(file))
         .collect::<Result<Vec<_>>>()
-        .map_err(|error| at(error, trail.sentence(&item.span, "include")))?;
+        .map_err(|error| at(error, item, "include", trail))?;
     files_of(reader, &inner, parsed, including)
 }
 
 /// The error of something that is included, for the one who includes it.
-fn at(error: Error, place: String) -> Error {
+fn at(error: Error, item: &Node, what: &str, trail: &Trail<'_>) -> Error {
     match error.kind() {
         Kind::Exhausted => error,
-        _ => refuse_missing(error).within(place),
+        _ => trail.around(&item.span, what, &refuse_missing(error)),
     }
 }
 

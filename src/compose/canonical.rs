@@ -293,14 +293,39 @@ fn unknown(
     trail: &Trail<'_>,
 ) -> orc_base::Error {
     let known = fields.iter().map(|field| field.key);
-    let hint = match spelling::nearest(key, known) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "keys of your own begin with `x-`".to_owned(),
+    let is_service = entry
+        .node
+        .get("image")
+        .or(entry.node.get("build"))
+        .is_some();
+    let hint = match (spelling::nearest(key, known), belongs(key, fields)) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, Some(field)) => format!("it belongs in `{field}`"),
+        (None, None) if trail.is_root() && is_service => {
+            "services stand below `services:`".to_owned()
+        }
+        (None, None) => "keys of your own begin with `x-`".to_owned(),
     };
     trail.error(
         &entry.key,
         format!("additional properties '{key}' not allowed: {hint}"),
     )
+}
+
+/// The mapping among these keys that has the key.
+fn belongs(key: &str, fields: &'static [Field]) -> Option<&'static str> {
+    fields
+        .iter()
+        .find(|field| keys(&field.shape).is_some_and(|keys| find(keys, key).is_some()))
+        .map(|field| field.key)
+}
+
+fn keys(shape: &'static Shape) -> Option<&'static [Field]> {
+    match shape {
+        Shape::Object(fields) => Some(fields),
+        Shape::NullOr(shape) | Shape::Short(_, shape) | Shape::Then(shape, _) => keys(shape),
+        _ => None,
+    }
 }
 
 /// What is declared becomes part of names, so its key is letters, digits, `.`, `_` and `-`.
@@ -335,6 +360,7 @@ fn mismatch(node: &Node, wanted: &str, trail: &Trail<'_>) -> orc_base::Error {
     }
     let hint = match (wanted, &node.value) {
         ("a string", Value::Int(_) | Value::Float(_) | Value::Bool(_)) => ": put it in quotes",
+        ("a list", Value::Text(_)) => ": write `- ` before each item",
         _ => "",
     };
     trail.error(&node.span, format!("must be {wanted}, not {found}{hint}"))
@@ -379,7 +405,9 @@ fn bytes(node: Node, least: i128, trail: &Trail<'_>) -> Result<Node> {
 }
 
 fn duration(node: Node, trail: &Trail<'_>) -> Result<Node> {
-    let node = expect_text(node, trail)?;
+    if node.text().is_none() {
+        return Err(mismatch(&node, "a duration such as 10s or 1m30s", trail));
+    }
     let duration = units::parse_duration(node.text().unwrap_or_default())
         .map_err(|error| trail.error(&node.span, error))?;
     Ok(node.with(units::format_duration(duration)))

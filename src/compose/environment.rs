@@ -12,6 +12,21 @@ use crate::node::{Map, Node, Trail, Value};
 use crate::reader::refuse_missing;
 use crate::source::Source;
 
+/// What a file is called in messages, and what to do when it is not there.
+struct Kind {
+    name: &'static str,
+    hint: &'static str,
+}
+
+const ENV_FILE: Kind = Kind {
+    name: "env file",
+    hint: "make it, or say `required: false`",
+};
+const LABEL_FILE: Kind = Kind {
+    name: "label file",
+    hint: "make it",
+};
+
 /// What is around the services of a project.
 pub(crate) struct Around<'a> {
     pub(crate) files: &'a dyn Files,
@@ -33,12 +48,12 @@ pub(crate) fn resolve(
     };
     if let Some(entry) = map.remove("env_file") {
         let trail = trail.key("env_file");
-        let found = read_all(&entry.node, &trail, around, budget)?;
+        let found = read_all(&entry.node, &ENV_FILE, &trail, around, budget)?;
         put_below(map, "environment", found, &span);
     }
     if let Some(entry) = map.remove("label_file") {
         let trail = trail.key("label_file");
-        let found = read_all(&entry.node, &trail, around, budget)?;
+        let found = read_all(&entry.node, &LABEL_FILE, &trail, around, budget)?;
         put_below(map, "labels", found, &span);
     }
     Ok(())
@@ -47,6 +62,7 @@ pub(crate) fn resolve(
 /// What the listed files set, later ones over earlier ones.
 fn read_all(
     list: &Node,
+    kind: &Kind,
     trail: &Trail<'_>,
     around: &Around<'_>,
     budget: &mut Budget,
@@ -66,13 +82,9 @@ fn read_all(
         let path = Path::new(path);
         if around.files.look(path) == Found::Nothing {
             if required {
-                return Err(trail.error(
-                    &item.span,
-                    format!(
-                        "env file {} not found: make it, or say `required: false`",
-                        path.display()
-                    ),
-                ));
+                let (file, hint) = (path.display(), kind.hint);
+                let text = format!("{} {file} not found: {hint}", kind.name);
+                return Err(trail.error(&item.span, text));
             }
             continue;
         }
@@ -84,9 +96,7 @@ fn read_all(
                 let source = Source::new(shown.display().to_string(), text);
                 dotenv::parse(&source, grammar, &visible, budget)
             })
-            .map_err(|error| {
-                refuse_missing(error).within(trail.sentence(&item.span, "env_file"))
-            })?;
+            .map_err(|error| trail.around(&item.span, kind.name, &refuse_missing(error)))?;
         for (name, value) in found {
             visible.entry(name.clone()).or_insert_with(|| value.clone());
             set.insert(name, value);

@@ -1,6 +1,6 @@
 //! `extends`: a service is put over another one of the same file or of another file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -53,7 +53,12 @@ pub(crate) fn apply(
         others: HashMap::new(),
         chain: Vec::new(),
     };
+    // Whoever is on the way to a mistake has been told of it.
+    let mut told = BTreeSet::new();
     for (name, span) in names {
+        if told.contains(&name) {
+            continue;
+        }
         let place = Place {
             file,
             base,
@@ -62,7 +67,8 @@ pub(crate) fn apply(
         match search.service(&place, &name) {
             Ok(service) => extended.push((name, service)),
             Err(error) => {
-                search.chain.clear();
+                let chain = search.chain.drain(..);
+                told.extend(chain.filter(|(at, _)| at == file).map(|(_, name)| name));
                 search.reader.ledger.mistakes.add(&span, error)?;
             }
         }
@@ -111,7 +117,7 @@ impl Search<'_, '_> {
             .extended(place, &extends, &trail)
             .map_err(|error| match error.kind() {
                 Kind::Exhausted => error,
-                _ => refuse_missing(error).within(trail.sentence(&extends.key, "extends")),
+                _ => trail.around(&extends.key, "extends", &refuse_missing(error)),
             })?;
         self.chain.pop();
         Ok(merge(lower, node, &SERVICE))

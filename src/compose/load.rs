@@ -124,7 +124,8 @@ fn read(options: &LoadOptions, reader: &mut Reader<'_>) -> Result<Project> {
         false => resolve_files(&mut tree, &selection, reader, &variables)?,
     };
     if !options.no_consistency {
-        validate::consistency(&tree, &selection, &mut reader.ledger.mistakes)?;
+        let lenient = options.no_interpolate;
+        validate::consistency(&tree, &selection, lenient, &mut reader.ledger.mistakes)?;
     }
     reader.refuse()?;
     findings.extend(support::findings(&tree, reader.files));

@@ -338,6 +338,16 @@ impl<'a> Trail<'a> {
         self.sentence(span, text) + &span.excerpt()
     }
 
+    /// The error of something that is named there: `file:line:column: path: what: error`. The line is
+    /// shown unless the error shows one of its own.
+    pub(crate) fn around(&self, span: &Span, what: &str, error: &Error) -> Error {
+        let text = self.sentence(span, format!("{what}: {error}"));
+        match text.contains('\n') {
+            true => Error::new(error.kind(), text),
+            false => Error::new(error.kind(), text + &span.excerpt()),
+        }
+    }
+
     /// `file:line:column: path: text`, for what is said in passing.
     pub(crate) fn sentence(&self, span: &Span, text: impl fmt::Display) -> String {
         if self.is_root() {

@@ -244,7 +244,7 @@ pub(crate) fn int(node: &Node, trail: &Trail<'_>) -> Result<i128> {
     };
     found.ok_or_else(|| {
         let shown = node.scalar().unwrap_or_else(|| node.kind().into());
-        trail.error(&node.span, format!("must be a integer, not {shown}"))
+        trail.error(&node.span, format!("must be an integer, not {shown}"))
     })
 }
 

@@ -216,9 +216,12 @@ pub(crate) fn itself(node: &Node) -> String {
     node.scalar().unwrap_or_default()
 }
 
-/// The item's `target`, for [`Merge::Unique`].
+/// The item's `target`, for [`Merge::Unique`]. A short form that still has its variables is itself.
 pub(crate) fn target(node: &Node) -> String {
-    text_of(node, "target")
+    match node.text() {
+        Some(text) => text.to_owned(),
+        None => text_of(node, "target"),
+    }
 }
 
 /// A child as text, empty when there is none.

@@ -73,10 +73,12 @@ fn external_alone(node: &Node, trail: &Trail<'_>, mistakes: &mut Mistakes) -> Re
     Ok(())
 }
 
-/// Checks how services refer to each other and to the rest.
+/// Checks how services refer to each other and to the rest. `lenient`: a name with a `$` is not one
+/// yet, because nothing was interpolated.
 pub(crate) fn consistency(
     tree: &Node,
     selection: &Selection,
+    lenient: bool,
     mistakes: &mut Mistakes,
 ) -> Result<()> {
     let empty = Map::default();
@@ -85,6 +87,7 @@ pub(crate) fn consistency(
         tree,
         services,
         selection,
+        lenient,
     };
     let section = Trail::ROOT.key("services");
     for name in &selection.enabled {
@@ -102,6 +105,7 @@ struct Around<'a> {
     tree: &'a Node,
     services: &'a Map,
     selection: &'a Selection,
+    lenient: bool,
 }
 
 fn service(
@@ -119,7 +123,7 @@ fn service(
         mistakes.note(trail, place, text)?;
     }
     build(node, trail, mistakes)?;
-    references(around.tree, name, node, trail, mistakes)?;
+    references(around, name, node, trail, mistakes)?;
     needs(around, name, node, trail, mistakes)?;
     twins(node, trail, mistakes)?;
     mounts(node, trail, mistakes)?;
@@ -169,17 +173,18 @@ fn build(node: &Node, trail: &Trail<'_>, mistakes: &mut Mistakes) -> Result<()> 
 
 /// Networks, volumes, secrets, configs and models that a service names are declared.
 fn references(
-    tree: &Node,
+    around: &Around<'_>,
     name: &str,
     node: &Node,
     trail: &Trail<'_>,
     mistakes: &mut Mistakes,
 ) -> Result<()> {
     let mut check = |what: &str, section: &str, other: &str, trail: &Trail<'_>, span: &Span| {
-        if tree.at(&[section, other]).is_some() {
+        let unknown = around.lenient && other.contains('$');
+        if unknown || around.tree.at(&[section, other]).is_some() {
             return Ok(());
         }
-        let declared = tree.get(section).and_then(Node::map);
+        let declared = around.tree.get(section).and_then(Node::map);
         let near = near(other, declared.into_iter().flat_map(Map::keys));
         let text = format!(
             "service \"{name}\" refers to undefined {what} {other}: {near}declare it at the top level"

@@ -72,7 +72,8 @@ impl<'a> Composer<'a> {
             Some(Ok((event, span))) => Ok((event, self.span(&span.start))),
             Some(Err(error)) => {
                 let span = self.span(error.marker());
-                Err(Trail::ROOT.error(&span, format!("not valid YAML: {}", error.info())))
+                let (info, hint) = (error.info(), hint(&error.info()));
+                Err(Trail::ROOT.error(&span, format!("not valid YAML: {info}{hint}")))
             }
             None => Ok((Event::StreamEnd, Span::default())),
         }
@@ -231,12 +232,38 @@ impl<'a> Composer<'a> {
         };
         let hint = match node.scalar() {
             Some(text) => format!(": write it in quotes, \"{text}\""),
+            None if node.is_null() => ": write it in quotes".to_owned(),
             None => String::new(),
         };
         let text = format!("non-string key {place}: {shown}{hint}");
         self.ledger.mistakes.note(&Trail::ROOT, span, text)?;
         Ok(None)
     }
+}
+
+/// What people mostly did when the parser says that, as the end of a sentence.
+fn hint(info: &str) -> &'static str {
+    const HINTS: [(&str, &str); 8] = [
+        ("tab", ": indent with spaces"),
+        (
+            "mapping values are not allowed",
+            ": check the indentation and for a missing blank behind a colon, or put a value with `: ` in quotes",
+        ),
+        (
+            "did not find expected key",
+            ": keys of one mapping begin in the same column",
+        ),
+        (
+            "unknown anchor",
+            ": `*` begins an alias: say `&name` before it, or put the value in quotes",
+        ),
+        ("unexpected character", ": put the value in quotes"),
+        ("illegal placement of ':'", ": is a bracket open above?"),
+        ("multiline quoted scalar", ": is a quote open above?"),
+        ("block scalar", ": put the value in quotes"),
+    ];
+    let found = HINTS.iter().find(|(part, _)| info.contains(part));
+    found.map_or("", |(_, hint)| hint)
 }
 
 fn is_merge_key(event: &Event<'_>) -> bool {

@@ -18,7 +18,10 @@ pub(crate) fn spread(node: Node, trail: &Trail<'_>) -> Result<Vec<Node>> {
         _ => {
             return Err(trail.error(
                 &node.span,
-                format!("must be a number, string or mapping, not {}", node.kind()),
+                match &node.value {
+                    Value::Float(_) => "must be a port: put it in quotes".to_owned(),
+                    _ => format!("must be a number, string or mapping, not {}", node.kind()),
+                },
             ));
         }
     };
@@ -63,8 +66,12 @@ pub(crate) fn finish(node: &mut Node, _: &Paths<'_>, trail: &Trail<'_>) -> Resul
     Ok(())
 }
 
-/// Two items with the same identity are the same port.
+/// Two items with the same identity are the same port. A short form that still has its variables is
+/// itself.
 pub(crate) fn identity(node: &Node) -> String {
+    if let Some(text) = node.text() {
+        return text.to_owned();
+    }
     format!(
         "{}:{}:{}/{}",
         text_of(node, "host_ip"),
