@@ -81,7 +81,10 @@ fn hosts(subject: &Subject<'_>) -> Result<String> {
         .sandbox
         .iter()
         .flat_map(|sandbox| &sandbox.endpoints)
-        .map(|endpoint| IpAddr::V4(endpoint.address))
+        .flat_map(|endpoint| {
+            let ipv6 = endpoint.ipv6.map(|place| IpAddr::V6(place.address));
+            [IpAddr::V4(endpoint.address)].into_iter().chain(ipv6)
+        })
         .collect();
     let name = match &subject.spec.domainname {
         Some(domain) => format!("{}.{domain}", subject.hostname),
@@ -137,7 +140,7 @@ fn resolver(subject: &Subject<'_>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use orc_base::Id;
-    use orc_net::model::Endpoint;
+    use orc_net::model::{Endpoint, Ipv6Place};
 
     use super::*;
 
@@ -161,10 +164,18 @@ mod tests {
                 resolver: "10.0.0.1".parse().unwrap(),
                 mac: "02:42:0a:00:00:02".parse().unwrap(),
                 names: Vec::new(),
+                ipv6: Some(Ipv6Place {
+                    address: "fd00::2".parse().unwrap(),
+                    prefix: 64,
+                    gateway: None,
+                }),
+                link_local: Vec::new(),
+                links: Vec::new(),
             }],
             ports: Vec::new(),
             dns: Vec::new(),
             forwards: false,
+            relayed: Vec::new(),
         };
         let spec = ContainerSpec {
             domainname: Some("lan".into()),
@@ -185,6 +196,7 @@ mod tests {
         let hosts = read("hosts");
         for line in [
             "10.0.0.2\tweb.lan web\n",
+            "fd00::2\tweb.lan web\n",
             "10.9.9.9\tdb\n",
             "10.0.0.1\tmachine\n",
         ] {

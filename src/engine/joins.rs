@@ -138,6 +138,7 @@ pub(crate) fn on_network(core: &Core, network: &orc_base::Id) -> Vec<NetworkEndp
                 ),
                 address: endpoint.address,
                 prefix: endpoint.prefix,
+                ipv6: endpoint.ipv6.map(|place| (place.address, place.prefix)),
                 mac: endpoint.mac.to_string(),
             })
         })

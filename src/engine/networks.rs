@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use orc_base::{Context, Error, Id, Name, Result, Time};
 use orc_host::network::{AddressPool, Network, NetworkEndpoint, NetworkSpec};
 use orc_net::Net;
-use orc_net::address::Subnet;
-use orc_net::model;
+use orc_net::address::{Address, Subnet};
+use orc_net::model::{self, Ipv6Spec};
 
 use crate::names;
 use crate::records::{FORMAT, NetworkRecord};
@@ -199,26 +199,32 @@ fn wish(id: Id, name: Name, spec: &NetworkSpec) -> Result<model::NetworkSpec> {
             names::shown(&spec.driver)
         )));
     }
-    if spec.ipv6 {
-        return Err(Error::unsupported(
-            "IPv6 networks are not supported yet: leave enable_ipv6 out",
-        ));
-    }
     let mut wish = model::NetworkSpec::new(id, name);
     wish.internal = spec.internal;
     for (key, value) in &spec.options {
         option(&mut wish, key, value)?;
     }
-    match spec.ipam.as_slice() {
-        [] => {}
-        [pool] => plan(&mut wish, pool)?,
-        _ => {
-            return Err(Error::unsupported(
-                "a network takes one address pool: remove the others",
-            ));
+    // A pool without a subnet is IPv4's, whose subnet is chosen.
+    let (six, four): (Vec<_>, Vec<_>) = spec.ipam.iter().partition(|pool| is_ipv6(pool));
+    if spec.ipv6 || !six.is_empty() {
+        wish.ipv6 = Some(Ipv6Spec::default());
+    }
+    for pools in [&six, &four] {
+        if let [_, second, ..] = pools[..] {
+            return Err(Error::unsupported(format!(
+                "a network takes one address pool of each family: remove {}",
+                second.subnet.as_deref().unwrap_or("the second one")
+            )));
         }
     }
+    for pool in six.into_iter().chain(four) {
+        plan(&mut wish, pool)?;
+    }
     Ok(wish)
+}
+
+fn is_ipv6(pool: &AddressPool) -> bool {
+    pool.subnet.as_ref().is_some_and(|text| text.contains(':'))
 }
 
 fn option(wish: &mut model::NetworkSpec, key: &str, value: &str) -> Result<()> {
@@ -233,67 +239,104 @@ fn option(wish: &mut model::NetworkSpec, key: &str, value: &str) -> Result<()> {
         "com.docker.network.driver.mtu" => wish.mtu = Some(value.parse().map_err(|_| refuse())?),
         "com.docker.network.bridge.name" => wish.bridge_name = Some(value.into()),
         "com.docker.network.bridge.enable_ip_masquerade" => wish.masquerade = truth()?,
-        // What they ask for is so.
-        "com.docker.network.bridge.default_bridge" => {}
-        "com.docker.network.bridge.enable_icc" if truth()? => {}
-        "com.docker.network.bridge.host_binding_ipv4" if value == "0.0.0.0" => {}
-        _ => {
-            return Err(Error::unsupported(format!(
-                "network option `{}={}` is not supported",
-                names::shown(key),
-                names::shown(value)
-            )));
+        "com.docker.network.bridge.enable_icc" => wish.isolated = !truth()?,
+        "com.docker.network.bridge.host_binding_ipv4" => {
+            let address: Ipv4Addr = value.parse().map_err(|_| refuse())?;
+            wish.host_ip = (!address.is_unspecified()).then_some(address);
         }
+        // What it asks for is so.
+        "com.docker.network.bridge.default_bridge" => {}
+        "com.docker.network.bridge.gateway_mode_ipv4"
+        | "com.docker.network.bridge.gateway_mode_ipv6" => match value {
+            "" | "nat" => {}
+            _ => {
+                return Err(Error::unsupported(format!(
+                    "network option {key}: `{}` is not supported, use nat",
+                    names::shown(value)
+                )));
+            }
+        },
+        _ => tracing::debug!(key, value, "an option of a network is ignored"),
     }
     Ok(())
 }
 
 fn plan(wish: &mut model::NetworkSpec, pool: &AddressPool) -> Result<()> {
-    let subnet = |text: &Option<String>| -> Result<Option<Subnet>> {
-        match text.as_deref().filter(|text| !text.is_empty()) {
-            Some(text) if text.contains(':') => Err(Error::unsupported(format!(
-                "subnet {text}: IPv6 is not supported yet"
-            ))),
-            Some(text) => text.parse().map(Some),
-            None => Ok(None),
-        }
-    };
-    wish.subnet = subnet(&pool.subnet)?;
-    wish.ip_range = subnet(&pool.ip_range)?;
-    if wish.subnet.is_none() && (wish.ip_range.is_some() || pool.gateway.is_some()) {
+    if text(&pool.subnet).is_none() && (pool.ip_range.is_some() || pool.gateway.is_some()) {
         return Err(Error::invalid(
             "an ip range or a gateway needs a subnet beside it",
         ));
     }
-    wish.gateway = pool.gateway.map(v4).transpose()?;
-    if !pool.reserved.is_empty() {
-        return Err(Error::unsupported(
-            "auxiliary addresses are not supported: use an ip range that leaves them out",
-        ));
+    wish.reserved.extend(pool.reserved.values());
+    if is_ipv6(pool) {
+        wish.ipv6 = Some(Ipv6Spec {
+            subnet: subnet(&pool.subnet)?,
+            ip_range: subnet(&pool.ip_range)?,
+            gateway: gateway(pool, |address| match address {
+                IpAddr::V6(address) => Some(address),
+                IpAddr::V4(_) => None,
+            })?,
+        });
+        return Ok(());
     }
+    wish.subnet = subnet(&pool.subnet)?;
+    wish.ip_range = subnet(&pool.ip_range)?;
+    wish.gateway = gateway(pool, |address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    })?;
     Ok(())
 }
 
-fn v4(address: IpAddr) -> Result<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(address) => Err(Error::unsupported(format!(
-            "{address}: IPv6 is not supported yet"
-        ))),
-    }
+fn text(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
+fn subnet<A: Address>(wanted: &Option<String>) -> Result<Option<Subnet<A>>> {
+    text(wanted).map(str::parse).transpose()
+}
+
+/// The gateway of a pool, which must be of the pool's family.
+fn gateway<A>(pool: &AddressPool, of_family: impl Fn(IpAddr) -> Option<A>) -> Result<Option<A>> {
+    let Some(address) = pool.gateway else {
+        return Ok(None);
+    };
+    of_family(address).map(Some).ok_or_else(|| {
+        Error::invalid(format!(
+            "gateway {address} is not of the same family as subnet {}",
+            text(&pool.subnet).unwrap_or_default()
+        ))
+    })
 }
 
 /// The spec with what the network layer chose.
 fn filled_in(spec: &NetworkSpec, network: &model::Network) -> NetworkSpec {
+    let four = network.ipv4();
+    let mut ipam = vec![pool(spec, &four, IpAddr::is_ipv4)];
+    ipam.extend(network.ipv6.map(|six| pool(spec, &six, IpAddr::is_ipv6)));
     NetworkSpec {
         driver: "bridge".into(),
-        ipam: vec![AddressPool {
-            subnet: Some(network.subnet.to_string()),
-            ip_range: network.ip_range.map(|range| range.to_string()),
-            gateway: Some(IpAddr::V4(network.gateway)),
-            ..AddressPool::default()
-        }],
+        ipv6: network.ipv6.is_some(),
+        ipam,
         ..spec.clone()
+    }
+}
+
+/// The pool of one family.
+fn pool<A: Address>(
+    spec: &NetworkSpec,
+    plan: &model::Plan<A>,
+    of_family: fn(&IpAddr) -> bool,
+) -> AddressPool {
+    let reserved = spec.ipam.iter().flat_map(|pool| &pool.reserved);
+    AddressPool {
+        subnet: Some(plan.subnet.to_string()),
+        ip_range: plan.ip_range.map(|range| range.to_string()),
+        gateway: Some(plan.gateway.into()),
+        reserved: reserved
+            .filter(|(_, address)| of_family(address))
+            .map(|(name, address)| (name.clone(), *address))
+            .collect(),
     }
 }
 
@@ -364,6 +407,57 @@ mod tests {
     }
 
     #[test]
+    fn both_families_have_their_pool() {
+        let wish = asked(|spec| {
+            spec.ipam = vec![
+                pool("10.9.0.0/24", None, None),
+                pool("fd00:9::/64", Some("fd00:9::/80"), Some("fd00:9::ff")),
+            ];
+            let router = ("router".to_owned(), "fd00:9::7".parse().unwrap());
+            spec.ipam[1].reserved = [router].into();
+        })
+        .unwrap();
+        assert_eq!(wish.subnet.unwrap().to_string(), "10.9.0.0/24");
+        let six = wish.ipv6.unwrap();
+        assert_eq!(six.subnet.unwrap().to_string(), "fd00:9::/64");
+        assert_eq!(six.gateway.unwrap().to_string(), "fd00:9::ff");
+        assert_eq!(wish.reserved.len(), 1);
+        // Asked for without a subnet, one is chosen.
+        let wish = asked(|spec| spec.ipv6 = true).unwrap();
+        assert_eq!(wish.ipv6, Some(Ipv6Spec::default()));
+        assert_eq!(asked(|_| {}).unwrap().ipv6, None);
+    }
+
+    #[test]
+    fn options_act_or_are_ignored() {
+        let wish = asked(|spec| {
+            let options = [
+                ("com.docker.network.bridge.enable_icc", "false"),
+                ("com.docker.network.bridge.enable_ip_masquerade", "false"),
+                ("com.docker.network.bridge.host_binding_ipv4", "127.0.0.1"),
+                ("com.docker.network.bridge.name", "demo0"),
+                ("parent", "eth0"),
+            ];
+            spec.options = options
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into();
+        })
+        .unwrap();
+        assert!(wish.isolated && !wish.masquerade);
+        assert_eq!(wish.host_ip, Some(Ipv4Addr::LOCALHOST));
+        assert_eq!(wish.bridge_name.as_deref(), Some("demo0"));
+        for option in orc_host::network::OPTIONS {
+            let known = asked(|spec| {
+                spec.options.insert(option.into(), "\u{1}".into());
+            });
+            // What is known looks at its value, or means nothing here.
+            let quiet = ["name", "default_bridge"];
+            let looks = !quiet.iter().any(|end| option.ends_with(end));
+            assert_eq!(known.is_err(), looks, "{option}");
+        }
+    }
+
+    #[test]
     fn what_is_not_there_is_refused() {
         let kind = |change: fn(&mut NetworkSpec)| asked(change).unwrap_err().kind();
         for (found, expected) in [
@@ -371,10 +465,17 @@ mod tests {
                 kind(|spec| spec.driver = "overlay".into()),
                 Kind::Unsupported,
             ),
-            (kind(|spec| spec.ipv6 = true), Kind::Unsupported),
             (
-                kind(|spec| spec.ipam = vec![pool("fd00::/64", None, None)]),
+                kind(|spec| spec.ipam = vec![pool("fd00::/64", None, None); 2]),
                 Kind::Unsupported,
+            ),
+            (
+                kind(|spec| spec.ipam = vec![pool("fd00::/64", None, Some("10.0.0.1"))]),
+                Kind::Invalid,
+            ),
+            (
+                kind(|spec| spec.ipam = vec![pool("10.9.0.0/24", Some("fd00::/80"), None)]),
+                Kind::Invalid,
             ),
             (
                 kind(|spec| spec.ipam = vec![pool("10.9.0.0/99", None, None)]),
@@ -391,7 +492,8 @@ mod tests {
             ),
             (
                 kind(|spec| {
-                    spec.options.insert("parent".into(), "eth0".into());
+                    let mode = "com.docker.network.bridge.gateway_mode_ipv6";
+                    spec.options.insert(mode.into(), "routed".into());
                 }),
                 Kind::Unsupported,
             ),

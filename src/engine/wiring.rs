@@ -4,12 +4,13 @@
 //! Pure.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use orc_base::{Error, Result};
 use orc_host::container::{ContainerSpec, NetworkMode};
-use orc_host::network::{Endpoint, EndpointSpec, Port, PortBinding, Protocol, PublishedPort};
-use orc_net::model::{self, PortRange, PortSpec, Sandbox};
+use orc_host::network::{
+    Endpoint, EndpointSpec, Ipv6Place, Port, PortBinding, Protocol, PublishedPort,
+};
+use orc_net::model::{self, PeerAlias, PortRange, PortSpec, Sandbox};
 
 use crate::effective::Effective;
 use crate::networks::DEFAULT;
@@ -59,6 +60,23 @@ pub(crate) fn place(
             network.subnet, network.name
         )));
     }
+    if let Some(address) = endpoint.ipv6 {
+        match network.ipv6 {
+            None => {
+                return Err(Error::invalid(format!(
+                    "address {address} cannot be had: network {} was made without IPv6",
+                    network.name
+                )));
+            }
+            Some(plan) if !plan.subnet.contains(address) => {
+                return Err(Error::invalid(format!(
+                    "address {address} is not in the subnet {} of network {}",
+                    plan.subnet, network.name
+                )));
+            }
+            Some(_) => {}
+        }
+    }
     Ok(Place {
         network: network.id,
         network_name: network.name.to_string(),
@@ -80,6 +98,13 @@ pub(crate) fn endpoint(place: &Place, hostname: &str) -> Result<model::EndpointS
     wish.address = place.spec.ipv4;
     wish.mac = place.spec.mac.as_deref().map(str::parse).transpose()?;
     wish.names = extra_names(place, hostname);
+    wish.ipv6 = place.spec.ipv6;
+    wish.link_local.clone_from(&place.spec.link_local);
+    let links = place.spec.links.iter().map(|link| PeerAlias {
+        alias: link.alias.clone(),
+        peer: link.peer.clone(),
+    });
+    wish.links = links.collect();
     Ok(wish)
 }
 
@@ -144,6 +169,13 @@ pub(crate) fn endpoints(record: &ContainerRecord, sandbox: Option<&Sandbox>) -> 
                 address: now.map(|endpoint| endpoint.address),
                 prefix: now.map_or(0, |endpoint| endpoint.prefix),
                 gateway: now.and_then(|endpoint| endpoint.gateway),
+                ipv6: now
+                    .and_then(|endpoint| endpoint.ipv6)
+                    .map(|place| Ipv6Place {
+                        address: place.address,
+                        prefix: place.prefix,
+                        gateway: place.gateway,
+                    }),
                 mac: now.map(|endpoint| endpoint.mac.to_string()),
                 dns_names: dns_names(record, place),
             }
@@ -174,7 +206,7 @@ pub(crate) fn published(sandbox: Option<&Sandbox>) -> Vec<PublishedPort> {
                     model::Protocol::Udp => Protocol::Udp,
                 },
             },
-            host_ip: IpAddr::V4(port.host_ip),
+            host_ip: port.host_ip,
             host_port: port.host_port,
         })
         .collect()

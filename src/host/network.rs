@@ -1,10 +1,23 @@
 //! Networks and the places of containers on them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use orc_base::Time;
 use serde::{Deserialize, Serialize};
+
+/// The options of a network that mean something here. Others are ignored, and whoever takes a wish
+/// says so.
+pub const OPTIONS: [&str; 8] = [
+    "com.docker.network.driver.mtu",
+    "com.docker.network.bridge.name",
+    "com.docker.network.bridge.enable_icc",
+    "com.docker.network.bridge.enable_ip_masquerade",
+    "com.docker.network.bridge.host_binding_ipv4",
+    "com.docker.network.bridge.default_bridge",
+    "com.docker.network.bridge.gateway_mode_ipv4",
+    "com.docker.network.bridge.gateway_mode_ipv6",
+];
 
 /// A network to make.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,9 +34,9 @@ pub struct NetworkSpec {
     pub internal: bool,
     /// Containers may join by hand. Every network of a single host lets them.
     pub attachable: bool,
-    /// Asked for by someone; refused with a reason until it is built.
+    /// Whether its containers have IPv6 addresses too. An IPv6 pool says so as well.
     pub ipv6: bool,
-    /// The address plan; chosen by the host when empty. At most one is taken.
+    /// The address plan, at most one pool for each family; chosen by the host when empty.
     pub ipam: Vec<AddressPool>,
 }
 
@@ -64,6 +77,9 @@ pub struct NetworkEndpoint {
     pub address: Ipv4Addr,
     /// Length of the subnet's prefix in bits.
     pub prefix: u8,
+    /// Its IPv6 address, on a network that has them, with the length of the prefix in bits.
+    #[serde(default)]
+    pub ipv6: Option<(Ipv6Addr, u8)>,
     /// Its hardware address, `02:42:…`.
     pub mac: String,
 }
@@ -83,6 +99,35 @@ pub struct EndpointSpec {
     pub gateway_priority: i64,
     /// What the interface is called inside, `eth0` and so on by default.
     pub interface: Option<String>,
+    /// A fixed IPv6 address, on a network that has them.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Addr>,
+    /// Further addresses that mean something on this wire only.
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
+    /// What this container alone calls others on the network.
+    #[serde(default)]
+    pub links: Vec<Link>,
+}
+
+/// A name that one container has for another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The other one: its name, id, or a name it has on the network. It need not be there yet.
+    pub peer: String,
+    /// What it is called.
+    pub alias: String,
+}
+
+/// An IPv6 address on a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6Place {
+    /// The container's.
+    pub address: Ipv6Addr,
+    /// Length of the subnet's prefix in bits.
+    pub prefix: u8,
+    /// The machine's address on the network.
+    pub gateway: Option<Ipv6Addr>,
 }
 
 /// A container's place on a network while it runs; before, only `spec` and `network_id` say anything.
@@ -100,6 +145,9 @@ pub struct Endpoint {
     pub prefix: u8,
     /// The machine's address on the network.
     pub gateway: Option<Ipv4Addr>,
+    /// Its IPv6 address, while it runs on a network that has them.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Place>,
     /// Its hardware address.
     pub mac: Option<String>,
     /// All names it is found under here.

@@ -1,48 +1,119 @@
-//! IPv4 subnets and MAC addresses as checked types.
+//! Subnets and MAC addresses as checked types.
 //!
 //! A [`Subnet`] never has host bits, a [`Mac`] is always one that a single interface may carry.
-//! Both are written and read as text, in JSON too.
+//! Both are written and read as text, in JSON too. A subnet is of one family, told by its type;
+//! [`Address`] is what the families have in common.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use orc_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// An IPv4 network such as `172.17.0.0/22`.
+/// An address of one family, as a number of [`Address::BITS`] bits.
+pub trait Address:
+    Copy + Ord + Hash + fmt::Debug + fmt::Display + FromStr + Into<IpAddr> + Send + Sync + 'static
+{
+    /// How many bits it has.
+    const BITS: u8;
+    /// What an error calls its subnets, with an example.
+    const SUBNET: &'static str;
+    /// Whether the highest address of a subnet reaches all its hosts.
+    const BROADCASTS: bool;
+
+    /// The address as a number; the lower [`Address::BITS`] count.
+    fn number(self) -> u128;
+
+    /// The inverse of [`Address::number`].
+    fn from_number(number: u128) -> Self;
+}
+
+impl Address for Ipv4Addr {
+    const BITS: u8 = 32;
+    const SUBNET: &'static str = "IPv4 subnet such as 172.20.0.0/24";
+    const BROADCASTS: bool = true;
+
+    fn number(self) -> u128 {
+        self.to_bits().into()
+    }
+
+    fn from_number(number: u128) -> Self {
+        Self::from_bits(number as u32)
+    }
+}
+
+impl Address for Ipv6Addr {
+    const BITS: u8 = 128;
+    const SUBNET: &'static str = "IPv6 subnet such as fd00:20::/64";
+    const BROADCASTS: bool = false;
+
+    fn number(self) -> u128 {
+        self.to_bits()
+    }
+
+    fn from_number(number: u128) -> Self {
+        Self::from_bits(number)
+    }
+}
+
+/// A network such as `172.17.0.0/22`, or `fd00:17::/64` with IPv6 addresses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Subnet {
-    address: Ipv4Addr,
+#[serde(
+    try_from = "String",
+    into = "String",
+    bound(serialize = "A: Address", deserialize = "A: Address")
+)]
+pub struct Subnet<A = Ipv4Addr> {
+    address: A,
     prefix: u8,
 }
 
+/// An IPv6 subnet.
+pub type Subnet6 = Subnet<Ipv6Addr>;
+
 impl Subnet {
+    /// A subnet that the source text of this crate names.
+    pub(crate) const fn literal(address: [u8; 4], prefix: u8) -> Self {
+        let mask = match prefix {
+            0 => 0,
+            bits => u32::MAX << (32 - bits),
+        };
+        Self {
+            address: Ipv4Addr::from_bits(u32::from_be_bytes(address) & mask),
+            prefix,
+        }
+    }
+}
+
+impl Subnet6 {
+    /// An IPv6 subnet that the source text of this crate names, by its first 16 bits.
+    pub(crate) const fn literal6(first: u16, prefix: u8) -> Self {
+        Self {
+            address: Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0),
+            prefix,
+        }
+    }
+}
+
+impl<A: Address> Subnet<A> {
     /// The network of `prefix` bits that `address` is in: host bits are dropped.
-    pub fn of(address: Ipv4Addr, prefix: u8) -> Result<Self> {
-        if prefix > 32 {
+    pub fn of(address: A, prefix: u8) -> Result<Self> {
+        if prefix > A::BITS {
             return Err(Error::invalid(format!(
-                "`{address}/{prefix}` is not a subnet: a prefix has at most 32 bits"
+                "`{address}/{prefix}` is not a subnet: a prefix has at most {} bits",
+                A::BITS
             )));
         }
         Ok(Self {
-            address: Ipv4Addr::from_bits(address.to_bits() & mask(prefix)),
+            address: A::from_number(address.number() & mask::<A>(prefix)),
             prefix,
         })
     }
 
-    /// A subnet that the source text of this crate names.
-    pub(crate) const fn literal(address: [u8; 4], prefix: u8) -> Self {
-        let address = u32::from_be_bytes(address) & mask(prefix);
-        Self {
-            address: Ipv4Addr::from_bits(address),
-            prefix,
-        }
-    }
-
     /// Its lowest address, which names the network itself.
-    pub fn address(self) -> Ipv4Addr {
+    pub fn address(self) -> A {
         self.address
     }
 
@@ -51,71 +122,83 @@ impl Subnet {
         self.prefix
     }
 
-    /// Its highest address, which reaches all its hosts.
-    pub fn broadcast(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.address.to_bits() | !mask(self.prefix))
+    /// Its highest address; with IPv4, the one that reaches all its hosts.
+    pub fn last(self) -> A {
+        A::from_number(self.address.number() | !mask::<A>(self.prefix) & mask::<A>(A::BITS))
     }
 
     /// Whether `address` is in it.
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        address.to_bits() & mask(self.prefix) == self.address.to_bits()
+    pub fn contains(self, address: A) -> bool {
+        address.number() & mask::<A>(self.prefix) == self.address.number()
     }
 
     /// Whether all of `other` is in it.
-    pub fn covers(self, other: Subnet) -> bool {
+    pub fn covers(self, other: Self) -> bool {
         self.prefix <= other.prefix && self.contains(other.address)
     }
 
     /// Whether it shares an address with `other`.
-    pub fn overlaps(self, other: Subnet) -> bool {
+    pub fn overlaps(self, other: Self) -> bool {
         self.covers(other) || other.covers(self)
     }
 
-    /// The addresses a host may have: all but the first and the last.
-    pub fn hosts(self) -> impl Iterator<Item = Ipv4Addr> {
-        let first = u64::from(self.address.to_bits()) + 1;
-        let last = u64::from(self.broadcast().to_bits());
-        (first..last).map(|bits| Ipv4Addr::from_bits(bits as u32))
+    /// All its addresses, lowest first: so many that only a search that ends should go along.
+    pub(crate) fn addresses(self) -> impl Iterator<Item = A> {
+        (self.address.number()..=self.last().number()).map(A::from_number)
     }
 
-    /// Whether a host may have `address`.
-    pub fn is_host(self, address: Ipv4Addr) -> bool {
-        self.contains(address) && address != self.address && address != self.broadcast()
+    /// The addresses a host may have: all but the first, and with IPv4 all but the last.
+    pub fn hosts(self) -> impl Iterator<Item = A> {
+        self.addresses()
+            .filter(move |address| self.is_host(*address))
+    }
+
+    /// Whether a host may have `address`. The first one is the network itself, and with IPv6 any of
+    /// its routers (RFC 4291, 2.6.1).
+    pub fn is_host(self, address: A) -> bool {
+        self.contains(address)
+            && address != self.address
+            && !(A::BROADCASTS && address == self.last())
     }
 
     /// Its parts of `prefix` bits, itself when it is no larger than that.
-    pub fn split(self, prefix: u8) -> impl Iterator<Item = Subnet> {
-        let prefix = prefix.clamp(self.prefix, 32);
-        let count = 1u64 << (prefix - self.prefix);
-        let step = 1u64 << (32 - prefix);
-        let base = u64::from(self.address.to_bits());
-        (0..count).map(move |index| Subnet {
-            address: Ipv4Addr::from_bits((base + index * step) as u32),
-            prefix,
+    pub fn split(self, prefix: u8) -> impl Iterator<Item = Self> {
+        let prefix = prefix.clamp(self.prefix, A::BITS);
+        let base = self.address.number();
+        let step = !mask::<A>(prefix) & mask::<A>(A::BITS);
+        let last = self.last().number() - step;
+        let mut next = Some(base);
+        std::iter::from_fn(move || {
+            let number = next?;
+            next = (number < last).then(|| number + step + 1);
+            Some(Self {
+                address: A::from_number(number),
+                prefix,
+            })
         })
     }
 }
 
-const fn mask(prefix: u8) -> u32 {
-    match prefix {
-        0 => 0,
-        bits => u32::MAX << (32 - bits),
-    }
+/// The upper `prefix` of an address's bits.
+fn mask<A: Address>(prefix: u8) -> u128 {
+    let all = u128::MAX >> (128 - u32::from(A::BITS));
+    let rest = all.checked_shr(prefix.into()).unwrap_or(0);
+    all & !rest
 }
 
-impl fmt::Display for Subnet {
+impl<A: Address> fmt::Display for Subnet<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 
-impl fmt::Debug for Subnet {
+impl<A: Address> fmt::Debug for Subnet<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl FromStr for Subnet {
+impl<A: Address> FromStr for Subnet<A> {
     type Err = Error;
 
     /// Host bits are dropped, as Docker does: `10.1.2.3/24` is `10.1.2.0/24`.
@@ -126,14 +209,15 @@ impl FromStr for Subnet {
         match parsed {
             Some((address, prefix)) => Self::of(address, prefix),
             None => Err(Error::invalid(format!(
-                "`{}` is not an IPv4 subnet such as 172.20.0.0/24",
-                shown(text)
+                "`{}` is not an {}",
+                shown(text),
+                A::SUBNET
             ))),
         }
     }
 }
 
-impl TryFrom<String> for Subnet {
+impl<A: Address> TryFrom<String> for Subnet<A> {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self> {
@@ -141,8 +225,8 @@ impl TryFrom<String> for Subnet {
     }
 }
 
-impl From<Subnet> for String {
-    fn from(subnet: Subnet) -> Self {
+impl<A: Address> From<Subnet<A>> for String {
+    fn from(subnet: Subnet<A>) -> Self {
         subnet.to_string()
     }
 }
@@ -165,6 +249,30 @@ impl Mac {
     /// Its six bytes.
     pub fn octets(self) -> [u8; 6] {
         self.0
+    }
+
+    /// The address that an interface with this hardware address has on its wire alone (RFC 4291,
+    /// appendix A).
+    pub fn link_local(self) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.0;
+        Ipv6Addr::from([
+            0xfe,
+            0x80,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            a ^ 2,
+            b,
+            c,
+            0xff,
+            0xfe,
+            d,
+            e,
+            f,
+        ])
     }
 }
 
@@ -273,6 +381,29 @@ mod tests {
         let parts: Vec<_> = subnet("10.0.0.0/23").split(24).collect();
         assert_eq!(parts, [subnet("10.0.0.0/24"), subnet("10.0.1.0/24")]);
         assert_eq!(subnet("10.0.0.0/24").split(22).count(), 1);
+        assert_eq!(subnet("0.0.0.0/0").split(1).count(), 2);
+    }
+
+    #[test]
+    fn both_families_do_the_same() {
+        let net: Subnet6 = "fd00:1::7/64".parse().unwrap();
+        assert_eq!(net.to_string(), "fd00:1::/64");
+        assert_eq!(net.last().to_string(), "fd00:1::ffff:ffff:ffff:ffff");
+        assert_eq!(net.hosts().next().unwrap().to_string(), "fd00:1::1");
+        // No address reaches all, so the last one is a host's.
+        assert!(net.is_host(net.last()) && !net.is_host(net.address()));
+        assert!("::/0".parse::<Subnet6>().unwrap().covers(net));
+        assert_eq!(net.split(66).count(), 4);
+        assert_eq!(
+            "fd00::1/128".parse::<Subnet6>().unwrap().split(128).count(),
+            1
+        );
+        for bad in ["fd00::/129", "10.0.0.0/8", "fd00::", "fd00::/", "::ffff/x"] {
+            assert!(bad.parse::<Subnet6>().is_err(), "{bad}");
+        }
+        let text = serde_json::to_string(&net).unwrap();
+        assert_eq!(text, "\"fd00:1::/64\"");
+        assert_eq!(serde_json::from_str::<Subnet6>(&text).unwrap(), net);
     }
 
     #[test]
@@ -280,6 +411,7 @@ mod tests {
         let mac: Mac = "02:42:AC:11:00:02".parse().unwrap();
         assert_eq!(mac, Mac::from_address(Ipv4Addr::new(172, 17, 0, 2)));
         assert_eq!(mac.to_string(), "02:42:ac:11:00:02");
+        assert_eq!(mac.link_local().to_string(), "fe80::42:acff:fe11:2");
         for bad in [
             "",
             "02:42:ac:11:00",

@@ -3,9 +3,13 @@
 //! Kernel names follow from ids, and the alias of every link says whose it is
 //! (`<tag>:<network or container id>`); a link without our tag is never touched. Addresses follow
 //! the model; the rules that keep networks apart are [`crate::rules`].
+//!
+//! A link of an IPv4 network has no IPv6 at all. One of an IPv6 network has the addresses that it was
+//! given and no others: none from router advertisements, and a link-local one from us, so that it is
+//! good at once.
 
-use std::net::Ipv4Addr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use orc_base::{Error, Id, Result};
 use tokio::sync::oneshot;
@@ -13,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::address::{Mac, shown};
 use crate::driver::{Driver, Place};
 use crate::model::{Endpoint, Network};
+use crate::netlink;
 use crate::netns;
 use crate::reaper::Reaper;
 use crate::route::{self, Inside, Link, Routes};
@@ -113,18 +118,52 @@ impl Bridge {
     fn set_up_bridge(&mut self, network: &Network) -> Result<()> {
         let name = &network.bridge;
         netns::sysctl("net/ipv4/ip_forward", "1")?;
-        quiet_ipv6(name)?;
+        match network.ipv6 {
+            Some(_) => {
+                self.forward_ipv6()?;
+                still_ipv6(name)?;
+            }
+            None => quiet_ipv6(name)?,
+        }
         if !network.internal {
             // Lets answers to this host's 127.0.0.1 come back from a published port; the chain
             // `wire` of our rules keeps everything else for 127.0.0.0/8 off the wire.
             netns::sysctl(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
         }
-        let link = self.routes.existing(name)?;
-        self.routes.apply(vec![
+        let index = self.routes.existing(name)?.index;
+        let mut requests = vec![
             route::tag(name, &self.alias(&network.id)),
-            route::add_address(link.index, network.gateway, network.subnet.prefix()),
-            route::set_up(name),
-        ])
+            route::add_address(index, network.gateway, network.subnet.prefix()),
+        ];
+        if let Some(plan) = network.ipv6 {
+            let link_local = Mac::from_address(network.gateway).link_local();
+            requests.push(route::add_address(
+                index,
+                plan.gateway,
+                plan.subnet.prefix(),
+            ));
+            requests.push(route::add_address(index, link_local, 64));
+        }
+        requests.push(route::set_up(name));
+        self.routes.apply(requests)
+    }
+
+    /// Lets IPv6 packets through this host. A host that does so no longer heeds router
+    /// advertisements, unless it is told to do both: the links that did, still do.
+    fn forward_ipv6(&mut self) -> Result<()> {
+        const FORWARDING: &str = "net/ipv6/conf/all/forwarding";
+        if netns::read_sysctl(FORWARDING).is_none_or(|value| value == "1") {
+            return Ok(());
+        }
+        for link in self.routes.links()? {
+            let of_link = |what: &str| format!("net/ipv6/conf/{}/{what}", link.name);
+            let forwards = netns::read_sysctl(&of_link("forwarding"));
+            let heeds = netns::read_sysctl(&of_link("accept_ra"));
+            if heeds.as_deref() == Some("1") && forwards.as_deref() == Some("0") {
+                netns::sysctl(&of_link("accept_ra"), "2")?;
+            }
+        }
+        netns::sysctl(FORWARDING, "1")
     }
 
     fn create_veth(
@@ -145,13 +184,9 @@ impl Bridge {
             route::tag(name, &self.alias(place.container)),
         ])?;
         quiet_ipv6(name)?;
-        self.routes
-            .apply(vec![route::set_hairpin(name), route::set_up(name)])?;
+        self.routes.apply(port_requests(network, name))?;
         netns::inside(place.namespace, || {
-            set_up_inside(
-                endpoint,
-                place.primary.then_some(endpoint.gateway).flatten(),
-            )
+            set_up_inside(endpoint, &place.gateways(endpoint))
         })
     }
 
@@ -161,6 +196,7 @@ impl Bridge {
         place: &Place<'_>,
         veth: &Link,
         bridge: &Link,
+        network: &Network,
         endpoint: &Endpoint,
     ) -> Result<bool> {
         if self.reaper.is_doomed(veth.index) {
@@ -171,11 +207,9 @@ impl Bridge {
         }
         let name = &endpoint.veth;
         if veth.master != Some(bridge.index) || !veth.up {
-            self.routes.apply(vec![
-                route::set_master(name, bridge.index),
-                route::set_hairpin(name),
-                route::set_up(name),
-            ])?;
+            let mut requests = vec![route::set_master(name, bridge.index)];
+            requests.extend(port_requests(network, name));
+            self.routes.apply(requests)?;
         }
         Ok(true)
     }
@@ -222,7 +256,7 @@ impl Driver for Bridge {
         let bridge = self.routes.existing(&network.bridge)?;
         let derived = veth_name(place.container, &network.id);
         if let Some(veth) = self.own_link(&endpoint.veth, place.container, &derived)? {
-            if self.adopt(place, &veth, &bridge, endpoint)? {
+            if self.adopt(place, &veth, &bridge, network, endpoint)? {
                 return Ok(());
             }
             // Half made, or the last run's that the reaper has not come to yet.
@@ -235,14 +269,15 @@ impl Driver for Bridge {
         result
     }
 
-    fn route_by(&mut self, namespace: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<()> {
-        let Some(gateway) = endpoint.gateway else {
+    fn route_by(&mut self, place: &Place<'_>, endpoint: &Endpoint) -> Result<()> {
+        let gateways = place.gateways(endpoint);
+        if gateways.is_empty() {
             return Ok(());
-        };
-        netns::inside(namespace, || {
+        }
+        netns::inside(place.namespace, || {
             let mut routes = Routes::open()?;
-            let link = routes.existing(&endpoint.interface)?;
-            routes.apply(vec![route::add_default_route(link.index, gateway)])
+            let index = routes.existing(&endpoint.interface)?.index;
+            routes.apply(default_routes(index, &gateways))
         })
     }
 
@@ -277,15 +312,55 @@ fn quiet_ipv6(link: &str) -> Result<()> {
     netns::sysctl(&format!("net/ipv6/conf/{link}/disable_ipv6"), "1")
 }
 
-fn set_up_inside(endpoint: &Endpoint, gateway: Option<Ipv4Addr>) -> Result<()> {
-    quiet_ipv6(&endpoint.interface)?;
+/// Gives a link IPv6, but no address that nobody gave it.
+fn still_ipv6(link: &str) -> Result<()> {
+    let set = |what: &str, value| netns::sysctl(&format!("net/ipv6/conf/{link}/{what}"), value);
+    set("accept_ra", "0")?;
+    // `IN6_ADDR_GEN_MODE_NONE`: it would make a link-local address and ask for a second whether
+    // another has it.
+    set("addr_gen_mode", "1")?;
+    set("disable_ipv6", "0")
+}
+
+/// What makes a link a port as the network wants it.
+fn port_requests(network: &Network, name: &str) -> Vec<netlink::Request> {
+    let mut requests = vec![route::set_hairpin(name)];
+    if network.isolated && !rules_see_frames() {
+        requests.push(route::set_isolated(name));
+    }
+    requests.push(route::set_up(name));
+    requests
+}
+
+/// Whether the rules for packets see those between ports of a bridge too (br_netfilter). Then they
+/// keep the containers of an isolated network apart and let published ports through, which the port
+/// itself could not tell: they go from port to port.
+fn rules_see_frames() -> bool {
+    ["iptables", "ip6tables"].iter().all(|which| {
+        netns::read_sysctl(&format!("net/bridge/bridge-nf-call-{which}")).as_deref() == Some("1")
+    })
+}
+
+fn default_routes(index: u32, gateways: &[IpAddr]) -> Vec<netlink::Request> {
+    gateways
+        .iter()
+        .map(|gateway| route::add_default_route(index, *gateway))
+        .collect()
+}
+
+fn set_up_inside(endpoint: &Endpoint, gateways: &[IpAddr]) -> Result<()> {
+    match endpoint.ipv6 {
+        Some(_) => still_ipv6(&endpoint.interface)?,
+        None => quiet_ipv6(&endpoint.interface)?,
+    }
     let mut routes = Routes::open()?;
-    let link = routes.existing(&endpoint.interface)?;
-    let mut requests = vec![
-        route::add_address(link.index, endpoint.address, endpoint.prefix),
-        route::set_up(&endpoint.interface),
-    ];
-    requests.extend(gateway.map(|gateway| route::add_default_route(link.index, gateway)));
+    let index = routes.existing(&endpoint.interface)?.index;
+    let addresses = endpoint.addresses().into_iter();
+    let mut requests: Vec<_> = addresses
+        .map(|(address, prefix)| route::add_address(index, address, prefix))
+        .collect();
+    requests.push(route::set_up(&endpoint.interface));
+    requests.extend(default_routes(index, gateways));
     routes.apply(requests)
 }
 
@@ -294,8 +369,9 @@ fn is_inside(endpoint: &Endpoint) -> Result<bool> {
     let Some(link) = routes.link(&endpoint.interface)? else {
         return Ok(false);
     };
-    let wanted = (link.index, endpoint.address, endpoint.prefix);
-    Ok(link.up && routes.addresses()?.contains(&wanted))
+    let there = routes.addresses()?;
+    let has = |(address, prefix)| there.contains(&(link.index, address, prefix));
+    Ok(link.up && endpoint.addresses().into_iter().all(has))
 }
 
 #[cfg(test)]

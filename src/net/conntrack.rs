@@ -6,7 +6,7 @@
 //! first one. Needs Linux 5.8 (filtered dumps); the numbers are those of
 //! `linux/netfilter/nfnetlink_conntrack.h`.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use orc_base::Result;
 use rustix::io::Errno;
@@ -36,11 +36,29 @@ const TUPLE_IP: u16 = 1;
 const TUPLE_PROTO: u16 = 2;
 const IP_SOURCE: u16 = 1;
 const IP_DESTINATION: u16 = 2;
+const IP_SOURCE6: u16 = 3;
+const IP_DESTINATION6: u16 = 4;
 const PROTO_NUMBER: u16 = 1;
 const PROTO_DESTINATION_PORT: u16 = 3;
 
-/// `nfgenmsg` of IPv4.
-const IPV4: [u8; 4] = [2, 0, 0, 0];
+/// What differs between the two protocols: the `nfgenmsg` and the attributes of the addresses.
+#[derive(Debug, Clone, Copy)]
+struct Side {
+    family: [u8; 4],
+    source: u16,
+    destination: u16,
+}
+
+const IPV4: Side = Side {
+    family: [2, 0, 0, 0],
+    source: IP_SOURCE,
+    destination: IP_DESTINATION,
+};
+const IPV6: Side = Side {
+    family: [10, 0, 0, 0],
+    source: IP_SOURCE6,
+    destination: IP_DESTINATION6,
+};
 
 /// The connections of the namespace it was opened in.
 #[derive(Debug)]
@@ -52,8 +70,13 @@ impl Connections {
     }
 
     /// Forgets the conversations that were led to a container at `address`.
-    pub(crate) fn forget_led_to(&mut self, address: Ipv4Addr) -> Result<()> {
+    pub(crate) fn forget_led_to(&mut self, address: IpAddr) -> Result<()> {
+        let (side, octets) = match address {
+            IpAddr::V4(address) => (IPV4, address.octets().to_vec()),
+            IpAddr::V6(address) => (IPV6, address.octets().to_vec()),
+        };
         self.forget(
+            side,
             |message| {
                 message
                     .nest(FILTER, |filter| {
@@ -62,18 +85,19 @@ impl Connections {
                     .nest(TUPLE_REPLY, |tuple| {
                         tuple
                             .nest(TUPLE_IP, |ip| {
-                                ip.put(IP_SOURCE, &address.octets());
+                                ip.put(side.source, &octets);
                             })
                             .nest(TUPLE_PROTO, put_udp);
                     });
             },
-            |entry| entry.answers_from(address),
+            |entry| entry.answers_from(&octets),
         )
     }
 
-    /// Forgets the conversations with `port` of this host that are led nowhere.
-    pub(crate) fn forget_not_led(&mut self, port: u16) -> Result<()> {
+    /// Forgets the conversations of one family with `port` of this host that are led nowhere.
+    pub(crate) fn forget_not_led(&mut self, port: u16, ipv6: bool) -> Result<()> {
         self.forget(
+            if ipv6 { IPV6 } else { IPV4 },
             |message| {
                 message
                     .nest(FILTER, |filter| {
@@ -93,18 +117,19 @@ impl Connections {
     /// Deletes the entries that the kernel's filter finds and that are `wanted`.
     fn forget(
         &mut self,
+        side: Side,
         filter: impl Fn(&mut Message),
         wanted: impl Fn(&Entry<'_>) -> bool,
     ) -> Result<()> {
-        let mut dump = Message::new(GET, 0).fixed(&IPV4);
+        let mut dump = Message::new(GET, 0).fixed(&side.family);
         filter(&mut dump);
         let found = self.0.dump_with(&dump)?;
         let deletions = found
             .iter()
-            .filter_map(|bytes| Entry::parse(bytes))
+            .filter_map(|bytes| Entry::parse(bytes, side))
             .filter(wanted)
             .map(|entry| {
-                let mut message = Message::new(DELETE, 0).fixed(&IPV4);
+                let mut message = Message::new(DELETE, 0).fixed(&side.family);
                 message.nest(TUPLE_ORIGINAL, |tuple| tuple.raw(entry.original));
                 Request::new("forget a connection", message)
             })
@@ -125,14 +150,16 @@ fn put_udp(proto: &mut Message) {
 
 /// A connection: the attributes of both its tuples.
 struct Entry<'a> {
+    side: Side,
     original: &'a [u8],
     reply: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
+    fn parse(bytes: &'a [u8], side: Side) -> Option<Self> {
         let attributes = bytes.get(4..)?;
         let entry = Self {
+            side,
             original: netlink::attribute(attributes, TUPLE_ORIGINAL)?,
             reply: netlink::attribute(attributes, TUPLE_REPLY)?,
         };
@@ -142,15 +169,22 @@ impl<'a> Entry<'a> {
         (netlink::attribute(proto, PROTO_NUMBER)? == udp).then_some(entry)
     }
 
-    fn answers_from(&self, address: Ipv4Addr) -> bool {
-        self.address(self.reply, IP_SOURCE) == Some(&address.octets())
-            && self.address(self.original, IP_DESTINATION) != Some(&address.octets())
+    fn answers_from(&self, address: &[u8]) -> bool {
+        self.source(self.reply) == Some(address) && self.destination(self.original) != Some(address)
     }
 
     /// Neither end's address was rewritten.
     fn is_unchanged(&self) -> bool {
-        self.address(self.original, IP_SOURCE) == self.address(self.reply, IP_DESTINATION)
-            && self.address(self.original, IP_DESTINATION) == self.address(self.reply, IP_SOURCE)
+        self.source(self.original) == self.destination(self.reply)
+            && self.destination(self.original) == self.source(self.reply)
+    }
+
+    fn source(&self, tuple: &'a [u8]) -> Option<&'a [u8]> {
+        self.address(tuple, self.side.source)
+    }
+
+    fn destination(&self, tuple: &'a [u8]) -> Option<&'a [u8]> {
+        self.address(tuple, self.side.destination)
     }
 
     fn address(&self, tuple: &'a [u8], which: u16) -> Option<&'a [u8]> {

@@ -4,6 +4,7 @@
 //! Every method is safe to repeat, finds what is right and leaves it, and never touches what belongs
 //! to somebody else. Removal only begins here; [`Driver::settled`] tells when it is done.
 
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use orc_base::{Id, Result};
@@ -18,8 +19,21 @@ pub(crate) struct Place<'a> {
     pub(crate) container: &'a Id,
     /// Its network namespace.
     pub(crate) namespace: BorrowedFd<'a>,
-    /// Whether the default route goes here.
+    /// Whether the default route of IPv4 goes here.
     pub(crate) primary: bool,
+    /// Whether the default route of IPv6 goes here.
+    pub(crate) primary_ipv6: bool,
+}
+
+impl Place<'_> {
+    /// The gateways of the endpoint that default routes go by.
+    pub(crate) fn gateways(&self, endpoint: &Endpoint) -> Vec<IpAddr> {
+        let ipv4 = endpoint.gateway.map(IpAddr::V4);
+        let ipv6 = endpoint.ipv6.and_then(|place| place.gateway);
+        let ipv4 = ipv4.filter(|_| self.primary);
+        let ipv6 = ipv6.map(IpAddr::V6).filter(|_| self.primary_ipv6);
+        ipv4.into_iter().chain(ipv6).collect()
+    }
 }
 
 /// A way to connect containers.
@@ -33,8 +47,9 @@ pub(crate) trait Driver: Send {
     /// Gives a container its interface on the network, up and with its address.
     fn attach(&mut self, place: &Place<'_>, network: &Network, endpoint: &Endpoint) -> Result<()>;
 
-    /// Points the default route of a container to an endpoint that it has.
-    fn route_by(&mut self, namespace: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<()>;
+    /// Points the default routes of a container, of which the place tells, to an endpoint that it
+    /// has.
+    fn route_by(&mut self, place: &Place<'_>, endpoint: &Endpoint) -> Result<()>;
 
     /// Begins to take a container's interface away.
     fn detach(&mut self, container: &Id, endpoint: &Endpoint) -> Result<()>;
@@ -53,7 +68,7 @@ pub(crate) mod fake {
 
     use orc_base::Error;
 
-    use super::{BorrowedFd, Driver, Endpoint, Id, Network, Place, Result, oneshot};
+    use super::{Driver, Endpoint, Id, Network, Place, Result, oneshot};
 
     /// Links by name, and whose they are.
     #[derive(Debug, Default)]
@@ -96,7 +111,7 @@ pub(crate) mod fake {
             Ok(())
         }
 
-        fn route_by(&mut self, _: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<()> {
+        fn route_by(&mut self, _: &Place<'_>, endpoint: &Endpoint) -> Result<()> {
             self.existing(&endpoint.veth)
         }
 

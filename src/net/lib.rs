@@ -11,6 +11,7 @@
 //! dns      names               port      host ports, with port_owner
 //! route    links, addresses    conntrack UDP conversations
 //! netns    namespaces          netlink   under route, nft and conntrack
+//! relay    published ports that rules cannot lead
 //! ```
 
 pub mod address;
@@ -30,6 +31,7 @@ mod port;
 mod port_owner;
 mod reaper;
 mod registry;
+mod relay;
 mod route;
 mod rules;
 mod ruleset;

@@ -5,13 +5,13 @@
 //! everything after a restart of the daemon or to adopt it as it is.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use orc_base::{Error, Id, Name, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::address::{Mac, Subnet};
+use crate::address::{Address, Mac, Subnet, Subnet6};
 
 /// A network to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,26 @@ pub struct NetworkSpec {
     pub bridge_name: Option<String>,
     /// Whether its containers appear as the host to the outside.
     pub masquerade: bool,
+    /// Its IPv6 addresses; none when `None`.
+    pub ipv6: Option<Ipv6Spec>,
+    /// Addresses that something else has: never given to a container that asks for none.
+    pub reserved: Vec<IpAddr>,
+    /// Whether its containers reach each other by published ports only.
+    pub isolated: bool,
+    /// The host's address that ports without one are published on; all of them when `None`.
+    pub host_ip: Option<Ipv4Addr>,
+}
+
+/// The IPv6 addresses of a network to make.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ipv6Spec {
+    /// Its addresses; when `None`, a /64 of unique local ones (RFC 4193) that follows from the
+    /// network's id.
+    pub subnet: Option<Subnet6>,
+    /// The part of the subnet that addresses are chosen from.
+    pub ip_range: Option<Subnet6>,
+    /// The bridge's own address; the first of the range when `None`.
+    pub gateway: Option<Ipv6Addr>,
 }
 
 impl NetworkSpec {
@@ -49,6 +69,10 @@ impl NetworkSpec {
             mtu: None,
             bridge_name: None,
             masquerade: true,
+            ipv6: None,
+            reserved: Vec::new(),
+            isolated: false,
+            host_ip: None,
         }
     }
 }
@@ -74,6 +98,44 @@ pub struct Network {
     pub bridge: String,
     /// See [`NetworkSpec::masquerade`].
     pub masquerade: bool,
+    /// Its IPv6 addresses, when it has any.
+    #[serde(default)]
+    pub ipv6: Option<Plan<Ipv6Addr>>,
+    /// See [`NetworkSpec::reserved`].
+    #[serde(default)]
+    pub reserved: Vec<IpAddr>,
+    /// See [`NetworkSpec::isolated`].
+    #[serde(default)]
+    pub isolated: bool,
+    /// See [`NetworkSpec::host_ip`].
+    #[serde(default)]
+    pub host_ip: Option<Ipv4Addr>,
+}
+
+impl Network {
+    /// Its IPv4 addresses.
+    pub fn ipv4(&self) -> Plan<Ipv4Addr> {
+        Plan {
+            subnet: self.subnet,
+            ip_range: self.ip_range,
+            gateway: self.gateway,
+        }
+    }
+}
+
+/// The addresses of one family that a network has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "A: Address + Serialize",
+    deserialize = "A: Address + Deserialize<'de>"
+))]
+pub struct Plan<A: Address> {
+    /// All of them.
+    pub subnet: Subnet<A>,
+    /// The part that addresses are chosen from, when it is not the whole.
+    pub ip_range: Option<Subnet<A>>,
+    /// The bridge's own.
+    pub gateway: A,
 }
 
 /// A place on one network that a container wants.
@@ -89,6 +151,21 @@ pub struct EndpointSpec {
     pub mac: Option<Mac>,
     /// Names beside the container's own name and short id: service, aliases, host name.
     pub names: Vec<String>,
+    /// A fixed IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Further addresses that mean something on this wire only, of `169.254.0.0/16` or `fe80::/10`.
+    pub link_local: Vec<IpAddr>,
+    /// What this container alone calls others on the network.
+    pub links: Vec<PeerAlias>,
+}
+
+/// A name that one container has for another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerAlias {
+    /// What it says.
+    pub alias: String,
+    /// A name or id of the other one on the network, looked up when the alias is.
+    pub peer: String,
 }
 
 impl EndpointSpec {
@@ -100,6 +177,9 @@ impl EndpointSpec {
             address: None,
             mac: None,
             names: Vec::new(),
+            ipv6: None,
+            link_local: Vec::new(),
+            links: Vec::new(),
         }
     }
 }
@@ -125,6 +205,45 @@ pub struct Endpoint {
     pub mac: Mac,
     /// Names beside the container's own name and short id.
     pub names: Vec<String>,
+    /// Its place in the network's IPv6 addresses, when that has any.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Place>,
+    /// See [`EndpointSpec::link_local`].
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
+    /// See [`EndpointSpec::links`].
+    #[serde(default)]
+    pub links: Vec<PeerAlias>,
+}
+
+/// A container's IPv6 address on one network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6Place {
+    /// Its address.
+    pub address: Ipv6Addr,
+    /// The prefix length of the network.
+    pub prefix: u8,
+    /// The way out of the network; `None` on an internal one.
+    pub gateway: Option<Ipv6Addr>,
+}
+
+impl Endpoint {
+    /// All its addresses with their prefix lengths. An interface with IPv6 has a link-local one
+    /// beside what was asked for: neighbours find each other by it.
+    pub(crate) fn addresses(&self) -> Vec<(IpAddr, u8)> {
+        let mut all = vec![(IpAddr::V4(self.address), self.prefix)];
+        if let Some(place) = self.ipv6 {
+            all.push((place.address.into(), place.prefix));
+            all.push((self.mac.link_local().into(), 64));
+        }
+        for address in &self.link_local {
+            let prefix = if address.is_ipv4() { 16 } else { 64 };
+            if !all.iter().any(|(other, _)| other == address) {
+                all.push((*address, prefix));
+            }
+        }
+        all
+    }
 }
 
 /// The two protocols whose ports can be published.
@@ -210,8 +329,8 @@ pub struct PortSpec {
 /// A port of the host that leads to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PublishedPort {
-    /// The host's address; `0.0.0.0` is all of them.
-    pub host_ip: Ipv4Addr,
+    /// The host's address; `0.0.0.0` is all of IPv4, `::` all of IPv6.
+    pub host_ip: IpAddr,
     /// The host's port.
     pub host_port: u16,
     /// The container's port.
@@ -221,10 +340,16 @@ pub struct PublishedPort {
 }
 
 impl PublishedPort {
+    /// Whether the daemon may have to answer on it: where no rule leads ([`crate::relay`]).
+    pub(crate) fn is_answered(&self) -> bool {
+        self.host_ip.is_ipv6() && self.protocol == Protocol::Tcp
+    }
+
     /// Whether one socket of the host cannot be both.
     pub fn overlaps(&self, other: &PublishedPort) -> bool {
         self.protocol == other.protocol
             && self.host_port == other.host_port
+            && self.host_ip.is_ipv4() == other.host_ip.is_ipv4()
             && (self.host_ip == other.host_ip
                 || self.host_ip.is_unspecified()
                 || other.host_ip.is_unspecified())
@@ -251,7 +376,8 @@ pub struct AttachRequest {
     pub name: Name,
     /// Its network namespace, from [`crate::Net::create_namespace`].
     pub namespace: PathBuf,
-    /// The networks, most important first: the first that is not internal has the default route.
+    /// The networks, most important first: the first that is not internal has the default route,
+    /// of IPv6 the first of those that have it.
     pub endpoints: Vec<EndpointSpec>,
     /// The ports the host answers on.
     pub ports: Vec<PortSpec>,
@@ -280,6 +406,10 @@ pub struct Sandbox {
     /// See [`AttachRequest::forwards`].
     #[serde(default)]
     pub forwards: bool,
+    /// Places beside `ports` where the daemon answers itself and passes on what it hears:
+    /// `[::1]`, for what `localhost` means to a client. See [`crate::relay`].
+    #[serde(default)]
+    pub relayed: Vec<PublishedPort>,
 }
 
 impl Sandbox {
@@ -288,6 +418,21 @@ impl Sandbox {
         self.endpoints
             .iter()
             .find(|endpoint| endpoint.gateway.is_some())
+    }
+
+    /// The IPv6 endpoint with the default route, which ports published on IPv6 lead to.
+    pub fn primary_ipv6(&self) -> Option<&Endpoint> {
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.ipv6.is_some_and(|place| place.gateway.is_some()))
+    }
+
+    /// Where published ports lead, IPv6 first.
+    pub(crate) fn targets(&self) -> Vec<IpAddr> {
+        let ipv6 = self.primary_ipv6().and_then(|endpoint| endpoint.ipv6);
+        let ipv6 = ipv6.map(|place| IpAddr::V6(place.address));
+        let ipv4 = self.primary().map(|endpoint| IpAddr::V4(endpoint.address));
+        ipv6.into_iter().chain(ipv4).collect()
     }
 
     /// Its place on `network`.
@@ -333,6 +478,10 @@ mod tests {
         assert!(!any.overlaps(&port("0.0.0.0", 80, Protocol::Udp)));
         assert!(!any.overlaps(&port("0.0.0.0", 81, Protocol::Tcp)));
         assert_eq!(any.to_string(), "80/tcp on 0.0.0.0");
+        // The families are apart.
+        let any6 = port("::", 80, Protocol::Tcp);
+        assert!(any6.overlaps(&port("::1", 80, Protocol::Tcp)));
+        assert!(!any6.overlaps(&any) && !local.overlaps(&any6));
     }
 
     #[test]
@@ -344,10 +493,28 @@ mod tests {
             "dns":[]}"#;
         let text = text.replace("ID", &"a".repeat(64));
         let sandbox: Sandbox = serde_json::from_str(&text).unwrap();
-        assert!(!sandbox.forwards);
+        assert!(!sandbox.forwards && sandbox.relayed.is_empty());
+        assert!(sandbox.endpoints[0].ipv6.is_none());
         let again = serde_json::to_string(&sandbox).unwrap();
         assert_eq!(serde_json::from_str::<Sandbox>(&again).unwrap(), sandbox);
         assert!(serde_json::from_str::<Sandbox>(&text.replace("02:42", "03:42")).is_err());
+    }
+
+    /// A record of version 0.1, which knew IPv4 only.
+    #[test]
+    fn old_networks_are_read() {
+        let text = r#"{"id":"ID","name":"front","internal":false,"subnet":"10.0.0.0/24",
+            "ip_range":null,"gateway":"10.0.0.1","mtu":1500,"bridge":"orc-0","masquerade":true}"#;
+        let mut network: Network =
+            serde_json::from_str(&text.replace("ID", &"a".repeat(64))).unwrap();
+        assert!(network.ipv6.is_none() && !network.isolated);
+        network.ipv6 = Some(Plan {
+            subnet: "fd00::/64".parse().unwrap(),
+            ip_range: None,
+            gateway: "fd00::1".parse().unwrap(),
+        });
+        let again = serde_json::to_string(&network).unwrap();
+        assert_eq!(serde_json::from_str::<Network>(&again).unwrap(), network);
     }
 
     #[test]

@@ -111,6 +111,12 @@ pub(crate) fn sysctl(name: &str, value: &str) -> Result<()> {
     std::fs::write(&path, value).context(|| format!("set {} to {value}", name.replace('/', ".")))
 }
 
+/// A parameter of the calling thread's namespace; `None` when this kernel has no such parameter.
+pub(crate) fn read_sysctl(name: &str) -> Option<String> {
+    let value = std::fs::read(Path::new("/proc/sys").join(name)).ok()?;
+    Some(String::from_utf8_lossy(value.trim_ascii()).into_owned())
+}
+
 /// A namespace that the calling thread is in.
 pub(crate) fn current() -> Result<OwnedFd> {
     let file = File::open("/proc/thread-self/ns/net").context(|| "open the network namespace")?;

@@ -4,15 +4,16 @@
 //! all of the new, and a refused ruleset leaves the old. Byte for byte what the `nft` program would
 //! send; the attribute numbers are those of `linux/netfilter/nf_tables.h`.
 
+use std::net::IpAddr;
+
 use orc_base::{Error, Kind, Result};
 use rustix::io::Errno;
 use rustix::net::netlink::NETFILTER;
 
-use crate::address::Subnet;
 use crate::netlink::{ACK, CREATE, Message, Request, Socket};
 use crate::ruleset::{
-    Chain, Elements, Family, Field, Frame, HookKind, MapTo, Ruleset, Set, Statement, Table, Type,
-    Value, Verdict,
+    Chain, Cidr, Elements, Family, Field, Frame, HookKind, MapTo, Ruleset, Set, Statement, Table,
+    Type, Value, Verdict,
 };
 
 /// `NFNL_SUBSYS_NFTABLES`, the upper half of a message's type.
@@ -41,6 +42,9 @@ const BYTES_PER_REQUEST: usize = 4096;
 /// The most room that is asked for.
 const BYTES_LIMIT: usize = 64 << 20;
 
+/// What our tables can be of, in the order in which they are set.
+const FAMILIES: [Family; 3] = [Family::Ip, Family::Ip6, Family::Bridge];
+
 /// The rules of the namespace it was opened in.
 #[derive(Debug)]
 pub(crate) struct Nft(Socket);
@@ -55,17 +59,15 @@ impl Nft {
         self.0.port()
     }
 
-    /// Replaces both tables of that name by those of `ruleset`. Without the bridge family in this
-    /// kernel, that is [`Kind::Unsupported`] when the ruleset has such a table.
+    /// Replaces the tables of that name, of all families, by those of `ruleset`. Without one of the
+    /// families in this kernel, that is [`Kind::Unsupported`] when the ruleset has such a table.
     pub(crate) fn replace(&mut self, table: &str, ruleset: &Ruleset) -> Result<()> {
-        let with_bridge = ruleset
-            .tables
-            .iter()
-            .any(|table| table.family == Family::Bridge);
-        self.transact(table, ruleset, true)
+        let needed: Vec<Family> = ruleset.tables.iter().map(|table| table.family).collect();
+        self.transact(table, ruleset, &FAMILIES)
             .or_else(|failure| match unsupported(failure.0) {
-                // Nothing of that family can be there: only what is asked for makes it an error.
-                true if !with_bridge => self.transact(table, ruleset, false),
+                // Nothing of a family that is not there has to go: only what is asked for makes it
+                // an error.
+                true if needed != FAMILIES => self.transact(table, ruleset, &needed),
                 _ => Err(failure),
             })
             .map_err(|(errno, what)| {
@@ -89,9 +91,9 @@ impl Nft {
         &mut self,
         table: &str,
         ruleset: &Ruleset,
-        bridge: bool,
+        families: &[Family],
     ) -> Result<(), (Errno, String)> {
-        let requests = requests(table, ruleset, bridge);
+        let requests = requests(table, ruleset, families);
         let room = requests.len().saturating_mul(BYTES_PER_REQUEST);
         self.0.reserve(room.clamp(1 << 20, BYTES_LIMIT));
         self.0.transaction(requests)
@@ -102,17 +104,13 @@ fn unsupported(errno: Errno) -> bool {
     matches!(errno, Errno::AFNOSUPPORT | Errno::OPNOTSUPP)
 }
 
-fn requests(table: &str, ruleset: &Ruleset, bridge: bool) -> Vec<Request> {
+fn requests(table: &str, ruleset: &Ruleset, families: &[Family]) -> Vec<Request> {
     let mut out = Vec::new();
     out.push(Request::new("begin", message(BATCH_BEGIN, 0, 0, 10)));
-    let families = [Family::Ip, Family::Bridge];
-    for family in families
-        .into_iter()
-        .filter(|family| bridge || *family == Family::Ip)
-    {
+    for family in families {
         // Added first, so that there is something to delete.
-        out.push(table_request(NEW_TABLE, CREATE, family, table));
-        out.push(table_request(DELETE_TABLE, 0, family, table));
+        out.push(table_request(NEW_TABLE, CREATE, *family, table));
+        out.push(table_request(DELETE_TABLE, 0, *family, table));
     }
     for table in &ruleset.tables {
         add_table(table, &mut out);
@@ -134,6 +132,7 @@ fn message(kind: u16, flags: u16, family: u8, resource: u16) -> Message {
 fn number(family: Family) -> u8 {
     match family {
         Family::Ip => 2,
+        Family::Ip6 => 10,
         Family::Bridge => 7,
     }
 }
@@ -219,6 +218,8 @@ fn type_number(types: &[Type]) -> u32 {
     types.iter().fold(0, |number, kind| {
         let this = match kind {
             Type::Address => 7,
+            Type::Address6 => 8,
+            Type::Icmp6 => 29,
             Type::Mac => 9,
             Type::Protocol => 12,
             Type::Port => 13,
@@ -235,9 +236,9 @@ fn length(types: &[Type]) -> u32 {
 
 fn registers(kind: Type) -> u32 {
     match kind {
-        Type::Interface => 4,
+        Type::Interface | Type::Address6 => 4,
         Type::Mac => 2,
-        Type::Address | Type::Protocol | Type::Port => 1,
+        Type::Address | Type::Protocol | Type::Port | Type::Icmp6 => 1,
     }
 }
 
@@ -290,20 +291,35 @@ fn encode(elements: &Elements) -> Vec<Element<'_>> {
 }
 
 /// Each subnet is where it begins and where it has ended; the last address of all has no end.
-fn intervals(subnets: &[Subnet]) -> Vec<Element<'static>> {
-    let at = |key: u32, ends_interval| Element {
-        key: key.to_be_bytes().to_vec(),
+fn intervals(subnets: &[Cidr]) -> Vec<Element<'static>> {
+    let at = |key: IpAddr, ends_interval| Element {
+        key: octets(key),
         ends_interval,
         value: None,
     };
     let mut out = Vec::new();
     for subnet in subnets {
-        out.push(at(subnet.address().to_bits(), false));
-        if let Some(end) = subnet.broadcast().to_bits().checked_add(1) {
+        out.push(at(subnet.address, false));
+        if let Some(end) = after(subnet.last) {
             out.push(at(end, true));
         }
     }
     out
+}
+
+/// The next higher address.
+fn after(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => Some(IpAddr::V4(address.to_bits().checked_add(1)?.into())),
+        IpAddr::V6(address) => Some(IpAddr::V6(address.to_bits().checked_add(1)?.into())),
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().into(),
+        IpAddr::V6(address) => address.octets().into(),
+    }
 }
 
 fn put_element(nest: &mut Message, element: &Element<'_>) {
@@ -346,7 +362,8 @@ fn bytes(values: &[Value]) -> Vec<u8> {
     for value in values {
         match value {
             Value::Interface(name) => out.extend_from_slice(&interface(name)),
-            Value::Address(address) => out.extend_from_slice(&address.octets()),
+            Value::Address(address) => out.extend_from_slice(&octets(*address)),
+            Value::Icmp6(message) => out.push(*message as u8),
             Value::Mac(mac) => out.extend_from_slice(&mac.octets()),
             Value::Protocol(protocol) => out.push(protocol.number()),
             Value::Port(port) => out.extend_from_slice(&port.to_be_bytes()),
@@ -389,14 +406,19 @@ fn put_statement(list: &mut Message, statement: &Statement) {
             compare(list, NOT_EQUAL, &interface(name));
         }
         Statement::Within(field, subnet) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(subnet.prefix()));
+            let address = octets(subnet.address);
             load(list, &[*field]);
-            and(list, &mask.unwrap_or(0).to_be_bytes());
-            compare(list, EQUAL, &subnet.address().octets());
+            and(list, &mask(subnet.prefix, address.len()));
+            compare(list, EQUAL, &address);
+        }
+        Statement::IsIcmp6 => {
+            load(list, &[Field::Protocol]);
+            compare(list, EQUAL, &[ICMP6]);
         }
         Statement::Carries(frame) => {
             let protocol: u16 = match frame {
                 Frame::Ip => 0x0800,
+                Frame::Ip6 => 0x86dd,
                 Frame::Arp => 0x0806,
             };
             meta(list, 1, REGISTER, Type::Protocol);
@@ -415,14 +437,18 @@ fn put_statement(list: &mut Message, statement: &Statement) {
         }
         Statement::Established => connection(list, 0, ESTABLISHED | RELATED),
         Statement::Redirected => connection(list, 2, DESTINATION_NAT),
-        Statement::Redirect(fields, map) => {
+        Statement::Redirect(family, fields, map) => {
+            let address = match family {
+                Family::Ip6 => Type::Address6,
+                Family::Ip | Family::Bridge => Type::Address,
+            };
             load(list, fields);
             lookup(list, map, Some(REGISTER));
             expression(list, "nat", |data| {
                 data.put_be32(1, 1)
-                    .put_be32(2, u32::from(number(Family::Ip)))
+                    .put_be32(2, u32::from(number(*family)))
                     .put_be32(3, REGISTER)
-                    .put_be32(5, REGISTER + registers(Type::Address));
+                    .put_be32(5, REGISTER + registers(address));
             });
         }
         Statement::Choose(fields, map) => {
@@ -436,6 +462,9 @@ fn put_statement(list: &mut Message, statement: &Statement) {
         }),
     }
 }
+
+/// The number of ICMPv6 among the protocols (RFC 8200's next headers).
+const ICMP6: u8 = 58;
 
 /// Bits of `ct state` and `ct status`.
 const ESTABLISHED: u32 = 1 << 1;
@@ -465,6 +494,10 @@ fn load(list: &mut Message, fields: &[Field]) {
             Field::Protocol => meta(list, 16, register, Type::Protocol),
             Field::Source => payload(list, (NETWORK, 12, 4), register, Type::Address),
             Field::Destination => payload(list, (NETWORK, 16, 4), register, Type::Address),
+            Field::Source6 => payload(list, (NETWORK, 8, 16), register, Type::Address6),
+            Field::Destination6 => payload(list, (NETWORK, 24, 16), register, Type::Address6),
+            Field::Icmp6Type => payload(list, (TRANSPORT, 0, 1), register, Type::Icmp6),
+            Field::Icmp6Target => payload(list, (TRANSPORT, 8, 16), register, Type::Address6),
             Field::DestinationPort => payload(list, (TRANSPORT, 2, 2), register, Type::Port),
             Field::SourceMac => payload(list, (LINK, 6, 6), register, Type::Mac),
             Field::ArpSourceMac => payload(list, (NETWORK, 8, 6), register, Type::Mac),
@@ -511,18 +544,26 @@ fn compare(list: &mut Message, operator: u32, value: &[u8]) {
     });
 }
 
-fn and(list: &mut Message, mask: &[u8; 4]) {
+fn and(list: &mut Message, mask: &[u8]) {
     expression(list, "bitwise", |data| {
         data.put_be32(1, REGISTER)
             .put_be32(2, REGISTER)
-            .put_be32(3, 4)
+            .put_be32(3, mask.len() as u32)
             .nest(4, |nest| {
                 nest.put(1, mask);
             })
             .nest(5, |nest| {
-                nest.put(1, &[0; 4]);
+                nest.put(1, &vec![0; mask.len()]);
             });
     });
+}
+
+/// `length` bytes of which the first `prefix` bits are set.
+fn mask(prefix: u8, length: usize) -> Vec<u8> {
+    let set = |index: usize| usize::from(prefix).saturating_sub(index * 8).min(8);
+    (0..length)
+        .map(|index| (0xff00_u16 >> set(index)) as u8)
+        .collect()
 }
 
 fn connection(list: &mut Message, key: u32, bits: u32) {

@@ -1,16 +1,17 @@
 //! Host ports held for containers.
 //!
-//! A published port is kept by a socket that is bound and never listens: the rules redirect packets
-//! before any socket sees them, and meanwhile nobody else can bind it. A conflict names its owner:
+//! A published port is kept by a socket that is bound and does not listen by itself: the rules
+//! redirect packets before any socket sees them, and meanwhile nobody else can bind it. What rules
+//! cannot lead, the daemon does, from the same socket ([`crate::relay`]). A conflict names its owner:
 //! a container of ours, or a process of the host.
 //!
-//! IPv4 only. A socket on `[::]` that also takes IPv4 conflicts with ours and so is noticed; one
-//! that is for IPv6 alone is no conflict, as nothing of ours answers there.
+//! Sockets of the two families are apart: one on `[::]` of ours takes no IPv4. Somebody else's that
+//! does is in the way of both.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use orc_base::{Error, Name, Result};
+use orc_base::{Error, Kind, Name, Result};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
@@ -24,12 +25,38 @@ const LIMIT: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Reservation {
     pub(crate) port: PublishedPort,
-    _socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
+    /// Whether nobody named an address of the host for it.
+    anywhere: bool,
 }
+
+/// What a container's ports are without a host's address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reach {
+    /// The host's IPv4 address; `0.0.0.0` is all of them.
+    pub(crate) host_ip: Ipv4Addr,
+    /// Whether it has an IPv6 address that a port can lead to.
+    pub(crate) ipv6: bool,
+}
+
+impl Reach {
+    /// The host's addresses that a port without one is published on.
+    fn everywhere(self) -> Vec<IpAddr> {
+        // Who asks for one IPv4 address does not mean all of IPv6.
+        match self.ipv6 && self.host_ip.is_unspecified() {
+            true => vec![self.host_ip.into(), Ipv6Addr::UNSPECIFIED.into()],
+            false => vec![self.host_ip.into()],
+        }
+    }
+}
+
+/// How often a port that is free with IPv4 is not with IPv6, when any will do.
+const TRIES: usize = 16;
 
 /// Reserves all ports or none. `taken` are those of other containers.
 pub(crate) fn reserve_all(
     specs: &[PortSpec],
+    reach: Reach,
     taken: &[(&Name, PublishedPort)],
 ) -> Result<Vec<Reservation>> {
     if specs.len() > LIMIT {
@@ -40,8 +67,8 @@ pub(crate) fn reserve_all(
     }
     let mut held: Vec<Reservation> = Vec::with_capacity(specs.len());
     for spec in specs {
-        let reservation = reserve(spec, taken, &held)?;
-        held.push(reservation);
+        let reservations = reserve(spec, reach, taken, &held)?;
+        held.extend(reservations);
     }
     Ok(held)
 }
@@ -51,32 +78,43 @@ pub(crate) fn reserve_again(port: PublishedPort) -> Result<Reservation> {
     bind(port).map_err(|errno| refusal(errno, port))
 }
 
+/// The places beside those held where `localhost` leads IPv6 clients: `[::1]` for each TCP port of
+/// all IPv4 addresses that has no IPv6 of its own. One that somebody else has is left out.
+pub(crate) fn reserve_localhost(held: &[Reservation]) -> Vec<Reservation> {
+    held.iter()
+        .filter(|held| held.anywhere && held.port.host_ip == Ipv4Addr::UNSPECIFIED)
+        .filter(|held| held.port.protocol == Protocol::Tcp)
+        .map(|held| PublishedPort {
+            host_ip: Ipv6Addr::LOCALHOST.into(),
+            ..held.port
+        })
+        .filter(|port| !held.iter().any(|other| other.port.overlaps(port)))
+        .filter_map(|port| bind(port).ok())
+        .collect()
+}
+
+/// One port at all addresses that it is to be published on.
 fn reserve(
     spec: &PortSpec,
+    reach: Reach,
     taken: &[(&Name, PublishedPort)],
     held: &[Reservation],
-) -> Result<Reservation> {
-    let host_ip = host_address(spec)?;
+) -> Result<Vec<Reservation>> {
     if spec.container_port == 0 {
         return Err(Error::invalid("a container has no port 0 to publish"));
     }
-    let at = |host_port| PublishedPort {
-        host_ip,
-        host_port,
-        container_port: spec.container_port,
-        protocol: spec.protocol,
+    let addresses = match spec.host_ip {
+        None => reach.everywhere(),
+        Some(address) => vec![check_leads(address, spec, reach)?],
     };
+    let at_all = |host_port| reserve_at(spec, &addresses, host_port, taken, held);
     let Some(range) = spec.host_port else {
-        // The kernel chooses from its ephemeral range.
-        return bind(at(0)).map_err(|errno| refusal(errno, at(0)));
+        return any_port(addresses.len(), at_all);
     };
     let mut failure = None;
     for host_port in range.ports() {
-        let port = at(host_port);
-        let attempt = check_own(port, taken, held)
-            .and_then(|()| bind(port).map_err(|errno| refusal(errno, port)));
-        match attempt {
-            Err(error) if error.kind() == orc_base::Kind::Conflict => {
+        match at_all(host_port) {
+            Err(error) if error.kind() == Kind::Conflict => {
                 failure.get_or_insert(error);
             }
             other => return other,
@@ -89,13 +127,66 @@ fn reserve(
     }
 }
 
-fn host_address(spec: &PortSpec) -> Result<Ipv4Addr> {
-    match spec.host_ip {
-        None => Ok(Ipv4Addr::UNSPECIFIED),
-        Some(IpAddr::V4(address)) => Ok(address),
-        Some(IpAddr::V6(address)) => Err(Error::unsupported(format!(
-            "port {} cannot be published on [{address}]: networks have IPv4 only",
-            spec.container_port
+/// The kernel chooses from its ephemeral range, for the first address only.
+fn any_port(
+    addresses: usize,
+    at_all: impl Fn(u16) -> Result<Vec<Reservation>>,
+) -> Result<Vec<Reservation>> {
+    let mut result = at_all(0);
+    for _ in 1..TRIES {
+        match result {
+            Err(error) if error.kind() == Kind::Conflict && addresses > 1 => result = at_all(0),
+            other => return other,
+        }
+    }
+    result
+}
+
+/// One port of the host at each of these addresses. Port 0 is any, and the same for all.
+fn reserve_at(
+    spec: &PortSpec,
+    addresses: &[IpAddr],
+    mut host_port: u16,
+    taken: &[(&Name, PublishedPort)],
+    held: &[Reservation],
+) -> Result<Vec<Reservation>> {
+    let mut reservations = Vec::with_capacity(addresses.len());
+    for host_ip in addresses {
+        let port = PublishedPort {
+            host_ip: *host_ip,
+            host_port,
+            container_port: spec.container_port,
+            protocol: spec.protocol,
+        };
+        if host_port != 0 {
+            check_own(port, taken, held)?;
+        }
+        let mut reservation = bind(port).map_err(|errno| refusal(errno, port))?;
+        host_port = reservation.port.host_port;
+        reservation.anywhere = spec.host_ip.is_none();
+        reservations.push(reservation);
+    }
+    Ok(reservations)
+}
+
+/// Refuses what neither rules nor the daemon can lead to the container.
+fn check_leads(address: IpAddr, spec: &PortSpec, reach: Reach) -> Result<IpAddr> {
+    if address.is_ipv4() || spec.protocol == Protocol::Tcp {
+        return Ok(address);
+    }
+    let port = format!(
+        "port {}/udp cannot be published on [{address}]",
+        spec.container_port
+    );
+    if address.is_loopback() {
+        return Err(Error::unsupported(format!(
+            "{port}: the kernel leads nothing away from it; use 127.0.0.1 or [::]"
+        )));
+    }
+    match reach.ipv6 {
+        true => Ok(address),
+        false => Err(Error::unsupported(format!(
+            "{port}: the container is on no network with IPv6; make one with `enable_ipv6`"
         ))),
     }
 }
@@ -135,7 +226,8 @@ fn refusal(errno: Errno, port: PublishedPort) -> Error {
 }
 
 fn bind(port: PublishedPort) -> Result<Reservation, Errno> {
-    match bind_socket(port, false) {
+    // Where the daemon answers, connections of a container that is gone may not be closed yet.
+    match bind_socket(port, port.is_answered()) {
         // Connections that have ended keep a port busy for a minute unless the socket says that it
         // does not mind; a real owner minds, and is found.
         Err(Errno::ADDRINUSE) if port_owner::only_lingers(port) => bind_socket(port, true),
@@ -148,7 +240,14 @@ fn bind_socket(mut port: PublishedPort, reuse: bool) -> Result<Reservation, Errn
         Protocol::Tcp => SocketType::STREAM,
         Protocol::Udp => SocketType::DGRAM,
     };
-    let socket = rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
+    let family = match port.host_ip {
+        IpAddr::V4(_) => AddressFamily::INET,
+        IpAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    if port.host_ip.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     if reuse {
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
@@ -156,22 +255,41 @@ fn bind_socket(mut port: PublishedPort, reuse: bool) -> Result<Reservation, Errn
         // What comes while the rules are away is not for us to keep.
         sockopt::set_socket_recv_buffer_size(&socket, 0)?;
     }
-    rustix::net::bind(&socket, &SocketAddrV4::new(port.host_ip, port.host_port))?;
-    let bound = SocketAddrV4::try_from(rustix::net::getsockname(&socket)?)?;
+    rustix::net::bind(&socket, &SocketAddr::new(port.host_ip, port.host_port))?;
+    let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
     port.host_port = bound.port();
     Ok(Reservation {
         port,
-        _socket: socket,
+        socket,
+        anywhere: false,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use orc_base::Kind;
-
     use super::*;
     use crate::model::PortRange;
     use crate::netns::alone;
+
+    const FOUR: Reach = Reach {
+        host_ip: Ipv4Addr::UNSPECIFIED,
+        ipv6: false,
+    };
+    const BOTH: Reach = Reach {
+        host_ip: Ipv4Addr::UNSPECIFIED,
+        ipv6: true,
+    };
+
+    fn reserve_all(
+        specs: &[PortSpec],
+        taken: &[(&Name, PublishedPort)],
+    ) -> Result<Vec<Reservation>> {
+        super::reserve_all(specs, FOUR, taken)
+    }
+
+    fn places(held: &[Reservation]) -> Vec<String> {
+        held.iter().map(|held| held.port.to_string()).collect()
+    }
 
     fn spec(host_ip: &str, host_port: Option<u16>, protocol: Protocol) -> PortSpec {
         PortSpec {
@@ -269,10 +387,54 @@ mod tests {
                 kind(spec("203.0.113.9", None, Protocol::Tcp)),
                 Kind::Invalid
             );
-            assert_eq!(kind(spec("::1", None, Protocol::Tcp)), Kind::Unsupported);
+            assert_eq!(kind(spec("::1", None, Protocol::Udp)), Kind::Unsupported);
+            assert_eq!(kind(spec("::", None, Protocol::Udp)), Kind::Unsupported);
+            assert_eq!(kind(spec("fd00::9", None, Protocol::Tcp)), Kind::Invalid);
             let mut zero = spec("127.0.0.1", None, Protocol::Tcp);
             zero.container_port = 0;
             assert_eq!(kind(zero), Kind::Invalid);
+        });
+    }
+
+    #[test]
+    fn a_port_without_an_address_is_on_both_families() {
+        alone(|| {
+            let everywhere = |host_port: Option<u16>| PortSpec {
+                host_ip: None,
+                ..spec("::", host_port, Protocol::Tcp)
+            };
+            let held = super::reserve_all(&[everywhere(Some(5000))], BOTH, &[]).unwrap();
+            assert_eq!(places(&held), ["5000/tcp on 0.0.0.0", "5000/tcp on ::"]);
+            assert!(reserve_localhost(&held).is_empty());
+            drop(held);
+            // Any port will do, but the same on both.
+            let held = super::reserve_all(&[everywhere(None)], BOTH, &[]).unwrap();
+            assert_eq!(held[0].port.host_port, held[1].port.host_port);
+            drop(held);
+            // Without IPv6, what `localhost` means to an IPv6 client.
+            let specs = [
+                everywhere(Some(5000)),
+                spec("0.0.0.0", Some(5001), Protocol::Tcp),
+            ];
+            let held = super::reserve_all(&specs, FOUR, &[]).unwrap();
+            let beside = reserve_localhost(&held);
+            assert_eq!(places(&beside), ["5000/tcp on ::1"]);
+            // Somebody else's is left to him. The daemon listens on such sockets at once.
+            rustix::net::listen(&beside[0].socket, 1).unwrap();
+            assert!(reserve_localhost(&held).is_empty());
+            drop((held, beside));
+            // One that somebody has with IPv6 alone is taken.
+            let theirs = reserve_all(&[spec("::", Some(5000), Protocol::Tcp)], &[]).unwrap();
+            rustix::net::listen(&theirs[0].socket, 1).unwrap();
+            let error = super::reserve_all(&[everywhere(Some(5000))], BOTH, &[]).unwrap_err();
+            assert_eq!(error.kind(), Kind::Conflict);
+            super::reserve_all(&[everywhere(Some(5000))], FOUR, &[]).unwrap();
+            let one = Reach {
+                host_ip: Ipv4Addr::LOCALHOST,
+                ipv6: true,
+            };
+            let held = super::reserve_all(&[everywhere(Some(5000))], one, &[]).unwrap();
+            assert_eq!(places(&held), ["5000/tcp on 127.0.0.1"]);
         });
     }
 

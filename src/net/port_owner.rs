@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::model::{Protocol, PublishedPort};
 
@@ -73,15 +73,39 @@ fn parse(line: &str, port: PublishedPort) -> Option<Socket> {
 }
 
 /// Whether a socket on `address`, in the table's notation, is in the way of one on `wanted`.
-fn meets(address: &str, wanted: Ipv4Addr) -> bool {
-    if wanted.is_unspecified() || address.bytes().all(|digit| digit == b'0') {
-        return true;
+fn meets(address: &str, wanted: IpAddr) -> bool {
+    let Some(theirs) = read_address(address) else {
+        return false;
+    };
+    let any = theirs.is_unspecified() || wanted.is_unspecified();
+    match (theirs, wanted) {
+        // One on `[::]` may be for IPv4 too; the table does not say.
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), _) => true,
+        (IpAddr::V6(theirs), IpAddr::V4(wanted)) => theirs
+            .to_ipv4_mapped()
+            .is_some_and(|theirs| any || theirs == wanted),
+        (IpAddr::V4(_), IpAddr::V6(_)) => false,
+        _ => any || theirs == wanted,
     }
-    // An IPv4 address, alone or at the end of `::ffff:a.b.c.d`, as a number of this machine.
-    let mapped = address.len() == 8 || address.starts_with("0000000000000000FFFF0000");
-    let last = address.get(address.len().saturating_sub(8)..);
-    let number = last.and_then(|last| u32::from_str_radix(last, 16).ok());
-    mapped && number == Some(u32::from_ne_bytes(wanted.octets()))
+}
+
+/// An address in the table's notation: 32-bit parts as numbers of this machine.
+fn read_address(text: &str) -> Option<IpAddr> {
+    let part = |at: usize| {
+        let number = u32::from_str_radix(text.get(at * 8..at * 8 + 8)?, 16).ok()?;
+        Some(number.to_ne_bytes())
+    };
+    match text.len() {
+        8 => Some(IpAddr::from(part(0)?)),
+        32 => {
+            let mut octets = [0; 16];
+            for (index, octets) in octets.chunks_mut(4).enumerate() {
+                octets.copy_from_slice(&part(index)?);
+            }
+            Some(IpAddr::from(octets))
+        }
+        _ => None,
+    }
 }
 
 fn process_with(inode: u64) -> Option<Process> {
@@ -125,7 +149,7 @@ fn name_of(pid: u32) -> String {
 mod tests {
     use super::*;
 
-    fn port(host_ip: [u8; 4]) -> PublishedPort {
+    fn port(host_ip: impl Into<IpAddr>) -> PublishedPort {
         PublishedPort {
             host_ip: host_ip.into(),
             host_port: 0x1388,
@@ -151,6 +175,14 @@ mod tests {
         let mapped = line.replace("0100007F:", "0000000000000000FFFF00000100007F:");
         assert_eq!(parse(&mapped, port([127, 0, 0, 1])), found);
         assert_eq!(parse(&mapped, port([127, 0, 0, 2])), None);
+        assert_eq!(parse(&mapped, port(Ipv6Addr::LOCALHOST)), None);
+        assert_eq!(parse(&mapped, port([0, 0, 0, 0])), found);
+        // IPv6 sockets stand in the way of their like.
+        let own6 = line.replace("0100007F:", "00000000000000000000000001000000:");
+        assert_eq!(parse(&own6, port(Ipv6Addr::LOCALHOST)), found);
+        assert_eq!(parse(&own6, port(Ipv6Addr::UNSPECIFIED)), found);
+        assert_eq!(parse(&own6, port([0, 0, 0, 0])), None);
+        assert_eq!(parse(line, port(Ipv6Addr::UNSPECIFIED)), None);
     }
 
     proptest::proptest! {

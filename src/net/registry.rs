@@ -3,27 +3,44 @@
 //! Pure: plans complete records and changes nothing in the kernel. A plan holds as long as nothing
 //! else is recorded, which the one thread of [`crate::runner`] sees to.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv6Addr};
 
 use orc_base::{Error, Id, Name, Result};
 
-use crate::address::{Mac, Subnet, shown};
+use crate::address::{Address, Mac, Subnet, Subnet6, shown};
 use crate::bridge;
-use crate::ipam::{self, Taken, TakenBy};
+use crate::ipam::{self, Taken, TakenBy, Used};
 use crate::model::{
-    AttachRequest, Endpoint, EndpointSpec, Network, NetworkSpec, PublishedPort, Sandbox,
+    AttachRequest, Endpoint, EndpointSpec, Ipv6Place, Ipv6Spec, Network, NetworkSpec, Plan,
+    PublishedPort, Sandbox,
 };
 
 /// The size of packet that every wire takes.
 const DEFAULT_MTU: u32 = 1500;
 /// The smallest that IPv4 needs and the largest that it knows.
 const MTU: std::ops::RangeInclusive<u32> = 68..=65_535;
+/// The smallest that IPv6 needs (RFC 8200, 5).
+const LEAST_MTU_OF_IPV6: u32 = 1280;
+/// The most addresses of a network that something else has.
+const RESERVED: usize = 1024;
+/// The most further addresses of one endpoint.
+const LINK_LOCAL: usize = 16;
+/// `fe80::/10`.
+const LINK_LOCAL6: Subnet6 = Subnet6::literal6(0xfe80, 10);
 /// The most names that a container has on one network.
 const NAMES: usize = 256;
 /// The longest name in DNS, as text.
 const NAME_LIMIT: usize = 253;
 /// The most networks that a container is on.
 const ENDPOINTS: usize = 64;
+
+/// Subnets that the host reaches some other way than by our networks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Elsewhere {
+    pub(crate) ipv4: Vec<Taken>,
+    pub(crate) ipv6: Vec<Taken<Ipv6Addr>>,
+}
 
 /// All networks and sandboxes of a daemon.
 #[derive(Debug, Clone, Default)]
@@ -45,13 +62,13 @@ impl Registry {
         })
     }
 
-    /// Completes a wish for a network. `taken` are subnets of the host.
+    /// Completes a wish for a network.
     pub(crate) fn plan_network(
         &self,
         spec: NetworkSpec,
         pools: &[Subnet],
         pool_prefix: u8,
-        taken: &[Taken],
+        elsewhere: &Elsewhere,
     ) -> Result<Network> {
         if self.networks.contains_key(&spec.id) {
             return Err(Error::conflict(format!(
@@ -59,7 +76,8 @@ impl Registry {
                 spec.name
             )));
         }
-        let taken: Vec<Taken> = self.taken().chain(taken.iter().cloned()).collect();
+        let ours = self.taken(|network| Some(network.subnet));
+        let taken: Vec<Taken> = ours.chain(elsewhere.ipv4.iter().cloned()).collect();
         let subnet = match spec.subnet {
             Some(subnet) => ipam::check_subnet(subnet, &taken).map(|()| subnet)?,
             None if spec.ip_range.is_some() || spec.gateway.is_some() => {
@@ -78,12 +96,24 @@ impl Registry {
                 MTU.end()
             )));
         }
-        let bridge = match spec.bridge_name {
+        let bridge = match &spec.bridge_name {
             None => bridge::bridge_name(&spec.id),
-            Some(name) => bridge::check_interface_name(&name).map(|()| name)?,
+            Some(name) => bridge::check_interface_name(name).map(|()| name.clone())?,
         };
+        if spec.ipv6.is_some() && mtu < LEAST_MTU_OF_IPV6 {
+            return Err(Error::invalid(format!(
+                "an MTU of {mtu} is too small for IPv6, which needs {LEAST_MTU_OF_IPV6}"
+            )));
+        }
+        let ipv6 = spec
+            .ipv6
+            .as_ref()
+            .map(|wish| self.plan_ipv6(&spec, wish, &elsewhere.ipv6))
+            .transpose()?;
+        let ipv4 = ipam::plan(subnet, spec.ip_range, spec.gateway, &spec.reserved)?;
+        check_reserved(&spec.reserved, &ipv4, ipv6.as_ref())?;
         Ok(Network {
-            gateway: ipam::choose_gateway(subnet, spec.ip_range, spec.gateway)?,
+            gateway: ipv4.gateway,
             id: spec.id,
             name: spec.name,
             internal: spec.internal,
@@ -92,13 +122,44 @@ impl Registry {
             mtu,
             bridge,
             masquerade: spec.masquerade,
+            ipv6,
+            reserved: spec.reserved,
+            isolated: spec.isolated,
+            host_ip: spec.host_ip,
         })
     }
 
-    fn taken(&self) -> impl Iterator<Item = Taken> {
-        self.networks.values().map(|network| Taken {
-            subnet: network.subnet,
-            by: TakenBy::Network(network.name.to_string()),
+    fn plan_ipv6(
+        &self,
+        spec: &NetworkSpec,
+        wish: &Ipv6Spec,
+        elsewhere: &[Taken<Ipv6Addr>],
+    ) -> Result<Plan<Ipv6Addr>> {
+        let subnet = match wish.subnet {
+            Some(subnet) => subnet,
+            None if wish.ip_range.is_some() || wish.gateway.is_some() => {
+                return Err(Error::invalid(format!(
+                    "network `{}` names an IPv6 range or gateway but no subnet that they are in",
+                    spec.name
+                )));
+            }
+            None => ipam::local_subnet(&spec.id),
+        };
+        let ours = self.taken(|network| Some(network.ipv6?.subnet));
+        let taken: Vec<_> = ours.chain(elsewhere.iter().cloned()).collect();
+        ipam::check_subnet6(subnet, &taken)?;
+        ipam::plan(subnet, wish.ip_range, wish.gateway, &spec.reserved)
+    }
+
+    fn taken<A: Address>(
+        &self,
+        subnet: impl Fn(&Network) -> Option<Subnet<A>>,
+    ) -> impl Iterator<Item = Taken<A>> {
+        self.networks.values().filter_map(move |network| {
+            Some(Taken {
+                subnet: subnet(network)?,
+                by: TakenBy::Network(network.name.to_string()),
+            })
         })
     }
 
@@ -136,6 +197,7 @@ impl Registry {
             ports: Vec::new(),
             dns: request.dns.clone(),
             forwards: request.forwards,
+            relayed: Vec::new(),
         };
         // Names that are asked for come first, or a chosen one could be in their way.
         let mut wanted: HashSet<&str> = HashSet::new();
@@ -180,12 +242,13 @@ impl Registry {
             )));
         }
         check_names(&spec.names)?;
-        let used: HashMap<_, _> = self
-            .sandboxes
-            .values()
-            .filter_map(|other| Some((other.endpoint(&network.id)?.address, &other.name)))
-            .collect();
-        let address = ipam::choose_address(network, &used, spec.address)?;
+        let links = spec.links.iter();
+        let links: Vec<_> = links.flat_map(|link| [&link.alias, &link.peer]).collect();
+        check_names(&links)?;
+        let used = self.used(network, |endpoint| Some(endpoint.address));
+        let address = ipam::choose_address(&network.ipv4(), &used, spec.address)?;
+        let ipv6 = self.plan_ipv6_place(network, spec)?;
+        check_link_local(spec, network)?;
         Ok(Endpoint {
             network: network.id.clone(),
             interface: choose_interface(sandbox, spec, wanted)?,
@@ -196,7 +259,47 @@ impl Registry {
             resolver: network.gateway,
             mac: spec.mac.unwrap_or_else(|| Mac::from_address(address)),
             names: spec.names.clone(),
+            ipv6,
+            link_local: spec.link_local.clone(),
+            links: spec.links.clone(),
         })
+    }
+
+    fn plan_ipv6_place(&self, network: &Network, spec: &EndpointSpec) -> Result<Option<Ipv6Place>> {
+        let Some(plan) = network.ipv6 else {
+            return match spec.ipv6 {
+                None => Ok(None),
+                Some(address) => Err(Error::invalid(format!(
+                    "{address} cannot be had on network `{}`, which has no IPv6: make it with \
+                     `enable_ipv6`",
+                    network.name
+                ))),
+            };
+        };
+        let used = self.used(network, |endpoint| Some(endpoint.ipv6?.address));
+        let address = ipam::choose_address(&plan, &used, spec.ipv6)?;
+        Ok(Some(Ipv6Place {
+            address,
+            prefix: plan.subnet.prefix(),
+            gateway: (!network.internal).then_some(plan.gateway),
+        }))
+    }
+
+    /// The addresses of a network that cannot be given.
+    fn used<'a, A: Address>(
+        &'a self,
+        network: &'a Network,
+        address: impl Fn(&Endpoint) -> Option<A>,
+    ) -> Used<'a, A> {
+        let owners = self.sandboxes.values().filter_map(|sandbox| {
+            let endpoint = sandbox.endpoint(&network.id)?;
+            Some((address(endpoint)?, &sandbox.name))
+        });
+        Used {
+            network: &network.name,
+            by: owners.collect(),
+            reserved: &network.reserved,
+        }
     }
 
     /// The ports of all containers, and whose they are.
@@ -235,14 +338,74 @@ fn choose_interface(
         .ok_or_else(|| Error::exhausted("no name is left for another interface"))
 }
 
-fn check_names(names: &[String]) -> Result<()> {
+fn check_reserved(
+    reserved: &[IpAddr],
+    ipv4: &Plan<std::net::Ipv4Addr>,
+    ipv6: Option<&Plan<Ipv6Addr>>,
+) -> Result<()> {
+    if reserved.len() > RESERVED {
+        return Err(Error::invalid(format!(
+            "{} addresses are reserved; the limit is {RESERVED}",
+            reserved.len()
+        )));
+    }
+    for address in reserved {
+        let (inside, gateway) = match address {
+            IpAddr::V4(address) => (ipv4.subnet.contains(*address), *address == ipv4.gateway),
+            IpAddr::V6(address) => (
+                ipv6.is_some_and(|plan| plan.subnet.contains(*address)),
+                ipv6.is_some_and(|plan| plan.gateway == *address),
+            ),
+        };
+        if !inside {
+            return Err(Error::invalid(format!(
+                "{address} cannot be reserved: it is in no subnet of the network"
+            )));
+        }
+        if gateway {
+            return Err(Error::invalid(format!(
+                "{address} cannot be reserved: it is the gateway"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_link_local(spec: &EndpointSpec, network: &Network) -> Result<()> {
+    if spec.link_local.len() > LINK_LOCAL {
+        return Err(Error::invalid(format!(
+            "{} link-local addresses on one network; the limit is {LINK_LOCAL}",
+            spec.link_local.len()
+        )));
+    }
+    for address in &spec.link_local {
+        let link_local = match address {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => LINK_LOCAL6.contains(*address),
+        };
+        if !link_local {
+            return Err(Error::invalid(format!(
+                "{address} is not a link-local address: use one of 169.254.0.0/16 or fe80::/10"
+            )));
+        }
+        if address.is_ipv6() && network.ipv6.is_none() {
+            return Err(Error::invalid(format!(
+                "{address} cannot be had on network `{}`, which has no IPv6",
+                network.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_names(names: &[impl AsRef<str>]) -> Result<()> {
     if names.len() > NAMES {
         return Err(Error::invalid(format!(
             "{} names on one network; the limit is {NAMES}",
             names.len()
         )));
     }
-    let bad = names.iter().find(|name| {
+    let bad = names.iter().map(AsRef::as_ref).find(|name| {
         name.is_empty()
             || name.len() > NAME_LIMIT
             || !name.bytes().all(|byte| byte.is_ascii_graphic())
@@ -266,7 +429,8 @@ mod tests {
         let mut spec = NetworkSpec::new(Id::random(), name.parse().unwrap());
         spec.internal = internal;
         let pools = ipam::default_pools();
-        let network = registry.plan_network(spec, &pools, 24, &[]).unwrap();
+        let nothing = Elsewhere::default();
+        let network = registry.plan_network(spec, &pools, 24, &nothing).unwrap();
         let id = network.id.clone();
         registry.networks.insert(id.clone(), network);
         id
@@ -360,7 +524,8 @@ mod tests {
         assert_eq!(kind(&wish), Kind::Invalid);
 
         let spec = || NetworkSpec::new(Id::random(), "n".parse().unwrap());
-        let plan = |spec| registry.plan_network(spec, &ipam::default_pools(), 24, &[]);
+        let nothing = Elsewhere::default();
+        let plan = |spec| registry.plan_network(spec, &ipam::default_pools(), 24, &nothing);
         let mut wish = spec();
         wish.subnet = Some("172.17.0.0/16".parse().unwrap());
         assert_eq!(plan(wish).unwrap_err().kind(), Kind::Conflict);
@@ -368,10 +533,98 @@ mod tests {
             |wish: &mut NetworkSpec| wish.mtu = Some(67),
             |wish: &mut NetworkSpec| wish.bridge_name = Some("a/../b".into()),
             |wish: &mut NetworkSpec| wish.gateway = Some([10, 0, 0, 1].into()),
+            |wish: &mut NetworkSpec| wish.reserved = vec!["192.0.2.1".parse().unwrap()],
+            |wish: &mut NetworkSpec| wish.reserved = vec!["172.17.1.1".parse().unwrap(); 1025],
+            |wish: &mut NetworkSpec| {
+                wish.ipv6 = Some(Ipv6Spec::default());
+                wish.mtu = Some(1279);
+            },
+            |wish: &mut NetworkSpec| {
+                wish.ipv6 = Some(Ipv6Spec {
+                    gateway: Some("fd00::1".parse().unwrap()),
+                    ..Ipv6Spec::default()
+                });
+            },
         ] {
             let mut wish = spec();
             change(&mut wish);
             assert_eq!(plan(wish).unwrap_err().kind(), Kind::Invalid);
         }
+    }
+
+    #[test]
+    fn ipv6_is_planned_beside() {
+        let mut registry = Registry::default();
+        let mut spec = NetworkSpec::new(Id::random(), "six".parse().unwrap());
+        spec.ipv6 = Some(Ipv6Spec {
+            subnet: Some("fd00:6::/64".parse().unwrap()),
+            ..Ipv6Spec::default()
+        });
+        spec.reserved = vec!["fd00:6::2".parse().unwrap()];
+        let plan = |registry: &Registry, spec: NetworkSpec| {
+            registry.plan_network(spec, &ipam::default_pools(), 24, &Elsewhere::default())
+        };
+        let six = plan(&registry, spec.clone()).unwrap();
+        registry.networks.insert(six.id.clone(), six.clone());
+        spec.id = Id::random();
+        spec.subnet = None;
+        assert_eq!(plan(&registry, spec).unwrap_err().kind(), Kind::Conflict);
+        let four = with_network(&mut registry, "four", false);
+
+        let mut wish = request("web", &[&four, &six.id]);
+        wish.endpoints[1].link_local = vec!["169.254.7.7".parse().unwrap()];
+        let sandbox = registry.plan_sandbox(&wish).unwrap();
+        let place = sandbox.endpoints[1].ipv6.unwrap();
+        assert_eq!(place.address.to_string(), "fd00:6::3");
+        assert_eq!(place.gateway, Some("fd00:6::1".parse().unwrap()));
+        // The families leave by different networks.
+        assert_eq!(sandbox.primary().unwrap().network, four);
+        assert_eq!(sandbox.primary_ipv6().unwrap().network, six.id);
+        let addresses: Vec<_> = sandbox.endpoints[1]
+            .addresses()
+            .iter()
+            .map(|(address, prefix)| format!("{address}/{prefix}"))
+            .collect();
+        assert_eq!(
+            addresses,
+            [
+                "172.17.0.2/24",
+                "fd00:6::3/64",
+                "fe80::42:acff:fe11:2/64",
+                "169.254.7.7/16"
+            ]
+        );
+        assert_eq!(sandbox.endpoints[0].addresses().len(), 1);
+
+        let kind = |change: &dyn Fn(&mut EndpointSpec, &mut EndpointSpec)| {
+            let mut wish = request("web", &[&four, &six.id]);
+            let [four, six] = &mut wish.endpoints[..] else {
+                unreachable!()
+            };
+            change(four, six);
+            registry.plan_sandbox(&wish).unwrap_err().kind()
+        };
+        let address = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(
+            kind(&|four, _| four.ipv6 = address("fd00:6::9")),
+            Kind::Invalid
+        );
+        assert_eq!(
+            kind(&|_, six| six.ipv6 = address("fd00:7::9")),
+            Kind::Invalid
+        );
+        assert_eq!(
+            kind(&|_, six| six.ipv6 = address("fd00:6::1")),
+            Kind::Conflict
+        );
+        let local = |text: &str| vec![text.parse().unwrap()];
+        assert_eq!(
+            kind(&|_, six| six.link_local = local("fd00::1")),
+            Kind::Invalid
+        );
+        assert_eq!(
+            kind(&|four, _| four.link_local = local("fe80::1")),
+            Kind::Invalid
+        );
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! Knows the kernel's objects, not ours: who owns a link is told by its alias and judged elsewhere.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use orc_base::{Context, Error, Result};
 use rustix::io::Errno;
 
-use crate::address::{Mac, Subnet};
+use crate::address::{Address, Mac, Subnet};
 use crate::netlink::{self, CREATE_NEW, CREATE_OR_REPLACE, Message, Request, Socket};
 
 /// Types of messages.
@@ -36,6 +36,8 @@ mod link {
     pub(super) const INFO_SLAVE_DATA: u16 = 5;
     /// `IFLA_BRPORT_MODE`: a frame may leave by the port it came in.
     pub(super) const PORT_HAIRPIN: u16 = 4;
+    /// `IFLA_BRPORT_ISOLATED`: no frame goes from it to another such port. Linux 4.18.
+    pub(super) const PORT_ISOLATED: u16 = 33;
     /// `VETH_INFO_PEER`.
     pub(super) const VETH_PEER: u16 = 1;
     /// `IFF_UP`.
@@ -50,7 +52,12 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 
+/// `IFA_F_NODAD`: an address is good at once, not after a second of asking whether another has it.
+/// Ours are given once and held by the rules.
+const NO_DUPLICATE_DETECTION: u8 = 0x02;
+
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 /// The main routing table, `RT_TABLE_MAIN`.
 const MAIN_TABLE: u8 = 254;
 
@@ -78,8 +85,8 @@ pub(crate) struct Inside<'a> {
 
 /// A route of the main table to a subnet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RouteTo {
-    pub(crate) subnet: Subnet,
+pub(crate) struct RouteTo<A: Address = Ipv4Addr> {
+    pub(crate) subnet: Subnet<A>,
     pub(crate) link: u32,
     /// Its hosts are on the wire, not behind a router.
     pub(crate) on_link: bool,
@@ -143,21 +150,43 @@ impl Routes {
             .ok_or_else(|| Error::not_found(format!("there is no interface {name}")))
     }
 
-    /// All IPv4 addresses: the link that has it, and the subnet on that link.
-    pub(crate) fn addresses(&mut self) -> Result<Vec<(u32, Ipv4Addr, u8)>> {
-        let items = self.0.dump(GET_ADDRESS, &[AF_INET, 0, 0, 0, 0, 0, 0, 0])?;
-        Ok(items
-            .iter()
-            .filter_map(|item| parse_address(item))
-            .collect())
+    /// All addresses: the link that has it, and the length of its subnet's prefix on that link.
+    pub(crate) fn addresses(&mut self) -> Result<Vec<(u32, IpAddr, u8)>> {
+        let mut all = Vec::new();
+        for family in [AF_INET, AF_INET6] {
+            let items = self.0.dump(GET_ADDRESS, &[family, 0, 0, 0, 0, 0, 0, 0])?;
+            all.extend(items.iter().filter_map(|item| parse_address(item)));
+        }
+        Ok(all)
     }
 
     /// The IPv4 routes of the main table, without the default route.
     pub(crate) fn routes(&mut self) -> Result<Vec<RouteTo>> {
+        self.routes_of(AF_INET, address4)
+    }
+
+    /// The IPv6 routes of the main table, without the default route and those of single wires.
+    pub(crate) fn routes6(&mut self) -> Result<Vec<RouteTo<Ipv6Addr>>> {
+        let mut routes = self.routes_of(AF_INET6, address6)?;
+        routes.retain(|route| {
+            let to = route.subnet.address();
+            !to.is_unicast_link_local() && !to.is_multicast() && !to.is_loopback()
+        });
+        Ok(routes)
+    }
+
+    fn routes_of<A: Address>(
+        &mut self,
+        family: u8,
+        address: impl Fn(&[u8]) -> Option<A>,
+    ) -> Result<Vec<RouteTo<A>>> {
         let mut fixed = [0; 12];
-        fixed[0] = AF_INET;
+        fixed[0] = family;
         let items = self.0.dump(GET_ROUTE, &fixed)?;
-        Ok(items.iter().filter_map(|item| parse_route(item)).collect())
+        let routes = items.iter().filter(|item| item.first() == Some(&family));
+        Ok(routes
+            .filter_map(|item| parse_route(item, &address))
+            .collect())
     }
 }
 
@@ -235,6 +264,20 @@ pub(crate) fn set_hairpin(name: &str) -> Request {
     Request::new(format!("let interface {name} answer itself"), message)
 }
 
+/// Keeps the ports of a bridge that are so from each other.
+pub(crate) fn set_isolated(name: &str) -> Request {
+    let mut message = Message::new(NEW_LINK, 0).fixed(&link_header(0, 0));
+    message
+        .put_str(link::IFNAME, name)
+        .nest(link::LINKINFO, |info| {
+            info.put_str(link::INFO_SLAVE_KIND, "bridge")
+                .nest(link::INFO_SLAVE_DATA, |data| {
+                    data.put(link::PORT_ISOLATED, &[1]);
+                });
+        });
+    Request::new(format!("keep interface {name} apart"), message)
+}
+
 /// Makes `name` a port of a bridge.
 pub(crate) fn set_master(name: &str, bridge: u32) -> Request {
     let mut message = Message::new(NEW_LINK, 0).fixed(&link_header(0, 0));
@@ -265,38 +308,58 @@ fn delete_group(group: u32) -> Request {
 }
 
 /// Gives a link an address and the route to its subnet; fine when it has it already.
-pub(crate) fn add_address(index: u32, address: Ipv4Addr, prefix: u8) -> Request {
+pub(crate) fn add_address(index: u32, address: impl Into<IpAddr>, prefix: u8) -> Request {
+    let address = address.into();
+    let flags = match address {
+        IpAddr::V4(_) => 0,
+        IpAddr::V6(_) => NO_DUPLICATE_DETECTION,
+    };
     let [a, b, c, d] = index.to_ne_bytes();
-    let mut message =
-        Message::new(NEW_ADDRESS, CREATE_OR_REPLACE).fixed(&[AF_INET, prefix, 0, 0, a, b, c, d]);
-    message
-        .put(IFA_LOCAL, &address.octets())
-        .put(IFA_ADDRESS, &address.octets());
-    if let Ok(subnet) = Subnet::of(address, prefix)
+    let fixed = [family(address), prefix, flags, 0, a, b, c, d];
+    let mut message = Message::new(NEW_ADDRESS, CREATE_OR_REPLACE).fixed(&fixed);
+    put_address(&mut message, IFA_LOCAL, address);
+    put_address(&mut message, IFA_ADDRESS, address);
+    if let IpAddr::V4(address) = address
+        && let Ok(subnet) = Subnet::of(address, prefix)
         && prefix < 31
     {
-        message.put(IFA_BROADCAST, &subnet.broadcast().octets());
+        message.put(IFA_BROADCAST, &subnet.last().octets());
     }
     Request::new(format!("add address {address}/{prefix}"), message)
 }
 
-/// Sends everything without a better route by `gateway`, and by no other.
-pub(crate) fn add_default_route(index: u32, gateway: Ipv4Addr) -> Request {
+/// Sends everything of its family without a better route by `gateway`, and by no other.
+pub(crate) fn add_default_route(index: u32, gateway: impl Into<IpAddr>) -> Request {
+    let gateway = gateway.into();
     // rtmsg: family, prefix lengths, TOS, table, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST.
-    let fixed = [AF_INET, 0, 0, 0, MAIN_TABLE, 3, 0, 1, 0, 0, 0, 0];
+    let fixed = [family(gateway), 0, 0, 0, MAIN_TABLE, 3, 0, 1, 0, 0, 0, 0];
     let mut message = Message::new(NEW_ROUTE, CREATE_OR_REPLACE).fixed(&fixed);
-    message
-        .put(RTA_GATEWAY, &gateway.octets())
-        .put_u32(RTA_OIF, index);
+    put_address(&mut message, RTA_GATEWAY, gateway);
+    message.put_u32(RTA_OIF, index);
     Request::new(format!("add default route by {gateway}"), message)
+}
+
+fn family(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => AF_INET,
+        IpAddr::V6(_) => AF_INET6,
+    }
+}
+
+fn put_address(message: &mut Message, kind: u16, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => message.put(kind, &address.octets()),
+        IpAddr::V6(address) => message.put(kind, &address.octets()),
+    };
 }
 
 /// Takes an address away.
 #[cfg(test)]
-pub(crate) fn delete_address(index: u32, address: Ipv4Addr, prefix: u8) -> Request {
+pub(crate) fn delete_address(index: u32, address: impl Into<IpAddr>, prefix: u8) -> Request {
+    let address = address.into();
     let [a, b, c, d] = index.to_ne_bytes();
-    let mut message = Message::new(21, 0).fixed(&[AF_INET, prefix, 0, 0, a, b, c, d]);
-    message.put(IFA_LOCAL, &address.octets());
+    let mut message = Message::new(21, 0).fixed(&[family(address), prefix, 0, 0, a, b, c, d]);
+    put_address(&mut message, IFA_LOCAL, address);
     Request::new(format!("delete address {address}/{prefix}"), message)
 }
 
@@ -330,15 +393,21 @@ fn parse_link(bytes: &[u8]) -> Option<Link> {
     Some(found)
 }
 
-fn parse_address(bytes: &[u8]) -> Option<(u32, Ipv4Addr, u8)> {
+fn parse_address(bytes: &[u8]) -> Option<(u32, IpAddr, u8)> {
     let index = netlink::u32_at(bytes, 4)?;
     let attributes = bytes.get(8..)?;
     let local = netlink::attribute(attributes, IFA_LOCAL)
         .or_else(|| netlink::attribute(attributes, IFA_ADDRESS))?;
-    Some((index, address(local)?, *bytes.get(1)?))
+    let address = address4(local)
+        .map(IpAddr::V4)
+        .or_else(|| address6(local).map(IpAddr::V6))?;
+    Some((index, address, *bytes.get(1)?))
 }
 
-fn parse_route(bytes: &[u8]) -> Option<RouteTo> {
+fn parse_route<A: Address>(
+    bytes: &[u8],
+    address: impl Fn(&[u8]) -> Option<A>,
+) -> Option<RouteTo<A>> {
     let (prefix, table) = (*bytes.get(1)?, *bytes.get(4)?);
     let attributes = bytes.get(12..)?;
     if table != MAIN_TABLE || prefix == 0 {
@@ -355,8 +424,12 @@ fn parse_route(bytes: &[u8]) -> Option<RouteTo> {
     })
 }
 
-fn address(value: &[u8]) -> Option<Ipv4Addr> {
+fn address4(value: &[u8]) -> Option<Ipv4Addr> {
     <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
+}
+
+fn address6(value: &[u8]) -> Option<Ipv6Addr> {
+    <[u8; 16]>::try_from(value).ok().map(Ipv6Addr::from)
 }
 
 #[cfg(test)]
@@ -371,12 +444,16 @@ mod tests {
         assert!(routes.links().unwrap().iter().any(|link| link.name == "lo"));
         assert!(routes.link("orc-no-such").unwrap().is_none());
         routes.routes().unwrap();
+        routes.routes6().unwrap();
+        let loopback = (1, IpAddr::V4(Ipv4Addr::LOCALHOST), 8);
+        assert!(routes.addresses().unwrap().contains(&loopback));
     }
 
     proptest::proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
-            let _ = (parse_link(&bytes), parse_address(&bytes), parse_route(&bytes));
+            let _ = (parse_link(&bytes), parse_address(&bytes));
+            let _ = (parse_route(&bytes, address4), parse_route(&bytes, address6));
         }
     }
 }

@@ -1,29 +1,33 @@
 //! Turns networks and the containers on them into one nftables ruleset.
 //!
 //! Pure: same model, same rules. Packets are matched by sets and maps, so their cost does not grow
-//! with containers and ports. What holds:
+//! with containers and ports. What holds, for IPv4 and for IPv6:
 //!
 //! - Nothing from outside reaches a container but answers and published ports, whatever routes a
 //!   neighbour on the wire adds; containers of different networks are outside to each other.
 //! - A published port answers on local addresses only (`fib daddr type local`), and one on
-//!   127.0.0.1 to this host only: nothing for 127.0.0.0/8 comes in by a wire.
+//!   127.0.0.1 to this host only: nothing for 127.0.0.0/8 comes in by a wire. The kernel keeps `::1`
+//!   off all wires by itself, ours included, so that a port on it is answered by the daemon
+//!   ([`crate::relay`]).
 //! - The client's address is kept, but for this host by 127.0.0.1 and for a container that reaches
 //!   its own network by the host: the answers of these would not come back.
 //! - Internal networks send nothing out and reach nothing of the host but their DNS server.
-//! - A container sends with its own addresses only, unless it forwards for others.
+//! - A container sends with its own addresses only, says of no other address that it has it, and is
+//!   no router to its neighbours, unless it forwards for others.
 //!
-//! What other tables do is theirs: all chains accept what they do not drop.
+//! There is a table for IPv6 as soon as a network has it. What other tables do is theirs: all
+//! chains accept what they do not drop.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use orc_base::Id;
 
 use crate::address::Subnet;
-use crate::model::{Network, Protocol, Sandbox};
+use crate::model::{Endpoint, Network, Protocol, Sandbox};
 use crate::ruleset::{
-    Chain, Elements, Family, Field, Frame, Hook, HookKind, HookPoint, MapTo, Rule, Ruleset, Set,
-    Statement, Table, Type, Value, Verdict,
+    Chain, Cidr, Elements, Family, Field, Frame, Hook, HookKind, HookPoint, Icmp6, MapTo, Rule,
+    Ruleset, Set, Statement, Table, Type, Value, Verdict,
 };
 
 /// The addresses that never leave a machine.
@@ -49,37 +53,97 @@ pub(crate) fn render(model: &Model<'_>) -> Ruleset {
     if model.networks.is_empty() {
         return Ruleset::default();
     }
-    let mut tables = vec![ip_table(model)];
+    let mut tables = vec![ip_table(model, &IPV4)];
+    if model
+        .networks
+        .values()
+        .any(|network| network.ipv6.is_some())
+    {
+        tables.push(ip_table(model, &IPV6));
+    }
     if model.bridge_filter {
         tables.push(bridge_table(model));
     }
     Ruleset { tables }
 }
 
-fn ip_table(model: &Model<'_>) -> Table {
+/// What differs between the two protocols.
+struct Side {
+    family: Family,
+    address: Type,
+    source: Field,
+    destination: Field,
+    subnet: fn(&Network) -> Option<Cidr>,
+    /// Where a container's published ports lead.
+    primary: fn(&Sandbox) -> Option<IpAddr>,
+}
+
+const IPV4: Side = Side {
+    family: Family::Ip,
+    address: Type::Address,
+    source: Field::Source,
+    destination: Field::Destination,
+    subnet: |network| Some(network.subnet.into()),
+    primary: |sandbox| Some(sandbox.primary()?.address.into()),
+};
+
+const IPV6: Side = Side {
+    family: Family::Ip6,
+    address: Type::Address6,
+    source: Field::Source6,
+    destination: Field::Destination6,
+    subnet: |network| Some(network.ipv6?.subnet.into()),
+    primary: |sandbox| Some(sandbox.primary_ipv6()?.ipv6?.address.into()),
+};
+
+impl Side {
+    fn is_ipv6(&self) -> bool {
+        self.family == Family::Ip6
+    }
+
+    /// The addresses of this host that are on no wire.
+    fn loopback(&self) -> Cidr {
+        match self.is_ipv6() {
+            true => Cidr {
+                address: Ipv6Addr::LOCALHOST.into(),
+                prefix: 128,
+                last: Ipv6Addr::LOCALHOST.into(),
+            },
+            false => LOOPBACK.into(),
+        }
+    }
+}
+
+fn ip_table(model: &Model<'_>, side: &Side) -> Table {
     let (mut sets, mut chains) = (Vec::new(), Vec::new());
-    sets.extend(network_sets(model));
-    sets.extend(published_maps(model));
-    chains.extend(filter_chains());
-    chains.extend(nat_chains());
-    chains.extend(model.networks.values().map(stay_chain));
+    sets.extend(network_sets(model, side));
+    sets.push(match side.is_ipv6() {
+        true => neighbours(),
+        false => resolvers_set(model),
+    });
+    sets.push(staying(model));
+    sets.extend(published_maps(model, side));
+    if !side.is_ipv6() {
+        chains.push(wire_chain());
+    }
+    chains.extend(filter_chains(side));
+    chains.extend(nat_chains(side));
+    chains.extend(
+        model
+            .networks
+            .values()
+            .map(|network| stay_chain(network, side)),
+    );
     Table {
-        family: Family::Ip,
+        family: side.family,
         name: model.table.to_owned(),
         sets,
         chains,
     }
 }
 
-fn network_sets(model: &Model<'_>) -> [Set; 6] {
+fn network_sets(model: &Model<'_>, side: &Side) -> [Set; 4] {
     let networks = || model.networks.values();
-    let bridge = |network: &Network| Value::Interface(network.bridge.clone());
-    let keys = |name, key: &[Type], keys: Vec<Vec<Value>>| Set {
-        name,
-        key: key.to_vec(),
-        to: None,
-        elements: Elements::Keys(keys),
-    };
     let outgoing = networks().filter(|network| network.masquerade && !network.internal);
     [
         keys(
@@ -99,40 +163,71 @@ fn network_sets(model: &Model<'_>) -> [Set; 6] {
             "inside",
             &[Type::Interface, Type::Interface],
             networks()
+                .filter(|network| !network.isolated)
                 .map(|network| vec![bridge(network), bridge(network)])
                 .collect(),
         ),
         Set {
             name: "outgoing",
-            key: vec![Type::Address],
+            key: vec![side.address],
             to: None,
-            elements: Elements::Subnets(sorted(outgoing.map(|network| network.subnet))),
-        },
-        keys(
-            "resolvers",
-            &[Type::Interface, Type::Address, Type::Protocol, Type::Port],
-            resolvers(model)
-                .map(|(network, protocol, port)| {
-                    vec![
-                        bridge(network),
-                        Value::Address(network.gateway),
-                        Value::Protocol(protocol),
-                        Value::Port(port),
-                    ]
-                })
-                .collect(),
-        ),
-        Set {
-            name: "staying",
-            key: vec![Type::Interface],
-            to: Some(MapTo::Verdict),
-            elements: Elements::Verdicts(
-                networks()
-                    .map(|network| (vec![bridge(network)], Verdict::Jump(stay_name(network))))
-                    .collect(),
-            ),
+            elements: Elements::Subnets(sorted(outgoing.filter_map(side.subnet))),
         },
     ]
+}
+
+fn resolvers_set(model: &Model<'_>) -> Set {
+    keys(
+        "resolvers",
+        &[Type::Interface, Type::Address, Type::Protocol, Type::Port],
+        resolvers(model)
+            .map(|(network, protocol, port)| {
+                vec![
+                    bridge(network),
+                    Value::Address(network.gateway.into()),
+                    Value::Protocol(protocol),
+                    Value::Port(port),
+                ]
+            })
+            .collect(),
+    )
+}
+
+/// The messages without which nobody is found on a wire.
+fn neighbours() -> Set {
+    let messages = [Icmp6::NeighbourSolicitation, Icmp6::NeighbourAdvertisement];
+    keys(
+        "neighbours",
+        &[Type::Icmp6],
+        messages.map(|message| vec![Value::Icmp6(message)]).into(),
+    )
+}
+
+fn staying(model: &Model<'_>) -> Set {
+    let networks = model.networks.values();
+    Set {
+        name: "staying",
+        key: vec![Type::Interface],
+        to: Some(MapTo::Verdict),
+        elements: Elements::Verdicts(
+            networks
+                .map(|network| (vec![bridge(network)], Verdict::Jump(stay_name(network))))
+                .collect(),
+        ),
+    }
+}
+
+fn bridge(network: &Network) -> Value {
+    Value::Interface(network.bridge.clone())
+}
+
+fn keys(name: &'static str, key: &[Type], keys: Vec<Vec<Value>>) -> Set {
+    Set {
+        name,
+        key: key.to_vec(),
+        to: None,
+        elements: Elements::Keys(keys),
+    }
 }
 
 fn resolvers<'a>(model: &Model<'a>) -> impl Iterator<Item = (&'a Network, Protocol, u16)> {
@@ -146,21 +241,20 @@ fn resolvers<'a>(model: &Model<'a>) -> impl Iterator<Item = (&'a Network, Protoc
 }
 
 /// Two maps, as a key cannot have a wildcard: ports of one address, and ports of all of them.
-fn published_maps(model: &Model<'_>) -> [Set; 2] {
+fn published_maps(model: &Model<'_>, side: &Side) -> [Set; 2] {
     let mut exact = BTreeMap::new();
     let mut any = BTreeMap::new();
-    for (network, protocol, port) in resolvers(model) {
-        exact.insert(
-            (network.gateway, protocol, DNS_PORT),
-            (network.gateway, port),
-        );
+    for (network, protocol, port) in resolvers(model).filter(|_| !side.is_ipv6()) {
+        let gateway = IpAddr::V4(network.gateway);
+        exact.insert((gateway, protocol, DNS_PORT), (gateway, port));
     }
     for sandbox in model.sandboxes.values() {
-        let Some(primary) = sandbox.primary() else {
+        let Some(primary) = (side.primary)(sandbox) else {
             continue;
         };
-        for port in &sandbox.ports {
-            let to = (primary.address, port.container_port);
+        let ports = sandbox.ports.iter();
+        for port in ports.filter(|port| port.host_ip.is_ipv6() == side.is_ipv6()) {
+            let to = (primary, port.container_port);
             if port.host_ip.is_unspecified() {
                 any.insert((port.protocol, port.host_port), to);
             } else {
@@ -170,17 +264,17 @@ fn published_maps(model: &Model<'_>) -> [Set; 2] {
             }
         }
     }
-    let to = |(address, port): (Ipv4Addr, u16)| vec![Value::Address(address), Value::Port(port)];
+    let to = |(address, port): (IpAddr, u16)| vec![Value::Address(address), Value::Port(port)];
     let map = |name, key: &[Type], elements| Set {
         name,
         key: key.to_vec(),
-        to: Some(MapTo::Data(vec![Type::Address, Type::Port])),
+        to: Some(MapTo::Data(vec![side.address, Type::Port])),
         elements: Elements::Data(elements),
     };
     [
         map(
             "published",
-            &[Type::Address, Type::Protocol, Type::Port],
+            &[side.address, Type::Protocol, Type::Port],
             exact
                 .into_iter()
                 .map(|((address, protocol, port), target)| {
@@ -206,20 +300,25 @@ fn published_maps(model: &Model<'_>) -> [Set; 2] {
     ]
 }
 
-fn filter_chains() -> [Chain; 4] {
-    use Field::{Destination, DestinationPort, InInterface, OutInterface};
-    use Statement::{Do, Established, In, NotFrom, Redirected, Within};
+/// Before connection tracking, which would know these as answers.
+fn wire_chain() -> Chain {
+    use Statement::{Do, NotFrom, Within};
+    let to_loopback = Within(Field::Destination, LOOPBACK.into());
+    base(
+        "wire",
+        HookKind::Filter,
+        HookPoint::Prerouting,
+        -300,
+        vec![vec![NotFrom("lo"), to_loopback, Do(Verdict::Drop)]],
+    )
+}
+
+fn filter_chains(side: &Side) -> [Chain; 3] {
+    use Field::{InInterface, OutInterface};
+    use Statement::{Do, Established, In, Redirected};
     let accept = || Do(Verdict::Accept);
     let drop = || Do(Verdict::Drop);
     [
-        // Before connection tracking, which would know these as answers.
-        base(
-            "wire",
-            HookKind::Filter,
-            HookPoint::Prerouting,
-            -300,
-            vec![vec![NotFrom("lo"), Within(Destination, LOOPBACK), drop()]],
-        ),
         base(
             "forward",
             HookKind::Filter,
@@ -248,27 +347,42 @@ fn filter_chains() -> [Chain; 4] {
             "from_internal",
             vec![
                 vec![Established, accept()],
-                vec![
-                    In(
-                        vec![InInterface, Destination, Field::Protocol, DestinationPort],
-                        "resolvers",
-                    ),
-                    accept(),
-                ],
+                needed_of_host(side),
                 vec![drop()],
             ],
         ),
     ]
 }
 
-fn nat_chains() -> [Chain; 4] {
-    use Field::{Destination, DestinationPort, OutInterface, Source};
-    use Statement::{Choose, Do, In, LocalDestination, Masquerade, Redirect};
-    let local = || {
-        vec![vec![
-            LocalDestination,
-            Do(Verdict::Goto("to_published".into())),
-        ]]
+/// What a container of an internal network may ask of the host.
+fn needed_of_host(side: &Side) -> Rule {
+    use Field::{Destination, DestinationPort, Icmp6Type, InInterface};
+    use Statement::{Do, In, IsIcmp6};
+    let accept = Do(Verdict::Accept);
+    match side.is_ipv6() {
+        true => vec![IsIcmp6, In(vec![Icmp6Type], "neighbours"), accept],
+        false => vec![
+            In(
+                vec![InInterface, Destination, Field::Protocol, DestinationPort],
+                "resolvers",
+            ),
+            accept,
+        ],
+    }
+}
+
+fn nat_chains(side: &Side) -> [Chain; 4] {
+    use Field::{DestinationPort, OutInterface};
+    use Statement::{Choose, Do, In, LocalDestination, Masquerade, Redirect, Within};
+    let local = || vec![LocalDestination, Do(Verdict::Goto("to_published".into()))];
+    // What is sent to `::1` cannot be led away from it: the kernel drops the answers.
+    let to_itself = vec![
+        Within(side.destination, side.loopback()),
+        Do(Verdict::Accept),
+    ];
+    let sent = match side.is_ipv6() {
+        true => vec![to_itself, local()],
+        false => vec![local()],
     };
     [
         base(
@@ -276,17 +390,19 @@ fn nat_chains() -> [Chain; 4] {
             HookKind::Nat,
             HookPoint::Prerouting,
             -100,
-            local(),
+            vec![local()],
         ),
-        base("output", HookKind::Nat, HookPoint::Output, -100, local()),
+        base("output", HookKind::Nat, HookPoint::Output, -100, sent),
         plain(
             "to_published",
             vec![
                 vec![Redirect(
-                    vec![Destination, Field::Protocol, DestinationPort],
+                    side.family,
+                    vec![side.destination, Field::Protocol, DestinationPort],
                     "published",
                 )],
                 vec![Redirect(
+                    side.family,
                     vec![Field::Protocol, DestinationPort],
                     "published_any",
                 )],
@@ -299,24 +415,25 @@ fn nat_chains() -> [Chain; 4] {
             100,
             vec![
                 vec![Choose(vec![OutInterface], "staying")],
-                vec![In(vec![Source], "outgoing"), Masquerade],
+                vec![In(vec![side.source], "outgoing"), Masquerade],
             ],
         ),
     ]
 }
 
 /// What happens to the source of packets that enter a network's bridge from above.
-fn stay_chain(network: &Network) -> Chain {
+fn stay_chain(network: &Network, side: &Side) -> Chain {
     use Statement::{Do, Masquerade, Redirected, Within};
-    let own = Within(Field::Source, network.subnet);
-    plain(
-        &stay_name(network),
-        vec![
-            vec![Within(Field::Source, LOOPBACK), Masquerade],
-            vec![own.clone(), Redirected, Masquerade],
-            vec![own, Do(Verdict::Accept)],
-        ],
-    )
+    let mut rules = Vec::new();
+    if !side.is_ipv6() {
+        rules.push(vec![Within(side.source, side.loopback()), Masquerade]);
+    }
+    if let Some(subnet) = (side.subnet)(network) {
+        let own = Within(side.source, subnet);
+        rules.push(vec![own.clone(), Redirected, Masquerade]);
+        rules.push(vec![own, Do(Verdict::Accept)]);
+    }
+    plain(&stay_name(network), rules)
 }
 
 fn stay_name(network: &Network) -> String {
@@ -325,8 +442,6 @@ fn stay_name(network: &Network) -> String {
 
 /// Frames from containers' interfaces carry the addresses that the container was given.
 fn bridge_table(model: &Model<'_>) -> Table {
-    use Field::{ArpSource, ArpSourceMac, InInterface, Source, SourceMac};
-    use Statement::{Carries, Do, In};
     let held = || {
         model
             .sandboxes
@@ -334,70 +449,137 @@ fn bridge_table(model: &Model<'_>) -> Table {
             .filter(|sandbox| !sandbox.forwards)
             .flat_map(|sandbox| &sandbox.endpoints)
     };
-    let sets = vec![
-        Set {
-            name: "held",
-            key: vec![Type::Interface],
-            to: None,
-            elements: Elements::Keys(
-                held()
-                    .map(|endpoint| vec![Value::Interface(endpoint.veth.clone())])
-                    .collect(),
-            ),
-        },
-        Set {
-            name: "own",
-            key: vec![Type::Interface, Type::Mac, Type::Address],
-            to: None,
-            elements: Elements::Keys(
-                held()
-                    .map(|endpoint| {
-                        vec![
-                            Value::Interface(endpoint.veth.clone()),
-                            Value::Mac(endpoint.mac),
-                            Value::Address(endpoint.address),
-                        ]
-                    })
-                    .collect(),
-            ),
-        },
-    ];
-    let own = |fields| In(fields, "own");
-    let chains = vec![
-        base(
-            "wire",
-            HookKind::Filter,
-            HookPoint::Prerouting,
-            -300,
-            vec![vec![
-                In(vec![InInterface], "held"),
-                Do(Verdict::Goto("hold".into())),
-            ]],
+    let own = |name, address, wanted: fn(&IpAddr) -> bool| {
+        let entries = held().flat_map(|endpoint| {
+            let addresses = endpoint.addresses().into_iter().map(|(address, _)| address);
+            addresses
+                .filter(wanted)
+                .map(|address| own_entry(endpoint, address))
+        });
+        keys(
+            name,
+            &[Type::Interface, Type::Mac, address],
+            entries.collect(),
+        )
+    };
+    let with_ipv6 = model
+        .networks
+        .values()
+        .any(|network| network.ipv6.is_some());
+    let mut sets = vec![
+        keys(
+            "held",
+            &[Type::Interface],
+            held()
+                .map(|endpoint| vec![Value::Interface(endpoint.veth.clone())])
+                .collect(),
         ),
-        plain(
-            "hold",
-            vec![
-                vec![
-                    Carries(Frame::Ip),
-                    own(vec![InInterface, SourceMac, Source]),
-                    Do(Verdict::Accept),
-                ],
-                vec![
-                    Carries(Frame::Arp),
-                    own(vec![InInterface, SourceMac, ArpSource]),
-                    own(vec![InInterface, ArpSourceMac, ArpSource]),
-                    Do(Verdict::Accept),
-                ],
-                vec![Do(Verdict::Drop)],
-            ],
-        ),
+        own("own", Type::Address, IpAddr::is_ipv4),
     ];
+    let mut chains = vec![held_chain(), hold_chain(with_ipv6)];
+    if with_ipv6 {
+        sets.push(own("own6", Type::Address6, IpAddr::is_ipv6));
+        sets.push(spoken());
+        chains.extend(hold6_chains());
+    }
     Table {
         family: Family::Bridge,
         name: model.table.to_owned(),
         sets,
         chains,
     }
+}
+
+fn own_entry(endpoint: &Endpoint, address: IpAddr) -> Vec<Value> {
+    vec![
+        Value::Interface(endpoint.veth.clone()),
+        Value::Mac(endpoint.mac),
+        Value::Address(address),
+    ]
+}
+
+fn held_chain() -> Chain {
+    use Statement::{Do, In};
+    base(
+        "wire",
+        HookKind::Filter,
+        HookPoint::Prerouting,
+        -300,
+        vec![vec![
+            In(vec![Field::InInterface], "held"),
+            Do(Verdict::Goto("hold".into())),
+        ]],
+    )
+}
+
+fn hold_chain(with_ipv6: bool) -> Chain {
+    use Field::{ArpSource, ArpSourceMac, InInterface, Source, Source6, SourceMac};
+    use Statement::{Carries, Do, In};
+    let own = |fields| In(fields, "own");
+    let mut rules = vec![
+        vec![
+            Carries(Frame::Ip),
+            own(vec![InInterface, SourceMac, Source]),
+            Do(Verdict::Accept),
+        ],
+        vec![
+            Carries(Frame::Arp),
+            own(vec![InInterface, SourceMac, ArpSource]),
+            own(vec![InInterface, ArpSourceMac, ArpSource]),
+            Do(Verdict::Accept),
+        ],
+    ];
+    if with_ipv6 {
+        rules.push(vec![
+            Carries(Frame::Ip6),
+            In(vec![InInterface, SourceMac, Source6], "own6"),
+            Do(Verdict::Goto("hold6".into())),
+        ]);
+    }
+    rules.push(vec![Do(Verdict::Drop)]);
+    plain("hold", rules)
+}
+
+/// What becomes of messages that say something about a neighbour.
+fn spoken() -> Set {
+    let key = |message| vec![Value::Icmp6(message)];
+    Set {
+        name: "spoken",
+        key: vec![Type::Icmp6],
+        to: Some(MapTo::Verdict),
+        elements: Elements::Verdicts(vec![
+            (key(Icmp6::RouterAdvertisement), Verdict::Drop),
+            (
+                key(Icmp6::NeighbourAdvertisement),
+                Verdict::Goto("about_itself".into()),
+            ),
+            (key(Icmp6::Redirect), Verdict::Drop),
+        ]),
+    }
+}
+
+fn hold6_chains() -> [Chain; 2] {
+    use Field::{Icmp6Target, Icmp6Type, InInterface, SourceMac};
+    use Statement::{Choose, Do, In, IsIcmp6};
+    [
+        plain(
+            "hold6",
+            vec![
+                vec![IsIcmp6, Choose(vec![Icmp6Type], "spoken")],
+                vec![Do(Verdict::Accept)],
+            ],
+        ),
+        plain(
+            "about_itself",
+            vec![
+                vec![
+                    In(vec![InInterface, SourceMac, Icmp6Target], "own6"),
+                    Do(Verdict::Accept),
+                ],
+                vec![Do(Verdict::Drop)],
+            ],
+        ),
+    ]
 }
 
 fn base(name: &str, kind: HookKind, point: HookPoint, priority: i32, rules: Vec<Rule>) -> Chain {
@@ -426,9 +608,11 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::address::Mac;
-    use crate::model::{Endpoint, PublishedPort};
+    use crate::model::{Endpoint, Ipv6Place, Plan, PublishedPort};
 
     fn id(digit: char) -> Id {
         digit.to_string().repeat(64).parse().unwrap()
@@ -445,7 +629,22 @@ mod tests {
             mtu: 1500,
             bridge: format!("orc-{name}"),
             masquerade: true,
+            ipv6: None,
+            reserved: vec![],
+            isolated: false,
+            host_ip: None,
         }
+    }
+
+    /// The same with addresses of `fd00:<third>::/64`.
+    fn with_ipv6(mut network: Network, third: u16) -> Network {
+        let base = Ipv6Addr::new(0xfd00, third, 0, 0, 0, 0, 0, 0);
+        network.ipv6 = Some(Plan {
+            subnet: Subnet::of(base, 64).unwrap(),
+            ip_range: None,
+            gateway: Ipv6Addr::new(0xfd00, third, 0, 0, 0, 0, 0, 1),
+        });
+        network
     }
 
     fn sandbox(digit: char, on: &[&Network], host: u8, ports: Vec<PublishedPort>) -> Sandbox {
@@ -462,6 +661,15 @@ mod tests {
                 resolver: network.gateway,
                 mac: Mac::from_address(address),
                 names: vec![],
+                ipv6: network.ipv6.map(|plan| Ipv6Place {
+                    address: Ipv6Addr::from_bits(
+                        plan.subnet.address().to_bits() | u128::from(host),
+                    ),
+                    prefix: 64,
+                    gateway: (!network.internal).then_some(plan.gateway),
+                }),
+                link_local: vec![],
+                links: vec![],
             }
         };
         Sandbox {
@@ -472,6 +680,7 @@ mod tests {
             ports,
             dns: vec![],
             forwards: false,
+            relayed: vec![],
         }
     }
 
@@ -510,7 +719,7 @@ mod tests {
         let front = network('a', "front", 0, false);
         let inner = network('b', "inner", 1, true);
         let port = |host_ip: [u8; 4], host_port, protocol| PublishedPort {
-            host_ip: host_ip.into(),
+            host_ip: IpAddr::from(host_ip),
             host_port,
             container_port: 80,
             protocol,
@@ -527,6 +736,43 @@ mod tests {
         let expected = include_str!("tests/rules.golden.nft");
         let actual = text(vec![front, inner], vec![web, vault, router]);
         assert!(actual == expected, "the rules are now:\n{actual}");
+    }
+
+    /// The same with IPv6: what it adds.
+    #[test]
+    fn networks_with_ipv6() {
+        let front = with_ipv6(network('a', "front", 0, false), 1);
+        let inner = with_ipv6(network('b', "inner", 1, true), 2);
+        let four = network('9', "four", 2, false);
+        let port = |host_ip: &str, host_port| PublishedPort {
+            host_ip: host_ip.parse().unwrap(),
+            host_port,
+            container_port: 80,
+            protocol: Protocol::Tcp,
+        };
+        let ports = vec![
+            port("0.0.0.0", 5000),
+            port("::", 5000),
+            port("fd00::7", 5001),
+        ];
+        let mut web = sandbox('c', &[&four, &front], 2, ports);
+        web.endpoints[1].link_local = vec!["fe80::7".parse().unwrap()];
+        // It has no way out, so nothing leads to it.
+        let vault = sandbox('d', &[&inner], 3, vec![port("::", 6000)]);
+        let mut router = sandbox('e', &[&front], 4, vec![]);
+        router.forwards = true;
+        let expected = include_str!("tests/rules6.golden.nft");
+        let actual = text(vec![front, inner, four], vec![web, vault, router]);
+        assert!(actual == expected, "the rules are now:\n{actual}");
+    }
+
+    #[test]
+    fn an_isolated_networks_containers_are_outside_to_each_other() {
+        let mut front = network('a', "front", 0, false);
+        let together = "\"orc-front\" . \"orc-front\"";
+        assert!(text(vec![front.clone()], vec![]).contains(together));
+        front.isolated = true;
+        assert!(!text(vec![front], vec![]).contains(together));
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! same value as netlink messages.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use crate::address::{Mac, Subnet};
+use crate::address::{Address, Mac, Subnet};
 use crate::model::Protocol;
 
 /// Everything that is replaced in one transaction.
@@ -29,6 +29,8 @@ pub(crate) struct Table {
 pub(crate) enum Family {
     /// IPv4 packets on their way through the host.
     Ip,
+    /// IPv6 packets on their way through the host.
+    Ip6,
     /// Frames on their way through a bridge.
     Bridge,
 }
@@ -52,9 +54,29 @@ pub(crate) enum MapTo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Elements {
     Keys(Vec<Vec<Value>>),
-    Subnets(Vec<Subnet>),
+    Subnets(Vec<Cidr>),
     Verdicts(Vec<(Vec<Value>, Verdict)>),
     Data(Vec<(Vec<Value>, Vec<Value>)>),
+}
+
+/// A subnet of either family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Cidr {
+    /// Its lowest address.
+    pub(crate) address: IpAddr,
+    pub(crate) prefix: u8,
+    /// Its highest address.
+    pub(crate) last: IpAddr,
+}
+
+impl<A: Address> From<Subnet<A>> for Cidr {
+    fn from(subnet: Subnet<A>) -> Self {
+        Self {
+            address: subnet.address().into(),
+            prefix: subnet.prefix(),
+            last: subnet.last().into(),
+        }
+    }
 }
 
 /// The types of keys and values.
@@ -62,18 +84,34 @@ pub(crate) enum Elements {
 pub(crate) enum Type {
     Interface,
     Address,
+    Address6,
     Mac,
     Protocol,
     Port,
+    Icmp6,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Value {
     Interface(String),
-    Address(Ipv4Addr),
+    Address(IpAddr),
     Mac(Mac),
     Protocol(Protocol),
     Port(u16),
+    Icmp6(Icmp6),
+}
+
+/// Messages by which IPv6 neighbours find each other, with their numbers (RFC 4861, 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Icmp6 {
+    /// A router says that it is one.
+    RouterAdvertisement = 134,
+    /// Somebody asks who has an address.
+    NeighbourSolicitation = 135,
+    /// Somebody says that an address is his.
+    NeighbourAdvertisement = 136,
+    /// A router says that another way is better.
+    Redirect = 137,
 }
 
 /// A list of rules; with a hook, one that the kernel starts with.
@@ -117,7 +155,9 @@ pub(crate) enum Statement {
     /// It came in by another interface.
     NotFrom(&'static str),
     /// An address field is in the subnet.
-    Within(Field, Subnet),
+    Within(Field, Cidr),
+    /// It is a message of ICMPv6, whose fields may be looked at from here on.
+    IsIcmp6,
     /// The frame carries this.
     Carries(Frame),
     /// The destination is an address of this host.
@@ -126,8 +166,9 @@ pub(crate) enum Statement {
     Established,
     /// Its destination was rewritten.
     Redirected,
-    /// Rewrite the destination to what the map has for the key, if it has.
-    Redirect(Vec<Field>, &'static str),
+    /// Rewrite the destination to what the map has for the key, if it has. The family is that of
+    /// the table.
+    Redirect(Family, Vec<Field>, &'static str),
     /// Do what the map has for the key, if it has.
     Choose(Vec<Field>, &'static str),
     /// Rewrite the source to the address of the interface it leaves by.
@@ -142,16 +183,22 @@ pub(crate) enum Field {
     OutInterface,
     Source,
     Destination,
+    Source6,
+    Destination6,
     Protocol,
     DestinationPort,
     SourceMac,
     ArpSourceMac,
     ArpSource,
+    Icmp6Type,
+    /// Whose neighbour it is that a message is about.
+    Icmp6Target,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Frame {
     Ip,
+    Ip6,
     Arp,
 }
 
@@ -186,6 +233,7 @@ impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ip => "ip",
+            Self::Ip6 => "ip6",
             Self::Bridge => "bridge",
         })
     }
@@ -221,7 +269,7 @@ impl Elements {
         let key = |key: &Vec<Value>| joined(key, " . ");
         match self {
             Self::Keys(keys) => keys.iter().map(key).collect(),
-            Self::Subnets(subnets) => subnets.iter().map(Subnet::to_string).collect(),
+            Self::Subnets(subnets) => subnets.iter().map(Cidr::to_string).collect(),
             Self::Verdicts(pairs) => pairs
                 .iter()
                 .map(|(from, to)| format!("{} : {to}", key(from)))
@@ -274,13 +322,15 @@ impl fmt::Display for Statement {
             Self::In(fields, set) => write!(f, "{} @{set}", joined(fields, " . ")),
             Self::NotFrom(interface) => write!(f, "iifname != \"{interface}\""),
             Self::Within(field, subnet) => write!(f, "{field} {subnet}"),
+            Self::IsIcmp6 => f.write_str("meta l4proto ipv6-icmp"),
             Self::Carries(Frame::Ip) => f.write_str("meta protocol ip"),
+            Self::Carries(Frame::Ip6) => f.write_str("meta protocol ip6"),
             Self::Carries(Frame::Arp) => f.write_str("meta protocol arp"),
             Self::LocalDestination => f.write_str("fib daddr type local"),
             Self::Established => f.write_str("ct state established,related"),
             Self::Redirected => f.write_str("ct status dnat"),
-            Self::Redirect(fields, map) => {
-                write!(f, "dnat ip to {} map @{map}", joined(fields, " . "))
+            Self::Redirect(family, fields, map) => {
+                write!(f, "dnat {family} to {} map @{map}", joined(fields, " . "))
             }
             Self::Choose(fields, map) => write!(f, "{} vmap @{map}", joined(fields, " . ")),
             Self::Masquerade => f.write_str("masquerade"),
@@ -296,11 +346,15 @@ impl fmt::Display for Field {
             Self::OutInterface => "oifname",
             Self::Source => "ip saddr",
             Self::Destination => "ip daddr",
+            Self::Source6 => "ip6 saddr",
+            Self::Destination6 => "ip6 daddr",
             Self::Protocol => "meta l4proto",
             Self::DestinationPort => "th dport",
             Self::SourceMac => "ether saddr",
             Self::ArpSourceMac => "arp saddr ether",
             Self::ArpSource => "arp saddr ip",
+            Self::Icmp6Type => "icmpv6 type",
+            Self::Icmp6Target => "icmpv6 taddr",
         })
     }
 }
@@ -321,9 +375,11 @@ impl fmt::Display for Type {
         f.write_str(match self {
             Self::Interface => "ifname",
             Self::Address => "ipv4_addr",
+            Self::Address6 => "ipv6_addr",
             Self::Mac => "ether_addr",
             Self::Protocol => "inet_proto",
             Self::Port => "inet_service",
+            Self::Icmp6 => "icmpv6_type",
         })
     }
 }
@@ -336,7 +392,25 @@ impl fmt::Display for Value {
             Self::Mac(mac) => mac.fmt(f),
             Self::Protocol(protocol) => protocol.fmt(f),
             Self::Port(port) => port.fmt(f),
+            Self::Icmp6(message) => message.fmt(f),
         }
+    }
+}
+
+impl fmt::Display for Icmp6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RouterAdvertisement => "nd-router-advert",
+            Self::NeighbourSolicitation => "nd-neighbor-solicit",
+            Self::NeighbourAdvertisement => "nd-neighbor-advert",
+            Self::Redirect => "nd-redirect",
+        })
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 

@@ -10,13 +10,14 @@
 //! made of: they are always made anew from all of it, never changed in part.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use orc_base::{Context, Error, Id, Kind, Result};
 use tokio::sync::oneshot;
 
-use crate::address::Subnet;
+use crate::address::{Address, Subnet};
 use crate::conntrack::Connections;
 use crate::dns::server::{Names, Server};
 use crate::dns::zone::Zone;
@@ -27,10 +28,11 @@ use crate::model::{
 };
 use crate::netns;
 use crate::nft::Nft;
-use crate::port::{self, Reservation};
-use crate::registry::Registry;
+use crate::port::{self, Reach, Reservation};
+use crate::registry::{Elsewhere, Registry};
+use crate::relay::Relays;
 use crate::resolv::Resolver;
-use crate::route::Routes;
+use crate::route::{RouteTo, Routes};
 use crate::rules::{self, Model};
 use crate::ruleset::Ruleset;
 
@@ -55,7 +57,13 @@ pub(crate) struct Runner {
     bridge_filter: bool,
     names: Arc<Names>,
     resolvers: BTreeMap<Id, Server>,
-    ports: BTreeMap<Id, Vec<Reservation>>,
+    ports: BTreeMap<Id, Ports>,
+}
+
+/// What keeps a container's ports while it lives.
+struct Ports {
+    _held: Vec<Reservation>,
+    relays: Relays,
 }
 
 impl Runner {
@@ -104,7 +112,7 @@ impl Runner {
     }
 
     pub(crate) fn create_network(&mut self, spec: NetworkSpec) -> Result<Network> {
-        let taken = self.taken()?;
+        let taken = self.elsewhere()?;
         let (pools, prefix) = (&self.settings.pools, self.settings.pool_prefix);
         let network = self.registry().plan_network(spec, pools, prefix, &taken)?;
         self.start_network(&network)?;
@@ -144,8 +152,8 @@ impl Runner {
     }
 
     /// Subnets that the host reaches some other way.
-    fn taken(&mut self) -> Result<Vec<Taken>> {
-        let links: BTreeMap<u32, String> = self
+    fn elsewhere(&mut self) -> Result<Elsewhere> {
+        let mut links: BTreeMap<u32, String> = self
             .routes
             .links()?
             .into_iter()
@@ -157,32 +165,28 @@ impl Runner {
             .values()
             .map(|network| network.bridge.clone())
             .collect();
-        let mut taken = Vec::new();
-        for route in self.routes.routes()? {
-            let link = links
-                .get(&route.link)
-                .map_or("an interface", String::as_str);
-            if !ours.contains(link) {
-                let by = match route.on_link {
-                    true => TakenBy::Link(link.to_owned()),
-                    false => TakenBy::Route(link.to_owned()),
-                };
-                taken.push(Taken {
-                    subnet: route.subnet,
-                    by,
-                });
-            }
-        }
+        let own: HashSet<u32> = links
+            .extract_if(.., |_, name| ours.contains(name))
+            .map(|(index, _)| index)
+            .collect();
+        let mut elsewhere = Elsewhere {
+            ipv4: taken(self.routes.routes()?, &links, &own),
+            ipv6: taken(self.routes.routes6()?, &links, &own),
+        };
         let resolver = Resolver::read(&self.settings.resolv_conf).unwrap_or_default();
         for server in resolver.nameservers {
-            if let std::net::IpAddr::V4(address) = server {
-                taken.push(Taken {
+            match server {
+                IpAddr::V4(address) => elsewhere.ipv4.push(Taken {
                     subnet: Subnet::of(address, 32)?,
                     by: TakenBy::NameServer,
-                });
+                }),
+                IpAddr::V6(address) => elsewhere.ipv6.push(Taken {
+                    subnet: Subnet::of(address, 128)?,
+                    by: TakenBy::NameServer,
+                }),
             }
         }
-        Ok(taken)
+        Ok(elsewhere)
     }
 
     /// Fine when there is no such network.
@@ -201,8 +205,12 @@ impl Runner {
 
     pub(crate) fn attach(&mut self, request: &AttachRequest) -> Result<Sandbox> {
         let mut sandbox = self.registry().plan_sandbox(request)?;
-        let reservations = port::reserve_all(&request.ports, &self.registry().ports())?;
-        sandbox.ports = reservations.iter().map(|held| held.port).collect();
+        let reach = self.reach(&sandbox);
+        let mut held = port::reserve_all(&request.ports, reach, &self.registry().ports())?;
+        sandbox.ports = held.iter().map(|held| held.port).collect();
+        let beside = port::reserve_localhost(&held);
+        sandbox.relayed = beside.iter().map(|held| held.port).collect();
+        held.extend(beside);
         if sandbox.primary().is_none() && !sandbox.ports.is_empty() {
             tracing::warn!(
                 container = %sandbox.name,
@@ -210,7 +218,12 @@ impl Runner {
             );
         }
         self.create_interfaces(&sandbox)?;
-        self.ports.insert(sandbox.container.clone(), reservations);
+        if let Err(error) = self.hold(&sandbox, held) {
+            for made in &sandbox.endpoints {
+                log_undo(self.driver.detach(&sandbox.container, made));
+            }
+            return Err(error);
+        }
         self.record(sandbox.clone());
         if let Err(error) = self.publish() {
             log_undo(self.detach(&sandbox.container));
@@ -218,6 +231,45 @@ impl Runner {
         }
         self.forget_conversations(&sandbox);
         Ok(sandbox)
+    }
+
+    /// What ports without a host's address are for a sandbox.
+    fn reach(&self, sandbox: &Sandbox) -> Reach {
+        let registry = self.registry();
+        let network = sandbox
+            .primary()
+            .and_then(|endpoint| registry.networks.get(&endpoint.network));
+        Reach {
+            host_ip: network
+                .and_then(|network| network.host_ip)
+                .unwrap_or(Ipv4Addr::UNSPECIFIED),
+            ipv6: sandbox.primary_ipv6().is_some(),
+        }
+    }
+
+    /// Keeps ports, and answers on those that rules cannot lead.
+    fn hold(&mut self, sandbox: &Sandbox, reservations: Vec<Reservation>) -> Result<()> {
+        let (relays, held) = {
+            let _runtime = self.runtime.enter();
+            Relays::start(reservations)?
+        };
+        relays.lead_to(sandbox.targets());
+        let ports = Ports {
+            _held: held,
+            relays,
+        };
+        self.ports.insert(sandbox.container.clone(), ports);
+        Ok(())
+    }
+
+    /// Leads what the daemon answers on to where a sandbox is now.
+    fn lead_relays(&self, container: &Id) {
+        if let (Some(ports), Some(sandbox)) = (
+            self.ports.get(container),
+            self.registry().sandboxes.get(container),
+        ) {
+            ports.relays.lead_to(sandbox.targets());
+        }
     }
 
     /// All of a sandbox's interfaces or none.
@@ -240,6 +292,7 @@ impl Runner {
             container: &sandbox.container,
             namespace: namespace.as_fd(),
             primary: sandbox.primary() == Some(endpoint),
+            primary_ipv6: sandbox.primary_ipv6() == Some(endpoint),
         };
         self.driver
             .attach(&place, &network, endpoint)
@@ -275,6 +328,7 @@ impl Runner {
             log_undo(self.publish());
             return Err(error);
         }
+        self.lead_relays(container);
         if let Some(sandbox) = self.registry().sandboxes.get(container).cloned() {
             self.forget_conversations(&sandbox);
         }
@@ -298,13 +352,12 @@ impl Runner {
         after.endpoints.retain(|other| other.network != *network);
         self.record(after.clone());
         let published = self.publish();
+        self.lead_relays(container);
         self.forget_conversations(&before);
-        let routed = match (before.primary() == Some(endpoint), after.primary()) {
-            // The old default route goes with its interface.
-            (true, Some(primary)) => netns::open(&after.namespace)
-                .and_then(|namespace| self.driver.route_by(namespace.as_fd(), primary)),
-            _ => Ok(()),
-        };
+        // The old default routes go with their interface.
+        let ipv4 = (before.primary() == Some(endpoint)).then(|| after.primary());
+        let ipv6 = (before.primary_ipv6() == Some(endpoint)).then(|| after.primary_ipv6());
+        let routed = self.route_by(&after, ipv4.flatten(), ipv6.flatten());
         let detached = self.driver.detach(container, endpoint);
         Error::all(
             [published, routed, detached]
@@ -312,6 +365,30 @@ impl Runner {
                 .filter_map(Result::err),
         )?;
         Ok(self.driver.settled())
+    }
+
+    /// Points the default route of each family to its endpoint, if one is given.
+    fn route_by(
+        &mut self,
+        sandbox: &Sandbox,
+        ipv4: Option<&Endpoint>,
+        ipv6: Option<&Endpoint>,
+    ) -> Result<()> {
+        let routes = [(ipv4, true), (ipv6, false)];
+        for (endpoint, is_ipv4) in routes {
+            let Some(endpoint) = endpoint else {
+                continue;
+            };
+            let namespace = netns::open(&sandbox.namespace)?;
+            let place = Place {
+                container: &sandbox.container,
+                namespace: namespace.as_fd(),
+                primary: is_ipv4,
+                primary_ipv6: !is_ipv4,
+            };
+            self.driver.route_by(&place, endpoint)?;
+        }
+        Ok(())
     }
 
     /// Lets UDP clients of a container's ports meet the rules of now. Without it they only do once
@@ -325,10 +402,12 @@ impl Runner {
         };
         let forget = || -> Result<()> {
             let mut connections = Connections::open()?;
-            if let Some(primary) = sandbox.primary() {
-                connections.forget_led_to(primary.address)?;
+            for target in sandbox.targets() {
+                connections.forget_led_to(target)?;
             }
-            udp().try_for_each(|port| connections.forget_not_led(port.host_port))
+            udp().try_for_each(|port| {
+                connections.forget_not_led(port.host_port, port.host_ip.is_ipv6())
+            })
         };
         if udp().next().is_some()
             && let Err(error) = forget()
@@ -370,9 +449,11 @@ impl Runner {
                 tracing::error!(%error, container = %sandbox.name, "an interface cannot be restored");
             }
         }
-        let ports = sandbox.ports.iter();
+        let ports = sandbox.ports.iter().chain(&sandbox.relayed);
         let reservations = ports.filter_map(|port| self.reserve_again(*port)).collect();
-        self.ports.insert(sandbox.container.clone(), reservations);
+        if let Err(error) = self.hold(&sandbox, reservations) {
+            tracing::warn!(%error, container = %sandbox.name, "ports cannot be answered");
+        }
         self.record(sandbox);
     }
 
@@ -426,6 +507,30 @@ impl Runner {
             bridge_filter: self.bridge_filter,
         })
     }
+}
+
+/// The subnets of routes that do not go by our `own` links.
+fn taken<A: Address>(
+    routes: Vec<RouteTo<A>>,
+    links: &BTreeMap<u32, String>,
+    own: &HashSet<u32>,
+) -> Vec<Taken<A>> {
+    let others = routes
+        .into_iter()
+        .filter(|route| !own.contains(&route.link));
+    others
+        .map(|route| {
+            let link = links.get(&route.link);
+            let link = link.map_or("an interface", String::as_str).to_owned();
+            Taken {
+                subnet: route.subnet,
+                by: match route.on_link {
+                    true => TakenBy::Link(link),
+                    false => TakenBy::Route(link),
+                },
+            }
+        })
+        .collect()
 }
 
 /// What could not be undone is told here: the caller hears why there was something to undo.

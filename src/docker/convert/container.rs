@@ -325,6 +325,11 @@ mod tests {
                 address: Some("172.20.0.2".parse().unwrap()),
                 prefix: 16,
                 gateway: Some("172.20.0.1".parse().unwrap()),
+                ipv6: Some(orc_host::network::Ipv6Place {
+                    address: "fd00::2".parse().unwrap(),
+                    prefix: 64,
+                    gateway: Some("fd00::1".parse().unwrap()),
+                }),
                 mac: Some("02:42:ac:14:00:02".into()),
                 dns_names: vec!["web".into()],
             }],

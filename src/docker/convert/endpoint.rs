@@ -1,10 +1,11 @@
 //! A container's places on networks: what is asked for, and what became of it.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+use std::str::FromStr;
 
 use orc_base::{Context, Error, Result};
-use orc_host::network::{Endpoint, EndpointSpec};
+use orc_host::network::{Endpoint, EndpointSpec, Ipv6Place, Link};
 
 use crate::convert::namespace::DEFAULT_NETWORK;
 use crate::convert::resources;
@@ -15,11 +16,18 @@ const INTERFACE: &str = "com.docker.network.endpoint.ifname";
 
 /// What is asked for, without the network's name.
 pub(crate) fn spec_to_wire(spec: &EndpointSpec) -> EndpointSettings {
+    let ipam = EndpointIpam {
+        ipv4_address: shown(spec.ipv4),
+        ipv6_address: shown(spec.ipv6),
+        link_local_ips: spec.link_local.iter().map(IpAddr::to_string).collect(),
+    };
     EndpointSettings {
-        ipam_config: spec.ipv4.map(|address| EndpointIpam {
-            ipv4_address: address.to_string(),
-            ..Default::default()
-        }),
+        ipam_config: (ipam != EndpointIpam::default()).then_some(ipam),
+        links: spec
+            .links
+            .iter()
+            .map(|link| format!("{}:{}", link.peer, link.alias))
+            .collect(),
         aliases: spec.aliases.clone(),
         mac_address: spec.mac.clone().unwrap_or_default(),
         driver_opts: spec
@@ -39,24 +47,8 @@ pub(crate) fn spec_from_wire(
     warnings: &mut Vec<String>,
 ) -> Result<EndpointSpec> {
     let named = || format!("endpoint on network {network}");
-    refuse_ipv6(settings).context(named)?;
-    for link in needed_links(&settings.links) {
-        warnings.push(format!(
-            "{}: link `{link}` is not supported and was ignored: give the other container an alias",
-            named()
-        ));
-    }
-    let ipv4 = match &settings.ipam_config {
-        Some(ipam) if !ipam.ipv4_address.is_empty() => {
-            let address = ipam.ipv4_address.parse().map_err(|_| {
-                let text = &ipam.ipv4_address;
-                Error::invalid(format!("`IPv4Address`: `{text}` is not an IPv4 address"))
-                    .within(named())
-            })?;
-            Some(address)
-        }
-        _ => None,
-    };
+    let none = EndpointIpam::default();
+    let ipam = settings.ipam_config.as_ref().unwrap_or(&none);
     for option in settings.driver_opts.keys().filter(|key| *key != INTERFACE) {
         warnings.push(format!(
             "{}: driver option `{option}` is not supported and was ignored",
@@ -69,31 +61,40 @@ pub(crate) fn spec_from_wire(
             _ => network.into(),
         },
         aliases: settings.aliases.clone(),
-        ipv4,
+        ipv4: wished("IPv4Address", "an IPv4 address", &ipam.ipv4_address).context(named)?,
+        ipv6: wished("IPv6Address", "an IPv6 address", &ipam.ipv6_address).context(named)?,
+        link_local: ipam
+            .link_local_ips
+            .iter()
+            .filter_map(|text| wished("LinkLocalIPs", "an address", text).transpose())
+            .collect::<Result<_>>()
+            .context(named)?,
+        links: settings.links.iter().map(|text| link(text)).collect(),
         mac: resources::text(&settings.mac_address),
         gateway_priority: settings.gw_priority,
         interface: settings.driver_opts.get(INTERFACE).cloned(),
     })
 }
 
-fn refuse_ipv6(settings: &EndpointSettings) -> Result<()> {
-    let Some(ipam) = &settings.ipam_config else {
-        return Ok(());
-    };
-    if !ipam.ipv6_address.is_empty() || !ipam.link_local_ips.is_empty() {
-        return Err(Error::unsupported(
-            "`IPv6Address` and `LinkLocalIPs` are not supported",
-        ));
+/// An address that somebody asks for; empty is none.
+fn wished<A: FromStr>(member: &str, what: &str, text: &str) -> Result<Option<A>> {
+    match text {
+        "" => Ok(None),
+        _ => text
+            .parse()
+            .map(Some)
+            .map_err(|_| Error::invalid(format!("`{member}`: `{text}` is not {what}"))),
     }
-    Ok(())
 }
 
-/// The links that the network's DNS does not give anyway: those under another name.
-fn needed_links(links: &[String]) -> impl Iterator<Item = &String> {
-    links.iter().filter(|link| {
-        link.split_once(':')
-            .is_some_and(|(container, alias)| container != alias)
-    })
+/// `db`, or `db:database` for another name.
+fn link(text: &str) -> Link {
+    let (peer, alias) = text.split_once(':').unwrap_or((text, text));
+    Link {
+        // Docker's own clients write the slash of `/db` on either side.
+        peer: peer.trim_start_matches('/').into(),
+        alias: alias.rsplit('/').next().unwrap_or(alias).into(),
+    }
 }
 
 /// What became of it, and with `extended` what was asked for.
@@ -109,6 +110,9 @@ pub(crate) fn to_wire(endpoint: &Endpoint, container: &str, extended: bool) -> E
         gateway: shown(endpoint.gateway),
         ip_address: shown(endpoint.address),
         ip_prefix_len: endpoint.prefix,
+        global_ipv6_address: shown(endpoint.ipv6.map(|place| place.address)),
+        global_ipv6_prefix_len: endpoint.ipv6.map_or(0, |place| place.prefix),
+        ipv6_gateway: shown(endpoint.ipv6.and_then(|place| place.gateway)),
         dns_names: endpoint.dns_names.clone(),
         orc_spec: extended.then(|| endpoint.spec.clone()),
         ..spec_to_wire(&endpoint.spec)
@@ -128,24 +132,36 @@ pub(crate) fn from_wire(network: &str, settings: &EndpointSettings) -> Result<En
         address: address(&settings.ip_address)?,
         prefix: settings.ip_prefix_len,
         gateway: address(&settings.gateway)?,
+        ipv6: ipv6_place(settings)?,
         mac: resources::text(&settings.mac_address),
         dns_names: settings.dns_names.clone(),
     })
 }
 
-fn shown(address: Option<Ipv4Addr>) -> String {
+fn ipv6_place(settings: &EndpointSettings) -> Result<Option<Ipv6Place>> {
+    let Some(own) = address(&settings.global_ipv6_address)? else {
+        return Ok(None);
+    };
+    Ok(Some(Ipv6Place {
+        address: own,
+        prefix: settings.global_ipv6_prefix_len,
+        gateway: address(&settings.ipv6_gateway)?,
+    }))
+}
+
+fn shown(address: Option<impl ToString>) -> String {
     address
         .map(|address| address.to_string())
         .unwrap_or_default()
 }
 
-fn address(text: &str) -> Result<Option<Ipv4Addr>> {
+fn address<A: FromStr>(text: &str) -> Result<Option<A>> {
     if text.is_empty() {
         return Ok(None);
     }
     text.parse()
         .map(Some)
-        .map_err(|_| Error::internal(format!("`{text}` is not an IPv4 address")))
+        .map_err(|_| Error::internal(format!("`{text}` is not an address of its family")))
 }
 
 /// What each of the endpoints asks for, by network.
@@ -177,7 +193,13 @@ mod tests {
         let spec = EndpointSpec {
             network: "front".into(),
             aliases: vec!["web".into()],
-            ipv4: Some(Ipv4Addr::new(172, 20, 0, 9)),
+            ipv4: Some("172.20.0.9".parse().unwrap()),
+            ipv6: Some("fd00::9".parse().unwrap()),
+            link_local: vec!["169.254.0.9".parse().unwrap(), "fe80::9".parse().unwrap()],
+            links: vec![Link {
+                peer: "db".into(),
+                alias: "base".into(),
+            }],
             mac: Some("02:42:00:00:00:01".into()),
             gateway_priority: -3,
             interface: Some("lan0".into()),
@@ -199,8 +221,8 @@ mod tests {
         };
         for settings in [
             ipam(|ipam| ipam.ipv4_address = "::1".into()),
-            ipam(|ipam| ipam.ipv6_address = "fd00::2".into()),
-            ipam(|ipam| ipam.link_local_ips = vec!["169.254.0.2".into()]),
+            ipam(|ipam| ipam.ipv6_address = "10.0.0.2".into()),
+            ipam(|ipam| ipam.link_local_ips = vec!["nowhere".into()]),
         ] {
             let error = spec_from_wire("front", &settings, &mut Vec::new()).unwrap_err();
             assert!(error.to_string().contains("front"), "{error}");
@@ -213,9 +235,14 @@ mod tests {
         };
         let spec = spec_from_wire("default", &settings, &mut warnings).unwrap();
         assert_eq!(spec.network, "bridge");
-        assert!(warnings[0].contains("`db:base`"), "{warnings:?}");
+        let links: Vec<_> = spec
+            .links
+            .iter()
+            .map(|link| format!("{} as {}", link.peer, link.alias))
+            .collect();
+        assert_eq!(links, ["db as db", "db as db", "db as base"]);
         assert!(
-            warnings[1].contains("`x`") && warnings.len() == 2,
+            warnings[0].contains("`x`") && warnings.len() == 1,
             "{warnings:?}"
         );
     }

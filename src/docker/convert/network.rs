@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use orc_base::{Context, Error, Result};
-use orc_host::network::{AddressPool, Network, NetworkEndpoint, NetworkSpec};
+use orc_host::network::{AddressPool, Network, NetworkEndpoint, NetworkSpec, OPTIONS};
 
 use crate::convert::resources;
 use crate::convert::unsupported::{self, Place};
@@ -115,6 +115,12 @@ pub(crate) fn spec(body: &wire::CreateBody) -> Result<(NetworkSpec, Vec<String>)
             "`IPAM`: only the default driver without options is supported",
         ));
     }
+    let unknown = |option: &&String| !OPTIONS.contains(&option.as_str());
+    for option in body.options.keys().filter(unknown) {
+        warnings.push(format!(
+            "network option `{option}` is not supported and was ignored"
+        ));
+    }
     let spec = NetworkSpec {
         name: body.name.clone(),
         driver: body.driver.clone(),
@@ -186,24 +192,34 @@ fn endpoint_to_wire(endpoint: &NetworkEndpoint) -> wire::NetworkContainer {
         endpoint_id: endpoint.container.clone(),
         mac_address: endpoint.mac.clone(),
         ipv4_address: format!("{}/{}", endpoint.address, endpoint.prefix),
-        ipv6_address: String::new(),
+        ipv6_address: endpoint
+            .ipv6
+            .map(|(address, prefix)| format!("{address}/{prefix}"))
+            .unwrap_or_default(),
     }
 }
 
 fn endpoint_from_wire(container: &str, wire: &wire::NetworkContainer) -> Result<NetworkEndpoint> {
-    let text = &wire.ipv4_address;
-    let parsed = text
-        .split_once('/')
-        .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse().ok()?)));
-    let (address, prefix) = parsed
-        .ok_or_else(|| Error::internal(format!("`{text}` is not an address with a prefix")))?;
+    let (address, prefix) = with_prefix(&wire.ipv4_address)?;
+    let ipv6 = match wire.ipv6_address.as_str() {
+        "" => None,
+        text => Some(with_prefix(text)?),
+    };
     Ok(NetworkEndpoint {
         container: container.into(),
         name: wire.name.clone(),
         address,
         prefix,
+        ipv6,
         mac: wire.mac_address.clone(),
     })
+}
+
+/// Reads `172.20.0.2/16`.
+fn with_prefix<A: std::str::FromStr>(text: &str) -> Result<(A, u8)> {
+    text.split_once('/')
+        .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse().ok()?)))
+        .ok_or_else(|| Error::internal(format!("`{text}` is not an address with a prefix")))
 }
 
 #[cfg(test)]
@@ -232,6 +248,36 @@ mod tests {
             }],
         };
         assert_eq!(spec(&body(&wish)).unwrap(), (wish, vec![]));
+    }
+
+    #[test]
+    fn endpoints_come_back() {
+        let endpoint = NetworkEndpoint {
+            container: "ab".into(),
+            name: "web".into(),
+            address: "172.20.0.2".parse().unwrap(),
+            prefix: 16,
+            ipv6: Some(("fd00::2".parse().unwrap(), 64)),
+            mac: "02:42:ac:14:00:02".into(),
+        };
+        let mut wire = endpoint_to_wire(&endpoint);
+        assert_eq!(wire.ipv6_address, "fd00::2/64");
+        assert_eq!(endpoint_from_wire("ab", &wire).unwrap(), endpoint);
+        wire.ipv6_address = "fd00::2".into();
+        assert!(endpoint_from_wire("ab", &wire).is_err());
+    }
+
+    #[test]
+    fn unknown_options_are_told() {
+        let body: wire::CreateBody = serde_json::from_str(
+            r#"{"Name":"n","Options":{"com.docker.network.driver.mtu":"1400","parent":"eth0"}}"#,
+        )
+        .unwrap();
+        let (_, warnings) = spec(&body).unwrap();
+        assert_eq!(
+            warnings,
+            ["network option `parent` is not supported and was ignored"]
+        );
     }
 
     #[test]

@@ -170,6 +170,7 @@ impl World {
                     name: container.name.clone(),
                     address,
                     prefix: 24,
+                    ipv6: None,
                     mac: "02:42:ac:1e:00:02".into(),
                 });
             }
@@ -305,6 +306,7 @@ impl World {
             address: None,
             prefix: 0,
             gateway: None,
+            ipv6: None,
             mac: None,
             dns_names: names
                 .into_iter()

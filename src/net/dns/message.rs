@@ -4,7 +4,7 @@
 //! passed on unread. No allocation but the name and the answer; no compression pointer is ever
 //! followed, so there is nothing to loop in.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 /// Record types.
@@ -83,7 +83,8 @@ pub(crate) enum Transport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Records<'a> {
     None,
-    Addresses(&'a [Ipv4Addr]),
+    /// `A` and `AAAA` records, each as its address is.
+    Addresses(&'a [IpAddr]),
     /// The name that an address has.
     Pointer(&'a str),
 }
@@ -187,6 +188,7 @@ impl Records<'_> {
     fn write(self, index: usize, out: &mut Vec<u8>) {
         let kind = match self {
             Self::Pointer(_) => PTR,
+            Self::Addresses(addresses) if addresses[index].is_ipv6() => AAAA,
             _ => A,
         };
         // The name is the question's: a pointer to just behind the header.
@@ -198,7 +200,10 @@ impl Records<'_> {
         out.extend_from_slice(&[0; 2]);
         match self {
             Self::None => {}
-            Self::Addresses(addresses) => out.extend_from_slice(&addresses[index].octets()),
+            Self::Addresses(addresses) => match addresses[index] {
+                IpAddr::V4(address) => out.extend_from_slice(&address.octets()),
+                IpAddr::V6(address) => out.extend_from_slice(&address.octets()),
+            },
             Self::Pointer(name) => write_name(name, out),
         }
         let written = (out.len() - length - 2) as u16;
@@ -277,16 +282,35 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([bytes[0], bytes[1]]))
 }
 
-/// The IPv4 address that a reverse name asks for: `4.3.2.1.in-addr.arpa` is 1.2.3.4.
-pub(crate) fn reverse_address(name: &str) -> Option<Ipv4Addr> {
+/// The address that a reverse name asks for: `4.3.2.1.in-addr.arpa` is 1.2.3.4, and the name of an
+/// IPv6 one has a label for each of its 32 digits, the last one first (RFC 3596, 2.5).
+pub(crate) fn reverse_address(name: &str) -> Option<IpAddr> {
+    match name.strip_suffix(".ip6.arpa") {
+        Some(digits) => reverse_ipv6(digits).map(IpAddr::V6),
+        None => reverse_ipv4(name.strip_suffix(".in-addr.arpa")?).map(IpAddr::V4),
+    }
+}
+
+fn reverse_ipv4(name: &str) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
-    let mut labels = name.strip_suffix(".in-addr.arpa")?.rsplit('.');
+    let mut labels = name.rsplit('.');
     for octet in &mut octets {
         let label = labels.next()?;
         let plain = label.bytes().all(|byte| byte.is_ascii_digit());
         *octet = label.parse().ok().filter(|_| plain)?;
     }
     labels.next().is_none().then(|| octets.into())
+}
+
+fn reverse_ipv6(name: &str) -> Option<Ipv6Addr> {
+    let mut bits = 0_u128;
+    let mut labels = name.rsplit('.');
+    for _ in 0..32 {
+        let label = labels.next().filter(|label| label.len() == 1)?;
+        let digit = label.chars().next()?.to_digit(16)?;
+        bits = bits << 4 | u128::from(digit);
+    }
+    labels.next().is_none().then(|| bits.into())
 }
 
 #[cfg(test)]
@@ -329,7 +353,8 @@ mod tests {
 
     #[test]
     fn answers_are_understood_by_another_implementation() {
-        let addresses = [Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 3)];
+        let own = [Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 3)];
+        let addresses = own.map(IpAddr::V4);
         for edns in [None, Some(4096)] {
             let message = query("Web.", RecordType::A, edns);
             let (reply, _) = answer(&message, Records::Addresses(&addresses), Transport::Udp);
@@ -342,10 +367,15 @@ mod tests {
                 .iter()
                 .map(|record| record.data.clone())
                 .collect();
-            let wanted: Vec<_> = addresses.map(|address| RData::A(address.into())).into();
+            let wanted: Vec<_> = own.map(|address| RData::A(address.into())).into();
             assert_eq!(found, wanted);
             assert_eq!(reply.edns.is_some(), edns.is_some());
         }
+        let message = query("Web.", RecordType::AAAA, None);
+        let address: Ipv6Addr = "fd00::2".parse().unwrap();
+        let records = [IpAddr::V6(address)];
+        let (reply, _) = answer(&message, Records::Addresses(&records), Transport::Udp);
+        assert_eq!(reply.answers[0].data, RData::AAAA(address.into()));
         let message = query("2.0.0.10.in-addr.arpa.", RecordType::PTR, None);
         let (reply, _) = answer(&message, Records::Pointer("web.front"), Transport::Udp);
         assert_eq!(reply.answers[0].data.to_string(), "web.front.");
@@ -353,7 +383,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_for_tcp() {
-        let addresses: Vec<_> = (0..200).map(|last| Ipv4Addr::new(10, 0, 0, last)).collect();
+        let addresses: Vec<IpAddr> = (0..200).map(|last| [10, 0, 0, last].into()).collect();
         let records = Records::Addresses(&addresses);
         for (edns, limit) in [
             (None, 512),
@@ -421,8 +451,19 @@ mod tests {
 
     #[test]
     fn reverse_names_are_addresses() {
-        let wanted = Some(Ipv4Addr::new(10, 0, 0, 2));
+        let wanted = Some("10.0.0.2".parse().unwrap());
         assert_eq!(reverse_address("2.0.0.10.in-addr.arpa"), wanted);
+        let digits = "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f";
+        let wanted = Some("fd00:1::2".parse().unwrap());
+        assert_eq!(reverse_address(&format!("{digits}.ip6.arpa")), wanted);
+        for bad in [
+            &digits[2..],
+            &format!("0.{digits}"),
+            &format!("1{digits}"),
+            &digits.replace('f', "g"),
+        ] {
+            assert_eq!(reverse_address(&format!("{bad}.ip6.arpa")), None, "{bad}");
+        }
         for bad in [
             "0.0.10.in-addr.arpa",
             "1.2.0.0.10.in-addr.arpa",
@@ -439,7 +480,7 @@ mod tests {
             match Query::parse(&bytes) {
                 Ok(query) => {
                     let mut out = Vec::new();
-                    let addresses = [Ipv4Addr::LOCALHOST; 40];
+                    let addresses = [IpAddr::V6(Ipv6Addr::LOCALHOST); 40];
                     let records = Records::Addresses(&addresses);
                     query.answer(&bytes, Code::NoError, records, Transport::Udp, &mut out);
                     proptest::prop_assert!(out.len() <= DATAGRAM_LIMIT);

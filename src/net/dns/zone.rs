@@ -3,7 +3,8 @@
 //! Pure: built anew from networks and sandboxes after every change, and asked by source address,
 //! which says which container asks. A container knows the containers that it shares a network
 //! with, by name, short id and the names given on that network; the first of its networks that
-//! knows a name answers. Names of containers are never asked upstream, and containers on internal
+//! knows a name answers. What a container links to under a name of its own, it alone knows by that
+//! name, and before all others. Names of containers are never asked upstream, and containers on internal
 //! networks only ask nothing upstream at all.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use orc_base::Id;
 
-use crate::address::Subnet;
+use crate::address::{Subnet, Subnet6};
 use crate::dns::message::{self, Query};
 use crate::model::{Network, Sandbox};
 
@@ -28,6 +29,8 @@ pub(crate) struct Zone {
 struct Client {
     /// Indexes of its networks, most important first.
     networks: Vec<usize>,
+    /// Names that it alone has for others, in lower case: a network and the other's name on it.
+    links: HashMap<String, Vec<(usize, String)>>,
     upstream: Upstream,
 }
 
@@ -48,14 +51,17 @@ struct Names {
     /// What the network itself is called, in lower case: `web.front` is `web` on `front`.
     suffix: String,
     subnet: Subnet,
-    forward: HashMap<String, Vec<Ipv4Addr>>,
-    reverse: HashMap<Ipv4Addr, String>,
+    subnet6: Option<Subnet6>,
+    forward: HashMap<String, Vec<IpAddr>>,
+    reverse: HashMap<IpAddr, String>,
+    /// Full ids, by which links may name a container.
+    ids: HashMap<String, String>,
 }
 
 /// What to tell a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Addresses(Vec<Ipv4Addr>),
+    Addresses(Vec<IpAddr>),
     Pointer(String),
     /// The name exists and has no such record.
     Empty,
@@ -75,6 +81,7 @@ impl Zone {
             index_of.insert(&network.id, zone.networks.len());
             let host = Client {
                 networks: vec![zone.networks.len()],
+                links: HashMap::new(),
                 upstream: Upstream::None,
             };
             zone.clients.insert(network.gateway, Arc::new(host));
@@ -93,6 +100,7 @@ impl Zone {
                 .iter()
                 .filter_map(|endpoint| index_of.get(&endpoint.network).copied())
                 .collect(),
+            links: links(sandbox, index_of),
             upstream: match (sandbox.primary(), sandbox.dns.is_empty()) {
                 (None, _) => Upstream::None,
                 (Some(_), true) => Upstream::Host,
@@ -108,7 +116,14 @@ impl Zone {
             let names = own
                 .into_iter()
                 .chain(endpoint.names.iter().map(String::as_str));
-            self.networks[index].add(endpoint.address, names);
+            let names: Vec<&str> = names.collect();
+            let network = &mut self.networks[index];
+            network.add(endpoint.address.into(), &names);
+            if let Some(place) = endpoint.ipv6 {
+                network.add(place.address.into(), &names);
+            }
+            let id = sandbox.container.to_string();
+            network.ids.insert(id, sandbox.container.short().to_owned());
         }
     }
 
@@ -124,18 +139,12 @@ impl Zone {
         if let Some(address) = message::reverse_address(name) {
             return self.reverse(client, address, query.kind);
         }
-        let found = client
-            .networks
-            .iter()
-            .find_map(|index| self.networks[*index].find(name));
+        let found = self.linked(client, name).or_else(|| {
+            let mut networks = client.networks.iter();
+            networks.find_map(|index| self.networks[*index].find(name))
+        });
         match found {
-            Some(addresses) if matches!(query.kind, message::A | message::ANY) => {
-                let mut addresses = addresses.to_vec();
-                let first = turn % addresses.len();
-                addresses.rotate_left(first);
-                Answer::Addresses(addresses)
-            }
-            Some(_) => Answer::Empty,
+            Some(addresses) => in_turn(addresses, query.kind, turn),
             // A name of one label is a container's that is not there (any more): asking the world
             // would be slow and would tell it the project's names.
             None if is_host_query(query) && !name.contains('.') => Answer::NoSuchName,
@@ -143,12 +152,18 @@ impl Zone {
         }
     }
 
-    fn reverse(&self, client: &Client, address: Ipv4Addr, kind: u16) -> Answer {
-        if !self
-            .networks
-            .iter()
-            .any(|names| names.subnet.contains(address))
-        {
+    /// What the client calls so and nobody else. A link to a container that is not there is none.
+    fn linked(&self, client: &Client, name: &str) -> Option<&[IpAddr]> {
+        let mut links = client.links.get(name)?.iter();
+        links.find_map(|(index, peer)| {
+            let network = &self.networks[*index];
+            let peer = network.ids.get(peer).unwrap_or(peer);
+            network.find(peer)
+        })
+    }
+
+    fn reverse(&self, client: &Client, address: IpAddr, kind: u16) -> Answer {
+        if !self.networks.iter().any(|names| names.contains(address)) {
             return client.ask();
         }
         let found = client
@@ -163,6 +178,46 @@ impl Zone {
             None => Answer::NoSuchName,
         }
     }
+}
+
+/// The addresses of the kind that is asked for, another one first each time.
+fn in_turn(addresses: &[IpAddr], kind: u16, turn: usize) -> Answer {
+    let asked = |address: &&IpAddr| match kind {
+        message::A => address.is_ipv4(),
+        message::AAAA => address.is_ipv6(),
+        _ => kind == message::ANY,
+    };
+    let mut addresses: Vec<IpAddr> = addresses.iter().filter(asked).copied().collect();
+    if addresses.is_empty() {
+        return Answer::Empty;
+    }
+    let first = turn % addresses.len();
+    addresses.rotate_left(first);
+    Answer::Addresses(addresses)
+}
+
+fn links(
+    sandbox: &Sandbox,
+    index_of: &HashMap<&Id, usize>,
+) -> HashMap<String, Vec<(usize, String)>> {
+    let mut links: HashMap<String, Vec<(usize, String)>> = HashMap::new();
+    for endpoint in &sandbox.endpoints {
+        let Some(&index) = index_of.get(&endpoint.network) else {
+            continue;
+        };
+        for link in &endpoint.links {
+            links
+                .entry(lower(&link.alias))
+                .or_default()
+                .push((index, lower(&link.peer)));
+        }
+    }
+    links
+}
+
+/// A name as it is compared.
+fn lower(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// Whether it asks for the address of a host, and not, as a validating resolver does, for the keys
@@ -185,15 +240,24 @@ impl Names {
         Self {
             suffix: format!(".{}", network.name.to_ascii_lowercase()),
             subnet: network.subnet,
+            subnet6: network.ipv6.map(|plan| plan.subnet),
             forward: HashMap::new(),
             reverse: HashMap::new(),
+            ids: HashMap::new(),
+        }
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.subnet.contains(address),
+            IpAddr::V6(address) => self.subnet6.is_some_and(|subnet| subnet.contains(address)),
         }
     }
 
     /// The first of the names is the one that the address has.
-    fn add<'a>(&mut self, address: Ipv4Addr, names: impl Iterator<Item = &'a str>) {
+    fn add(&mut self, address: IpAddr, names: &[&str]) {
         for name in names {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            let name = lower(name);
             let pointer = format!("{name}{}", self.suffix);
             self.reverse.entry(address).or_insert(pointer);
             let addresses = self.forward.entry(name).or_default();
@@ -203,7 +267,7 @@ impl Names {
         }
     }
 
-    fn find(&self, name: &str) -> Option<&[Ipv4Addr]> {
+    fn find(&self, name: &str) -> Option<&[IpAddr]> {
         let exact = self.forward.get(name);
         exact
             .or_else(|| self.forward.get(name.strip_suffix(&self.suffix)?))
@@ -215,7 +279,7 @@ impl Names {
 mod tests {
     use super::*;
     use crate::address::Mac;
-    use crate::model::Endpoint;
+    use crate::model::{Endpoint, Ipv6Place, PeerAlias, Plan};
 
     /// Networks `front` (10.0.0.0/24), `back` (10.0.1.0/24) and the internal `inner` (10.0.2.0/24).
     struct World {
@@ -242,6 +306,10 @@ mod tests {
                         mtu: 1500,
                         bridge: format!("br{index}"),
                         masquerade: true,
+                        ipv6: None,
+                        reserved: vec![],
+                        isolated: false,
+                        host_ip: None,
                     };
                     (id.clone(), network)
                 })
@@ -265,6 +333,9 @@ mod tests {
                 resolver: Ipv4Addr::new(10, 0, *index as u8, 1),
                 mac: Mac::from_address(Ipv4Addr::new(10, 0, *index as u8, host)),
                 names: names.iter().map(ToString::to_string).collect(),
+                ipv6: None,
+                link_local: vec![],
+                links: vec![],
             };
             let container = Id::random();
             let sandbox = Sandbox {
@@ -275,8 +346,44 @@ mod tests {
                 ports: vec![],
                 dns: vec![],
                 forwards: false,
+                relayed: vec![],
             };
             self.sandboxes.insert(container, sandbox);
+            self
+        }
+
+        /// Network `front` has fd00::/64 too, and its containers the same last byte there.
+        fn with_ipv6(mut self) -> Self {
+            let front = self.networks.get_mut(&self.ids[0]).unwrap();
+            front.ipv6 = Some(Plan {
+                subnet: "fd00::/64".parse().unwrap(),
+                ip_range: None,
+                gateway: "fd00::1".parse().unwrap(),
+            });
+            for sandbox in self.sandboxes.values_mut() {
+                for endpoint in &mut sandbox.endpoints {
+                    let last = endpoint.address.octets()[3];
+                    endpoint.ipv6 = (endpoint.network == self.ids[0]).then(|| Ipv6Place {
+                        address: format!("fd00::{last}").parse().unwrap(),
+                        prefix: 64,
+                        gateway: None,
+                    });
+                }
+            }
+            self
+        }
+
+        /// The container of that name calls others so on all its networks.
+        fn linked(mut self, name: &str, links: &[(&str, &str)]) -> Self {
+            let mut sandboxes = self.sandboxes.values_mut();
+            let sandbox = sandboxes.find(|sandbox| &*sandbox.name == name).unwrap();
+            for endpoint in &mut sandbox.endpoints {
+                let link = |(peer, alias): &(&str, &str)| PeerAlias {
+                    alias: (*alias).to_owned(),
+                    peer: (*peer).to_owned(),
+                };
+                endpoint.links = links.iter().map(link).collect();
+            }
             self
         }
 
@@ -453,5 +560,57 @@ mod tests {
         // Another network's: neither told nor asked for.
         assert_eq!(ask("3.1.0.10.in-addr.arpa"), Answer::NoSuchName);
         assert_eq!(ask("1.2.0.192.in-addr.arpa"), Answer::Ask(Upstream::Host));
+    }
+
+    #[test]
+    fn ipv6_addresses_are_known_too() {
+        let world = World::new()
+            .with("web", 2, &[0], &["www"])
+            .with("db", 3, &[1], &[])
+            .with_ipv6();
+        let ask = |kind, name: &str| world.ask("10.0.0.2", kind, name);
+        assert_eq!(ask(message::A, "web"), addresses(&["10.0.0.2"]));
+        assert_eq!(ask(message::AAAA, "www"), addresses(&["fd00::2"]));
+        assert_eq!(
+            ask(message::ANY, "web"),
+            addresses(&["10.0.0.2", "fd00::2"])
+        );
+        let reverse = |last: char| format!("{last}{}{}.ip6.arpa", ".0".repeat(27), ".0.0.d.f");
+        let web = Answer::Pointer("web.front".into());
+        assert_eq!(ask(message::PTR, &reverse('2')), web);
+        assert_eq!(ask(message::PTR, &reverse('9')), Answer::NoSuchName);
+        let elsewhere = reverse('2').replace("d.f", "e.f");
+        assert_eq!(ask(message::PTR, &elsewhere), Answer::Ask(Upstream::Host));
+        // A network without it has names all the same.
+        assert_eq!(world.ask("10.0.1.3", message::AAAA, "db"), Answer::Empty);
+    }
+
+    #[test]
+    fn links_are_for_who_links() {
+        let links = [("db", "Base"), ("gone", "base2"), ("store", "web")];
+        let world = World::new()
+            .with("app", 2, &[0, 1], &[])
+            .with("web", 3, &[0], &[])
+            .with("db", 4, &[1], &["store"])
+            .with("other", 5, &[1], &[])
+            .linked("app", &links);
+        let ask = |from: &str, name: &str| world.ask(from, message::A, name);
+        assert_eq!(ask("10.0.0.2", "base"), addresses(&["10.0.1.4"]));
+        assert_eq!(ask("10.0.1.5", "base"), Answer::NoSuchName);
+        assert_eq!(ask("10.0.0.2", "base2"), Answer::NoSuchName);
+        // A link goes before a name that others have.
+        assert_eq!(ask("10.0.0.2", "web"), addresses(&["10.0.1.4"]));
+        // By the full id as well.
+        let (id, _) = world
+            .sandboxes
+            .iter()
+            .find(|(_, sandbox)| &*sandbox.name == "other")
+            .unwrap();
+        let id = id.to_string();
+        let world = world.linked("app", &[(&id, "friend")]);
+        assert_eq!(
+            world.ask("10.0.0.2", message::A, "friend"),
+            addresses(&["10.0.1.5"])
+        );
     }
 }

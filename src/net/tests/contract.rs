@@ -10,7 +10,7 @@ use crate::address::Mac;
 use crate::bridge::{self, Bridge};
 use crate::driver::fake::FakeDriver;
 use crate::driver::{Driver, Place};
-use crate::model::{Endpoint, Network};
+use crate::model::{Endpoint, Ipv6Place, Network, Plan};
 use crate::netns;
 use crate::route::Routes;
 
@@ -38,13 +38,14 @@ fn the_twin_keeps_the_contract() {
 }
 
 fn keeps_the_contract<D: Driver>(lab: &Lab, mut driver: D, links: impl Fn(&D) -> BTreeSet<String>) {
-    let (front, back) = (network("front", 0), network("back", 1));
+    let (front, back) = (network("front", 0, false), network("back", 1, true));
     let request = lab.request("web", &[]);
     let namespace = netns::open(&request.namespace).unwrap();
     let place = Place {
         container: &request.container,
         namespace: namespace.as_fd(),
         primary: true,
+        primary_ipv6: true,
     };
     let (eth0, eth1) = (
         endpoint(&request.container, &front, "eth0"),
@@ -66,7 +67,7 @@ fn keeps_the_contract<D: Driver>(lab: &Lab, mut driver: D, links: impl Fn(&D) ->
         driver.create_network(&back).unwrap();
         driver.attach(&place, &front, &eth0).unwrap();
         driver.attach(&place, &back, &eth1).unwrap();
-        driver.route_by(place.namespace, &eth1).unwrap();
+        driver.route_by(&place, &eth1).unwrap();
     }
     let there = all(&[&front.bridge, &back.bridge, &eth0.veth, &eth1.veth]);
     assert_eq!(links(&driver), there);
@@ -103,7 +104,7 @@ fn settle(lab: &Lab, driver: &mut impl Driver) {
     lab.run(driver.settled()).unwrap();
 }
 
-fn network(name: &str, third: u8) -> Network {
+fn network(name: &str, third: u8, ipv6: bool) -> Network {
     let id = Id::random();
     Network {
         bridge: bridge::bridge_name(&id),
@@ -115,6 +116,14 @@ fn network(name: &str, third: u8) -> Network {
         gateway: [10, 0, third, 1].into(),
         mtu: 1500,
         masquerade: true,
+        ipv6: ipv6.then(|| Plan {
+            subnet: format!("fd00:{third}::/64").parse().unwrap(),
+            ip_range: None,
+            gateway: format!("fd00:{third}::1").parse().unwrap(),
+        }),
+        reserved: vec![],
+        isolated: false,
+        host_ip: None,
     }
 }
 
@@ -131,5 +140,12 @@ fn endpoint(container: &Id, network: &Network, interface: &str) -> Endpoint {
         resolver: network.gateway,
         mac: Mac::from_address(address),
         names: vec![],
+        ipv6: network.ipv6.map(|plan| Ipv6Place {
+            address: plan.subnet.hosts().nth(1).unwrap(),
+            prefix: 64,
+            gateway: Some(plan.gateway),
+        }),
+        link_local: vec![],
+        links: vec![],
     }
 }

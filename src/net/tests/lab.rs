@@ -1,7 +1,7 @@
 //! A machine to try the network layer on.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +22,8 @@ const SILENCE: Duration = Duration::from_millis(300);
 /// The machine's address on the wire, and its neighbour's.
 pub(super) const MACHINE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub(super) const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+pub(super) const MACHINE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+pub(super) const NEIGHBOUR6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
 /// A machine in a network namespace of its own. Dropped last to first: the daemon, its runtime, the
 /// places.
@@ -104,7 +106,7 @@ impl Lab {
             .net
             .sandboxes()
             .into_iter()
-            .flat_map(|sandbox| sandbox.ports)
+            .flat_map(|sandbox| sandbox.ports.into_iter().chain(sandbox.relayed))
             .collect();
         let net = self.run(Net::open(self.places.config())).unwrap();
         drop(std::mem::replace(&mut self.net, net));
@@ -175,16 +177,24 @@ impl Lab {
         let wire = route::create_veth("wire0", 0, 1500, &inside);
         routes.apply(vec![wire, route::set_up("wire0")]).unwrap();
         let index = routes.existing("wire0").unwrap().index;
+        // Namespaces of tests have no IPv6 on links that come later, as a container's do not.
+        netns::sysctl("net/ipv6/conf/wire0/disable_ipv6", "0").unwrap();
         routes
-            .apply(vec![route::add_address(index, MACHINE, 24)])
+            .apply(vec![
+                route::add_address(index, MACHINE, 24),
+                route::add_address(index, MACHINE6, 64),
+            ])
             .unwrap();
         inside_of(&path, || {
             let mut routes = Routes::open()?;
             let index = routes.existing("eth0")?.index;
+            netns::sysctl("net/ipv6/conf/eth0/disable_ipv6", "0")?;
             routes.apply(vec![
                 route::set_up("eth0"),
                 route::add_address(index, NEIGHBOUR, 24),
+                route::add_address(index, NEIGHBOUR6, 64),
                 route::add_default_route(index, MACHINE),
+                route::add_default_route(index, MACHINE6),
             ])
         })
         .unwrap();
@@ -196,7 +206,14 @@ impl Lab {
         self.serve_at(place, name, Ipv4Addr::UNSPECIFIED, port);
     }
 
-    pub(super) fn serve_at(&self, place: &Path, name: &str, address: Ipv4Addr, port: u16) {
+    /// The same to clients of IPv6 only.
+    pub(super) fn serve6(&self, place: &Path, name: &str, port: u16) {
+        inside_of(place, || netns::sysctl("net/ipv6/bindv6only", "1")).unwrap();
+        self.serve_at(place, name, Ipv6Addr::UNSPECIFIED, port);
+    }
+
+    pub(super) fn serve_at(&self, place: &Path, name: &str, address: impl Into<IpAddr>, port: u16) {
+        let address = address.into();
         let (tcp, udp) = inside_of(place, || {
             let tcp = std::net::TcpListener::bind((address, port))?;
             let udp = UdpSocket::bind((address, port))?;
@@ -240,23 +257,24 @@ pub(super) fn inside_of<T: Send>(
 }
 
 /// What a server says to a client in `place`, by TCP; it must answer.
-pub(super) fn tcp(place: &Path, server: Ipv4Addr, port: u16) -> String {
-    try_tcp(place, server, port, PATIENCE).unwrap_or_else(|| panic!("no answer of {server}:{port}"))
+pub(super) fn tcp(place: &Path, server: impl Into<IpAddr>, port: u16) -> String {
+    let server = SocketAddr::new(server.into(), port);
+    try_tcp(place, server, PATIENCE).unwrap_or_else(|| panic!("no answer of {server}"))
 }
 
 /// What a server says to a client in `place`, by UDP; it must answer.
-pub(super) fn udp(place: &Path, server: Ipv4Addr, port: u16) -> String {
-    try_udp(place, server, port, PATIENCE).unwrap_or_else(|| panic!("no answer of {server}:{port}"))
+pub(super) fn udp(place: &Path, server: impl Into<IpAddr>, port: u16) -> String {
+    let server = SocketAddr::new(server.into(), port);
+    try_udp(place, server, PATIENCE).unwrap_or_else(|| panic!("no answer of {server}"))
 }
 
 /// Neither TCP nor UDP gets an answer.
-pub(super) fn is_silent(place: &Path, server: Ipv4Addr, port: u16) -> bool {
-    try_tcp(place, server, port, SILENCE).is_none()
-        && try_udp(place, server, port, SILENCE).is_none()
+pub(super) fn is_silent(place: &Path, server: impl Into<IpAddr>, port: u16) -> bool {
+    let server = SocketAddr::new(server.into(), port);
+    try_tcp(place, server, SILENCE).is_none() && try_udp(place, server, SILENCE).is_none()
 }
 
-fn try_tcp(place: &Path, server: Ipv4Addr, port: u16, patience: Duration) -> Option<String> {
-    let server = SocketAddr::V4(SocketAddrV4::new(server, port));
+fn try_tcp(place: &Path, server: SocketAddr, patience: Duration) -> Option<String> {
     inside_of(place, || {
         let mut stream = TcpStream::connect_timeout(&server, patience)?;
         stream.set_read_timeout(Some(patience))?;
@@ -268,11 +286,15 @@ fn try_tcp(place: &Path, server: Ipv4Addr, port: u16, patience: Duration) -> Opt
     .filter(|answer| !answer.is_empty())
 }
 
-fn try_udp(place: &Path, server: Ipv4Addr, port: u16, patience: Duration) -> Option<String> {
+fn try_udp(place: &Path, server: SocketAddr, patience: Duration) -> Option<String> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
     inside_of(place, || {
-        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        let socket = UdpSocket::bind((any, 0))?;
         socket.set_read_timeout(Some(patience))?;
-        socket.connect((server, port))?;
+        socket.connect(server)?;
         ask(&socket)
     })
     .ok()

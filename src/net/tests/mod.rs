@@ -5,6 +5,7 @@
 //! Nothing is left behind when a test fails: the namespaces go with their threads and mounts.
 
 mod contract;
+mod ipv6;
 mod isolation;
 mod lab;
 mod life;
