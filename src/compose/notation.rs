@@ -2,6 +2,7 @@
 //! of `tmpfs`, addresses. `values.rs` checks them where they stand, `lower.rs` uses them.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use orc_base::{Error, Result, units};
 use orc_host::container::{Mount, RestartPolicy};
@@ -34,6 +35,76 @@ pub(crate) fn restart(text: &str) -> Result<RestartPolicy> {
         _ => Err(Error::invalid(format!(
             "`{text}` is not a restart policy: use no, always, on-failure[:n] or unless-stopped"
         ))),
+    }
+}
+
+/// When `pull_policy` has an image fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PullWhen {
+    /// Each time.
+    Always,
+    /// When it is not there.
+    Missing,
+    /// Not at all.
+    Never,
+    /// It is built each time.
+    Build,
+    /// When it is not there, or was last fetched longer ago than this.
+    Older(Duration),
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// `always`, `missing`, `never`, `build`, `daily`, `weekly`, `every_1d12h`, and `refresh` with what
+/// `pull_refresh_after` says.
+pub(crate) fn pull_policy(text: &str, after: Option<&str>) -> Result<PullWhen> {
+    Ok(match text {
+        "always" => PullWhen::Always,
+        "" | "missing" | "if_not_present" => PullWhen::Missing,
+        "never" => PullWhen::Never,
+        "build" => PullWhen::Build,
+        "daily" => PullWhen::Older(DAY),
+        "weekly" => PullWhen::Older(7 * DAY),
+        "refresh" => PullWhen::Older(after.map(age).transpose()?.unwrap_or_default()),
+        _ => match text.strip_prefix("every_") {
+            Some(every) => PullWhen::Older(age(every)?),
+            None => {
+                return Err(Error::invalid(format!(
+                    "`{text}` is not a policy: use always, missing, never, build, daily, weekly or every_ and a time such as every_12h"
+                )));
+            }
+        },
+    })
+}
+
+/// `2w`, `1d12h`, `90m`, `30s`.
+fn age(text: &str) -> Result<Duration> {
+    let fail = || {
+        Error::invalid(format!(
+            "`{text}` is not a time such as 12h or 1d12h: use numbers with w, d, h, m or s"
+        ))
+    };
+    let (mut total, mut digits) = (0u64, String::new());
+    for letter in text.chars() {
+        let seconds: u64 = match letter {
+            '0'..='9' => {
+                digits.push(letter);
+                continue;
+            }
+            'w' => 7 * 24 * 3600,
+            'd' => 24 * 3600,
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return Err(fail()),
+        };
+        let count: u64 = std::mem::take(&mut digits).parse().map_err(|_| fail())?;
+        let more = count.checked_mul(seconds).ok_or_else(fail)?;
+        total = total.checked_add(more).ok_or_else(fail)?;
+    }
+    match digits.is_empty() && !text.is_empty() {
+        true => Ok(Duration::from_secs(total)),
+        false => Err(fail()),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join4;
-use orc_base::{Context, Result};
+use orc_base::clock::{Clock, SystemClock};
+use orc_base::{Context, Result, Time};
 use orc_host::Host;
 use orc_host::container::{Container, ContainerFilter};
 use orc_host::image::Image;
@@ -26,6 +27,8 @@ pub struct Observed {
     pub volumes: BTreeMap<String, Volume>,
     /// All images of the machine.
     pub images: Vec<Image>,
+    /// When somebody looked.
+    pub at: Time,
     index: BTreeMap<String, usize>,
 }
 
@@ -55,6 +58,7 @@ impl Observed {
             networks: by_name(networks, |network| network.spec.name.clone()),
             volumes: by_name(volumes, |volume| volume.name.clone()),
             images,
+            at: Time::EPOCH,
             index,
         }
     }
@@ -167,7 +171,10 @@ pub async fn observe(host: &dyn Host, project: &str) -> Result<Observed> {
     )
     .await
     .context(|| format!("look at project {project}"))?;
-    Ok(Observed::new(containers, networks, volumes, images))
+    Ok(Observed {
+        at: SystemClock.now(),
+        ..Observed::new(containers, networks, volumes, images)
+    })
 }
 
 /// A container's label.

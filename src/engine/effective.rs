@@ -54,8 +54,7 @@ pub(crate) fn effective(id: &Id, spec: &ContainerSpec, image: &ImageConfig) -> R
                 .unwrap_or_else(|| image.user.clone()),
         )?,
         labels: image
-            .labels
-            .iter()
+            .inherited_labels()
             .chain(&spec.labels)
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
@@ -279,7 +278,12 @@ mod tests {
             working_dir: "/srv".into(),
             exposed_ports: strings(&["80/tcp", "junk"]),
             volumes: strings(&["/data/"]),
-            labels: BTreeMap::from([("a".into(), "image".into()), ("b".into(), "image".into())]),
+            labels: BTreeMap::from([
+                ("a".into(), "image".into()),
+                ("b".into(), "image".into()),
+                ("com.docker.compose.project".into(), "image".into()),
+                ("com.docker.compose.service".into(), "image".into()),
+            ]),
             stop_signal: Some("QUIT".into()),
             healthcheck: Some(Healthcheck {
                 test: strings(&["CMD", "probe"]),
@@ -306,6 +310,24 @@ mod tests {
         assert_eq!(
             all.healthcheck.unwrap().interval,
             Some(Duration::from_secs(5))
+        );
+    }
+
+    #[test]
+    fn an_images_labels_make_no_member_of_a_project() {
+        let own = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let pairs = pairs.iter();
+            pairs.map(|(key, value)| ((*key).into(), (*value).into())).collect()
+        };
+        let labels = put(&ContainerSpec::default()).labels;
+        assert_eq!(labels, own(&[("a", "image"), ("b", "image")]));
+        let spec = ContainerSpec {
+            labels: own(&[("b", "spec"), ("com.docker.compose.project", "spec")]),
+            ..ContainerSpec::default()
+        };
+        assert_eq!(
+            put(&spec).labels,
+            own(&[("a", "image"), ("b", "spec"), ("com.docker.compose.project", "spec")])
         );
     }
 

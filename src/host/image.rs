@@ -97,6 +97,19 @@ pub struct ImageConfig {
     pub healthcheck: Option<Healthcheck>,
 }
 
+/// Labels by which a container is known to be of a project. Only who makes the container may say so:
+/// what an image says about itself is foreign text.
+const MEMBERSHIP: &str = "com.docker.compose.";
+
+impl ImageConfig {
+    /// The labels that containers of the image have, too: all but those of membership in a project.
+    pub fn inherited_labels(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.labels
+            .iter()
+            .filter(|(key, _)| !key.starts_with(MEMBERSHIP))
+    }
+}
+
 /// How to see whether a container works.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Healthcheck {
@@ -165,10 +178,18 @@ pub enum Removal {
     Deleted(String),
 }
 
+/// Where the archive of an import is.
+pub enum ImportTar {
+    /// It comes with the request.
+    Sent(Stream<Bytes>),
+    /// The machine downloads it from this address, `http://…` or `https://…`.
+    Remote(String),
+}
+
 /// A root file system to make an image of.
 pub struct ImportSource {
     /// A tar archive, plain or compressed.
-    pub tar: Stream<Bytes>,
+    pub tar: ImportTar,
     /// What to call the image.
     pub reference: Option<String>,
     /// Dockerfile instructions for its configuration: `CMD ["sh"]`, `ENV A=b`.

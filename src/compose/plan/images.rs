@@ -7,6 +7,7 @@ use orc_base::{Error, Result};
 use crate::image_build::Overrides;
 use crate::model::Project;
 use crate::model::service::Service;
+use crate::notation::{self, PullWhen};
 use crate::observe::Observed;
 use crate::plan::builds::Builds;
 use crate::plan::{Action, BuildPolicy, Plan, Pull, PullPolicy, Up};
@@ -27,10 +28,11 @@ pub(super) fn refresh(project: &Project, observed: &Observed, options: &Up) -> R
             builds.add(&mut plan, service, cause)?;
             continue;
         }
-        let always = policy(service, options.pull) == PullPolicy::Always && service.image.is_some();
         let image = service.image_name(&project.name);
-        if always && observed.image(&image).is_some() && seen.insert(image) {
-            add(&mut plan, project, service, "policy is always");
+        let there = service.image.is_some() && observed.image(&image).is_some();
+        let (policy, cause) = policy(project, service, observed, options.pull)?;
+        if there && policy == PullPolicy::Always && seen.insert(image) {
+            add(&mut plan, project, service, &cause);
         }
     }
     Ok(plan)
@@ -55,7 +57,11 @@ pub(super) fn pull(project: &Project, observed: &Observed, options: &Pull) -> Re
             continue;
         }
         let there = observed.image(&image).is_some();
-        let own = options.policy.or_else(|| own_policy(service));
+        let own = match (options.policy, &service.pull_policy) {
+            (Some(policy), _) => Some(policy),
+            (None, Some(_)) => Some(own_policy(project, service, observed)?.0),
+            (None, None) => None,
+        };
         let wanted = match own {
             Some(PullPolicy::Never) => false,
             Some(PullPolicy::Missing) => !there,
@@ -109,8 +115,9 @@ pub(super) fn provide(
             (false, _) => builds.add(plan, service, "image is missing"),
         };
     }
-    let cause = match policy(service, options.pull) {
-        PullPolicy::Always if !there || !options.refreshed => "policy is always",
+    let (policy, why) = policy(project, service, observed, options.pull)?;
+    let cause = match policy {
+        PullPolicy::Always if !there || !options.refreshed => why.as_str(),
         PullPolicy::Missing if !there => "image is missing",
         PullPolicy::Never if !there && service.build.is_some() => {
             return builds.add(plan, service, "image is missing");
@@ -136,16 +143,47 @@ fn add(plan: &mut Plan, project: &Project, service: &Service, cause: &str) -> us
     plan.add(Some(&service.name), action, cause, Vec::new())
 }
 
-fn policy(service: &Service, over: Option<PullPolicy>) -> PullPolicy {
-    over.or_else(|| own_policy(service))
-        .unwrap_or(PullPolicy::Missing)
+/// What to do about the image of a service now, and why it would be fetched although it is there.
+fn policy(
+    project: &Project,
+    service: &Service,
+    observed: &Observed,
+    over: Option<PullPolicy>,
+) -> Result<(PullPolicy, String)> {
+    match over {
+        Some(policy) => Ok((policy, "policy is always".into())),
+        None => own_policy(project, service, observed),
+    }
 }
 
-/// The policy in the file; refreshing by age counts as `missing` (`support.rs` says so).
-fn own_policy(service: &Service) -> Option<PullPolicy> {
-    match service.pull_policy.as_deref()? {
-        "always" => Some(PullPolicy::Always),
-        "never" => Some(PullPolicy::Never),
-        _ => Some(PullPolicy::Missing),
-    }
+/// The policy in the file; one that depends on the image's age is `always` or `missing` now.
+fn own_policy(
+    project: &Project,
+    service: &Service,
+    observed: &Observed,
+) -> Result<(PullPolicy, String)> {
+    let text = service.pull_policy.as_deref().unwrap_or_default();
+    let when = notation::pull_policy(text, service.pull_refresh_after.as_deref())
+        .map_err(|error| error.within(format!("service {}", service.name)))?;
+    let policy = match when {
+        PullWhen::Always => PullPolicy::Always,
+        PullWhen::Never => PullPolicy::Never,
+        PullWhen::Missing | PullWhen::Build => PullPolicy::Missing,
+        PullWhen::Older(limit) => {
+            let image = observed.image(&service.image_name(&project.name));
+            return Ok(match image.map(|image| image.pulled) {
+                None => (PullPolicy::Missing, String::new()),
+                Some(None) => (
+                    PullPolicy::Always,
+                    format!("policy is {text}, image was never pulled"),
+                ),
+                Some(Some(pulled)) if observed.at.since(pulled) > limit => (
+                    PullPolicy::Always,
+                    format!("policy is {text}, image was pulled {pulled}"),
+                ),
+                Some(Some(_)) => (PullPolicy::Missing, String::new()),
+            });
+        }
+    };
+    Ok((policy, "policy is always".into()))
 }

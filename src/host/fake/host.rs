@@ -152,8 +152,9 @@ impl Host for FakeHost {
             (None, Some(_)) => Vec::new(),
             (None, None) => image.config.command.clone().unwrap_or_default(),
         };
-        let mut labels = image.config.labels.clone();
-        labels.extend(spec.labels.clone());
+        let inherited = image.config.inherited_labels();
+        let labels = inherited.chain(&spec.labels);
+        let labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
         let check = spec
             .healthcheck
             .clone()
