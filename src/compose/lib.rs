@@ -38,6 +38,7 @@ pub mod plan;
 mod reader;
 mod reference;
 pub mod render;
+mod seccomp;
 mod select;
 mod short;
 mod source;

@@ -15,6 +15,7 @@ use crate::model::{Finding, Project, Severity, Subject};
 use crate::node::{Map, Node, Span, Trail};
 use crate::normalize::normalize;
 use crate::reader::Reader;
+use crate::seccomp;
 use crate::select::{Selection, select};
 use crate::support;
 use crate::typed;
@@ -138,6 +139,9 @@ fn read(options: &LoadOptions, reader: &mut Reader<'_>) -> Result<Project> {
     project.findings = findings;
     project.environment = variables;
     project.interpolated = !options.no_interpolate;
+    if !options.no_env_resolution {
+        seccomp::read(&mut project, reader.files);
+    }
     Ok(project)
 }
 

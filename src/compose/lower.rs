@@ -96,6 +96,7 @@ fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result
         cap_drop: service.cap_drop.clone(),
         no_new_privileges: has_option(service, &["no-new-privileges", "no-new-privileges=true"]),
         seccomp_unconfined: has_option(service, &["seccomp=unconfined"]),
+        seccomp_profile: service.seccomp_profile.clone(),
         resources: resources::resources(service),
         ulimits: ulimits(service),
         sysctls: service.sysctls.clone(),
@@ -262,10 +263,13 @@ pub(crate) fn complete_digests(project: &mut Project) {
         .values()
         .chain(project.disabled.values())
         .filter_map(|service| {
-            let aliases = link_aliases(project, service);
             let contents = grants::digests(project, service);
-            let alone = aliases.is_empty() && contents.is_empty();
-            let all = || digest::of(&format!("{aliases:?} {contents:?}"));
+            let profile = &service.seccomp_profile;
+            let alone = contents.is_empty() && profile.is_none();
+            let all = || match profile {
+                Some(profile) => digest::of(&format!("{contents:?} {profile}")),
+                None => digest::of(&format!("{contents:?}")),
+            };
             (!alone).then(|| (service.name.clone(), all()))
         })
         .collect();

@@ -302,6 +302,8 @@ fn security(report: &mut Report, node: &Node, trail: &Trail<'_>) {
             | "no-new-privileges=true"
             | "no-new-privileges=false"
             | "seccomp=unconfined" => {}
+            // The file is read by `seccomp.rs`.
+            option if option.starts_with("seccomp=") => {}
             option if option.starts_with("label=") || option.starts_with("apparmor=") => {
                 report.warn(
                     item,
@@ -312,7 +314,7 @@ fn security(report: &mut Report, node: &Node, trail: &Trail<'_>) {
             _ => report.refuse(
                 item,
                 &trail,
-                "not supported: use no-new-privileges or seccomp=unconfined",
+                "not supported: use no-new-privileges, seccomp=unconfined or seccomp= and a file",
             ),
         }
     }

@@ -112,9 +112,10 @@ fn process(record: &ContainerRecord, hostname: &str, machine: &Machine) -> Resul
         groups: spec.groups.clone(),
         capabilities: capabilities(spec)?,
         no_new_privs: spec.no_new_privileges,
-        seccomp: match spec.privileged || spec.seccomp_unconfined {
-            true => Seccomp::Unconfined,
-            false => Seccomp::Default,
+        seccomp: match &spec.seccomp_profile {
+            _ if spec.privileged || spec.seccomp_unconfined => Seccomp::Unconfined,
+            Some(profile) => Seccomp::Profile(profile.clone()),
+            None => Seccomp::Default,
         },
         rlimits: rlimits(&spec.ulimits, machine),
         umask: None,

@@ -207,6 +207,9 @@ fn confinement(spec: &ContainerSpec, warnings: &mut Vec<String>) -> Result<()> {
             "oom_score_adj is out of range: use -1000 to 1000",
         ));
     }
+    if let Some(profile) = &spec.seccomp_profile {
+        orc_runtime::seccomp::check_profile(profile)?;
+    }
     devices::rules(&spec.device_rules)?;
     if spec.api_socket {
         warnings.push(
@@ -546,6 +549,11 @@ mod tests {
                         ..LogConfig::default()
                     };
                 }),
+            ),
+            (
+                Kind::Invalid,
+                "seccomp profile",
+                refused(|spec| spec.seccomp_profile = Some("{}".into())),
             ),
             (
                 Kind::Invalid,

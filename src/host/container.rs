@@ -98,6 +98,8 @@ pub struct ContainerSpec {
     pub no_new_privileges: bool,
     /// No seccomp filter.
     pub seccomp_unconfined: bool,
+    /// A seccomp filter of one's own instead of the default one: the JSON of Docker's profiles.
+    pub seccomp_profile: Option<String>,
     /// How much of the machine it may use.
     pub resources: Resources,
     /// Limits of setrlimit(2).

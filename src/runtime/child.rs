@@ -112,7 +112,7 @@ impl Child<'_> {
         // Not every kernel has keyrings, and a shared one is no reason not to start.
         let _ = linux::new_session_keyring();
         Ok(Prepared {
-            filter: confine::filter(process, self.filter),
+            filter: confine::filter(process, self.filter)?,
             identity,
             program,
         })

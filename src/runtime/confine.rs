@@ -134,11 +134,12 @@ pub(crate) fn confine(
 }
 
 /// The filter for a process, when it is to have one.
-pub(crate) fn filter(process: &ProcessSpec, default: &Filter) -> Option<Filter> {
-    match process.seccomp {
+pub(crate) fn filter(process: &ProcessSpec, default: &Filter) -> Result<Option<Filter>> {
+    Ok(match &process.seccomp {
         Seccomp::Default => Some(default.for_capabilities(process.capabilities)),
         Seccomp::Unconfined => None,
-    }
+        Seccomp::Profile(text) => Some(Filter::of_profile(text, process.capabilities)?),
+    })
 }
 
 fn install(filter: &Filter) -> Result<()> {

@@ -34,7 +34,7 @@ mod namespaces;
 mod program;
 mod rootfs;
 mod runtime;
-mod seccomp;
+pub mod seccomp;
 mod shim;
 mod state;
 mod stdio;

@@ -1,6 +1,8 @@
 //! The default system call filter, as one BPF program.
 //!
-//! An allow-list: what it does not name fails with EPERM. Calls newer than the table fail with
+//! A container may bring a profile of its own (`profile`).
+//!
+//! The default is an allow-list: what it does not name fails with EPERM. Calls newer than the table fail with
 //! ENOSYS, so that C libraries fall back to older ones, and so does `clone3`, whose flags a filter
 //! cannot read. Other ABIs of the machine (32-bit, x32) are denied: their numbers mean other calls.
 //!
@@ -9,23 +11,26 @@
 
 use std::collections::BTreeMap;
 
+use orc_base::Result;
+
 use crate::capability::Set;
 use crate::sys::linux::Instruction;
 
+mod names;
+mod profile;
+mod program;
 mod table;
 
+use crate::seccomp::program::{
+    ARCHITECTURE, AUDIT_ARCH, JUMP_EQUAL, NUMBER, RETURN, instruction, jump, load, tree,
+};
 use crate::seccomp::table::Number;
 
-/// Offsets in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
 /// The low half of the first argument: the kernel reads no more of it for the calls tested here.
 const FIRST_ARGUMENT: u32 = 16;
 
-#[cfg(target_arch = "x86_64")]
-const AUDIT_ARCH: u32 = 0xc000_003e;
-#[cfg(target_arch = "aarch64")]
-const AUDIT_ARCH: u32 = 0xc000_00b7;
+/// `BPF_JMP | BPF_JSET | BPF_K`
+const JUMP_ANY_BIT: u16 = 0x45;
 
 /// What happens with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,11 @@ enum Verdict {
     ArgumentIn(&'static [(u32, u32)]),
     /// Allowed when the first argument has none of these bits.
     ArgumentWithout(u32),
+}
+
+/// Refuses a profile that could not be installed.
+pub fn check_profile(text: &str) -> Result<()> {
+    Filter::of_profile(text, Set::DEFAULT).map(drop)
 }
 
 /// A program for seccomp(2).
@@ -60,11 +70,23 @@ impl Filter {
             end(Verdict::Deny),
             load(NUMBER),
         ];
-        program.extend(tree(&ranges(&verdicts(capabilities)), &leaf));
+        program.extend(tree(&ranges(&verdicts(capabilities)), &|verdict| {
+            leaf(*verdict)
+        }));
         Self {
             capabilities,
             program,
         }
+    }
+
+    /// Of a profile in Docker's JSON, for a container with these capabilities on this kernel.
+    pub(crate) fn of_profile(text: &str, capabilities: Set) -> Result<Self> {
+        let kernel = rustix::system::uname();
+        let kernel = profile::version(&kernel.release().to_string_lossy());
+        Ok(Self {
+            capabilities,
+            program: profile::program(text, capabilities, kernel)?,
+        })
     }
 
     /// This filter when it is for these capabilities, else another one.
@@ -146,7 +168,7 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
         ],
         Verdict::ArgumentIn(allowed) => {
             let mut program = vec![load(FIRST_ARGUMENT)];
-            program.extend(tree(&spread(allowed), &|verdict| vec![end(verdict)]));
+            program.extend(tree(&spread(allowed), &|verdict| vec![end(*verdict)]));
             program
         }
     }
@@ -167,49 +189,6 @@ fn spread(allowed: &[(u32, u32)]) -> Vec<(u32, Verdict)> {
     ranges
 }
 
-/// A binary search for the range of what was loaded; every path ends in a leaf, and every leaf ends.
-fn tree(ranges: &[(u32, Verdict)], leaf: &dyn Fn(Verdict) -> Vec<Instruction>) -> Vec<Instruction> {
-    if let [(_, verdict)] = ranges {
-        return leaf(*verdict);
-    }
-    let (low, high) = ranges.split_at(ranges.len() / 2);
-    let start = high[0].0;
-    let low = tree(low, leaf);
-    let mut program = match u8::try_from(low.len()) {
-        Ok(length) => vec![jump(JUMP_AT_LEAST, start, length, 0)],
-        // Conditional jumps reach 255 instructions, unconditional ones any number.
-        Err(_) => vec![jump(JUMP_AT_LEAST, start, 0, 1), skip(low.len())],
-    };
-    program.extend(low);
-    program.extend(tree(high, leaf));
-    program
-}
-
-/// `BPF_JMP | BPF_JEQ | BPF_K`
-const JUMP_EQUAL: u16 = 0x15;
-/// `BPF_JMP | BPF_JGE | BPF_K`
-const JUMP_AT_LEAST: u16 = 0x35;
-/// `BPF_JMP | BPF_JSET | BPF_K`
-const JUMP_ANY_BIT: u16 = 0x45;
-/// `BPF_JMP | BPF_JA`
-const SKIP: u16 = 0x05;
-/// `BPF_LD | BPF_W | BPF_ABS`
-const LOAD: u16 = 0x20;
-/// `BPF_RET | BPF_K`
-const RETURN: u16 = 0x06;
-
-fn load(offset: u32) -> Instruction {
-    instruction(LOAD, 0, 0, offset)
-}
-
-fn jump(code: u16, value: u32, jump_true: u8, jump_false: u8) -> Instruction {
-    instruction(code, jump_true, jump_false, value)
-}
-
-fn skip(count: usize) -> Instruction {
-    instruction(SKIP, 0, 0, count as u32)
-}
-
 fn end(verdict: Verdict) -> Instruction {
     let value = match verdict {
         Verdict::Allow => libc::SECCOMP_RET_ALLOW,
@@ -221,19 +200,11 @@ fn end(verdict: Verdict) -> Instruction {
     instruction(RETURN, 0, 0, value)
 }
 
-fn instruction(code: u16, jump_true: u8, jump_false: u8, value: u32) -> Instruction {
-    Instruction {
-        code,
-        jump_true,
-        jump_false,
-        value,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::capability;
+    use crate::seccomp::program::{ACCUMULATOR_AND, JUMP_AT_LEAST, JUMP_GREATER, LOAD, SKIP};
 
     /// What the kernel's interpreter answers, in words.
     fn run(filter: &Filter, architecture: u32, number: u32, argument: u64) -> &'static str {
@@ -253,6 +224,7 @@ mod tests {
                         NUMBER => number,
                         ARCHITECTURE => architecture,
                         FIRST_ARGUMENT => argument as u32,
+                        value if value == FIRST_ARGUMENT + 4 => (argument >> 32) as u32,
                         other => panic!("load of {other}"),
                     };
                     continue;
@@ -261,11 +233,18 @@ mod tests {
                     at += value as usize;
                     continue;
                 }
+                ACCUMULATOR_AND => {
+                    accumulator &= value;
+                    continue;
+                }
                 RETURN if value == libc::SECCOMP_RET_ALLOW => return "allow",
                 RETURN if value & 0xffff == libc::ENOSYS as u32 => return "missing",
+                RETURN if value == libc::SECCOMP_RET_KILL_PROCESS => return "kill",
+                RETURN if value & 0xffff == 7 => return "seven",
                 RETURN => return "deny",
                 JUMP_EQUAL => accumulator == value,
                 JUMP_AT_LEAST => accumulator >= value,
+                JUMP_GREATER => accumulator > value,
                 JUMP_ANY_BIT => accumulator & value != 0,
                 code => panic!("instruction {code:#x}"),
             };
@@ -390,5 +369,150 @@ mod tests {
         check(&Filter::new(Set::EMPTY), libc::SYS_chroot, 0, "deny");
         assert_eq!(default.for_capabilities(Set::DEFAULT), default);
         assert_ne!(default.for_capabilities(Set::EMPTY), default);
+    }
+
+    fn profile(text: &str) -> Filter {
+        Filter::of_profile(text, Set::DEFAULT).unwrap()
+    }
+
+    #[test]
+    fn a_profile_of_ones_own_decides() {
+        let filter = profile(
+            r#"{"defaultAction": "SCMP_ACT_ERRNO", "archMap": [], "syscalls": [
+                {"names": ["read", "no_such_call"], "action": "SCMP_ACT_ALLOW", "args": []},
+                {"name": "kill", "action": "SCMP_ACT_KILL_PROCESS"},
+                {"names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 7},
+                {"names": ["bpf"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+                {"names": ["chroot"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_CHROOT"], "minKernel": "4.8"}},
+                {"names": ["setns"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "999.0"}},
+                {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "excludes": {"caps": ["CAP_CHOWN"]}},
+                {"names": ["reboot"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["s390x"]}}
+            ]}"#,
+        );
+        for (call, expected) in [
+            (libc::SYS_read, "allow"),
+            (libc::SYS_write, "deny"),
+            (libc::SYS_kill, "kill"),
+            (libc::SYS_mount, "seven"),
+            (libc::SYS_bpf, "deny"),
+            (libc::SYS_chroot, "allow"),
+            (libc::SYS_setns, "deny"),
+            (libc::SYS_ptrace, "deny"),
+            (libc::SYS_reboot, "deny"),
+        ] {
+            check(&filter, call, 0, expected);
+        }
+    }
+
+    #[test]
+    fn other_abis_are_denied_by_any_profile() {
+        let open = profile(r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": null}"#);
+        check(&open, libc::SYS_mount, 0, "allow");
+        check(&open, 999, 0, "allow");
+        assert_eq!(run(&open, 0x4000_0003, 1, 0), "deny", "a 32-bit call");
+        assert_eq!(
+            run(&open, AUDIT_ARCH, 0x4000_0001, 0),
+            "deny",
+            "an x32 call"
+        );
+    }
+
+    #[test]
+    fn a_profile_compares_whole_arguments() {
+        const HIGH: u64 = 1 << 32;
+        for (op, value, two, cases) in [
+            (
+                "EQ",
+                HIGH + 5,
+                0,
+                [(HIGH + 5, true), (5, false), (HIGH, false)],
+            ),
+            (
+                "NE",
+                HIGH + 5,
+                0,
+                [(HIGH + 5, false), (5, true), (HIGH, true)],
+            ),
+            (
+                "LT",
+                HIGH,
+                0,
+                [(HIGH - 1, true), (HIGH, false), (2 * HIGH, false)],
+            ),
+            (
+                "LE",
+                HIGH,
+                0,
+                [(HIGH - 1, true), (HIGH, true), (HIGH + 1, false)],
+            ),
+            (
+                "GE",
+                HIGH,
+                0,
+                [(HIGH - 1, false), (HIGH, true), (2 * HIGH, true)],
+            ),
+            (
+                "GT",
+                HIGH,
+                0,
+                [(HIGH - 1, false), (HIGH, false), (HIGH + 1, true)],
+            ),
+            (
+                "MASKED_EQ",
+                HIGH + 6,
+                2,
+                [(2, true), (HIGH + 2, false), (6, false)],
+            ),
+        ] {
+            let filter = profile(&format!(
+                r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{{"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{{"index": 0, "value": {value}, "valueTwo": {two}, "op": "SCMP_CMP_{op}"}}]}}]}}"#
+            ));
+            for (argument, allowed) in cases {
+                let expected = if allowed { "allow" } else { "deny" };
+                let verdict = run(&filter, AUDIT_ARCH, libc::SYS_socket as u32, argument);
+                assert_eq!(verdict, expected, "{argument:#x} {op} {value:#x}");
+            }
+        }
+        let both = profile(
+            r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [
+                {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]}]}"#,
+        );
+        for (argument, expected) in [(1, "allow"), (2, "allow"), (3, "deny")] {
+            check(&both, libc::SYS_socket, argument, expected);
+        }
+    }
+
+    #[test]
+    fn profiles_that_cannot_be_meant_are_refused() {
+        for (text, why) in [
+            ("{", "read the seccomp profile"),
+            ("{}", "defaultAction"),
+            (r#"{"defaultAction": "SCMP_ACT_MAYBE"}"#, "SCMP_ACT_MAYBE"),
+            (
+                r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]}"#,
+                "SCMP_ACT_NOTIFY",
+            ),
+            (
+                r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}]}"#,
+                "argument 6",
+            ),
+            (
+                r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 1, "value": 0, "op": "LIKE"}]}]}"#,
+                "`LIKE`",
+            ),
+        ] {
+            let error = check_profile(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        let rule = r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 1, "value": 0, "op": "SCMP_CMP_EQ"}]}"#;
+        let many = vec![rule; 1000].join(",");
+        let text = format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{many}]}}"#);
+        let error = check_profile(&text).unwrap_err();
+        assert_eq!(error.kind(), orc_base::Kind::Exhausted, "{error}");
+        let long = " ".repeat(profile::MAX_PROFILE + 1);
+        assert_eq!(
+            check_profile(&long).unwrap_err().kind(),
+            orc_base::Kind::Exhausted
+        );
     }
 }

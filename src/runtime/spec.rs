@@ -253,13 +253,16 @@ impl ProcessSpec {
 }
 
 /// A system call filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Seccomp {
     /// The built-in allow-list.
     #[default]
     Default,
     /// No filter.
     Unconfined,
+    /// A profile in Docker's JSON; [`check_profile`](crate::seccomp::check_profile) says whether it
+    /// can be installed.
+    Profile(String),
 }
 
 /// One limit of setrlimit(2).

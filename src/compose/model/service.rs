@@ -117,6 +117,9 @@ pub struct Service {
     pub cap_drop: Vec<String>,
     /// `no-new-privileges`, `seccomp=unconfined`.
     pub security_opt: Vec<String>,
+    /// What is in the file that `seccomp=…` names.
+    #[serde(skip)]
+    pub seccomp_profile: Option<String>,
     /// Everything allowed.
     pub privileged: bool,
     /// The root file system cannot be written.

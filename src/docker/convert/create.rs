@@ -356,6 +356,9 @@ fn security_to_wire(spec: &ContainerSpec) -> Vec<String> {
     if spec.seccomp_unconfined {
         options.push("seccomp=unconfined".into());
     }
+    if let Some(profile) = &spec.seccomp_profile {
+        options.push(format!("seccomp={profile}"));
+    }
     options
 }
 
@@ -367,6 +370,10 @@ fn security_from_wire(options: &[String], spec: &mut ContainerSpec) -> Result<()
             ("no-new-privileges", "false") => spec.no_new_privileges = false,
             ("seccomp", "unconfined") => spec.seccomp_unconfined = true,
             ("seccomp", "builtin") => spec.seccomp_unconfined = false,
+            // Docker's command line sends what is in the file.
+            ("seccomp", profile) if profile.trim_start().starts_with('{') => {
+                spec.seccomp_profile = Some(profile.into());
+            }
             // No such profile is ever loaded, so this asks for what is.
             ("apparmor", "unconfined") | ("label", "disable") => {}
             _ => {

@@ -117,6 +117,7 @@ fn everything() -> ContainerSpec {
         cap_drop: vec!["KILL".into()],
         no_new_privileges: true,
         seccomp_unconfined: true,
+        seccomp_profile: Some("{\"defaultAction\": \"SCMP_ACT_ALLOW\"}".into()),
         resources: Resources {
             memory_bytes: Some(1 << 26),
             memory_swap_bytes: Some(-1),
@@ -282,7 +283,7 @@ fn a_wrong_member_is_named() {
         ),
         (
             "HostConfig.SecurityOpt",
-            json!({"HostConfig": {"SecurityOpt": ["seccomp={}"]}}),
+            json!({"HostConfig": {"SecurityOpt": ["seccomp=profile.json"]}}),
         ),
         (
             "HostConfig.IpcMode",
