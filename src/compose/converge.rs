@@ -1,5 +1,6 @@
 //! Carries out a plan: as much at once as its graph allows. The only branch is success or failure.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use futures_util::StreamExt;
@@ -7,11 +8,13 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
 use orc_base::{Error, Kind, Result};
 use orc_host::Host;
-use orc_host::container::RemoveOptions;
+use orc_host::container::{ContainerSpec, RemoveOptions};
 use orc_host::image::Progress;
 use orc_host::image_build::{BuildEvent, BuildRequest};
 
+use crate::hook;
 use crate::image_build::ImageBuild;
+use crate::labels;
 use crate::plan::{Action, Operation, Plan};
 use crate::stop;
 use crate::trials::{Trials, Verdict};
@@ -45,6 +48,13 @@ pub enum Phase {
     Progress(Progress),
     /// A build goes on.
     Build(BuildEvent),
+    /// A hook says something.
+    Output {
+        /// The service that it is for.
+        service: String,
+        /// One line, without its end.
+        line: String,
+    },
     /// Something was asked for and is not done.
     Warning(String),
     /// It is done.
@@ -271,14 +281,9 @@ impl<'a> Step<'a> {
             Action::RemoveVolume { name } => {
                 gone(host.remove_volume(name, false).await).map_err(naming("remove volume", name))
             }
-            Action::WriteFile {
-                path,
-                content,
-                mode,
-            } => crate::files::write(path, &content.0, *mode),
-            Action::RemoveFiles { path } => crate::files::remove(path),
             Action::CreateContainer { name, spec } => {
-                let made = host.create_container(Some(name), spec).await;
+                let spec = with_image(host, spec).await;
+                let made = host.create_container(Some(name), &spec).await;
                 let made = made.map_err(naming("create", name))?;
                 for warning in made.warnings {
                     self.tell("Warning", Phase::Warning(warning));
@@ -287,6 +292,24 @@ impl<'a> Step<'a> {
             }
             Action::StartContainer { name } => {
                 settled(host.start_container(name).await).map_err(naming("start", name))
+            }
+            Action::RunHook {
+                container,
+                when,
+                number,
+                process,
+            } => {
+                let service = self.operation.service.clone().unwrap_or_default();
+                let tell = |line: String| {
+                    let service = service.clone();
+                    self.tell("Running", Phase::Output { service, line });
+                };
+                hook::run(host, container, *when, process, &tell)
+                    .await
+                    .map_err(|error| {
+                        let what = format!("{} {number} of {container}", when.as_str());
+                        error.within(what)
+                    })
             }
             Action::StopContainer { name, timeout } => {
                 let stopped = stop::stop(host, name, *timeout).await.map(|deaf| {
@@ -383,6 +406,21 @@ impl<'a> Step<'a> {
         };
         work.await.map_err(naming("pull", image))
     }
+}
+
+/// The container with the label that names its image, which the plan could not know of an image that
+/// it fetches or builds: docker compose replaces what lacks it.
+async fn with_image<'s>(host: &dyn Host, spec: &'s ContainerSpec) -> Cow<'s, ContainerSpec> {
+    let ours = spec.labels.contains_key(labels::SERVICE);
+    if !ours || spec.labels.contains_key(labels::IMAGE) {
+        return Cow::Borrowed(spec);
+    }
+    let mut spec = spec.clone();
+    // What is not there is told by whoever makes the container.
+    if let Ok(image) = host.inspect_image(&spec.image).await {
+        spec.labels.insert(labels::IMAGE.into(), image.id);
+    }
+    Cow::Owned(spec)
 }
 
 /// Adds what was done to which thing, unless the cause names the thing already.

@@ -79,21 +79,6 @@ pub(crate) fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
     })
 }
 
-/// Writes a file that is mounted into containers. Its directory is for root alone, so that only
-/// those containers see it.
-pub(crate) fn write(path: &Path, content: &str, mode: u32) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let work = || -> Result<()> {
-        if let Some(directory) = path.parent() {
-            orc_base::fs::create_dir_all(directory, 0o700)?;
-        }
-        orc_base::fs::write_atomic(path, content.as_bytes(), orc_base::fs::Durability::Process)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        Ok(())
-    };
-    work().context(|| format!("write {}", path.display()))
-}
-
 /// At most `most` bytes of a file.
 #[expect(clippy::disallowed_methods, reason = "this is the file that may")]
 pub(crate) fn read_bytes(path: &Path, most: usize) -> Result<Vec<u8>> {
@@ -128,16 +113,6 @@ pub(crate) fn identity(directory: &Path) -> Result<(u64, u64)> {
             "the context {shown} is not a directory"
         ))),
     }
-}
-
-/// Removes one such file.
-pub(crate) fn remove_file(path: &Path) -> Result<()> {
-    orc_base::fs::remove_file(path).context(|| format!("remove {}", path.display()))
-}
-
-/// Removes a directory of such files.
-pub(crate) fn remove(path: &Path) -> Result<()> {
-    orc_base::fs::remove_dir_all(path).context(|| format!("remove {}", path.display()))
 }
 
 /// Joins and tidies: `a/./b/../c` becomes `a/c` without asking the disk, as Go's `filepath.Join`.

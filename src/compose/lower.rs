@@ -3,6 +3,7 @@
 //! Pure, and the only place that does it: `up`, `run` and, later, the cluster lower alike.
 
 pub(crate) mod builds;
+pub(crate) mod endpoints;
 pub(crate) mod grants;
 pub(crate) mod hooks;
 mod mounts;
@@ -16,7 +17,7 @@ use orc_host::container::{
     ContainerSpec, Device, LogConfig, NamespaceMode, NetworkMode, RestartPolicy, Ulimit,
 };
 use orc_host::image::Healthcheck;
-use orc_host::network::{AddressPool, EndpointSpec, NetworkSpec};
+use orc_host::network::{AddressPool, NetworkSpec};
 use orc_host::volume::VolumeSpec;
 
 use crate::digest;
@@ -80,7 +81,7 @@ fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result
         files: grants::given(project, service)?,
         ports,
         networks: match publishes {
-            true => endpoints(project, service, at.name)?,
+            true => endpoints::endpoints(project, service, at.name)?,
             false => Vec::new(),
         },
         network_mode,
@@ -255,8 +256,8 @@ fn container_labels(
     all
 }
 
-/// Completes the digests of a project's services with what stands elsewhere: the names that links of
-/// other services give them, and the files they are given.
+/// Completes the digests of a project's services with what stands elsewhere: the files they are
+/// given.
 pub(crate) fn complete_digests(project: &mut Project) {
     let completed: Vec<(String, String)> = project
         .services
@@ -282,32 +283,6 @@ pub(crate) fn complete_digests(project: &mut Project) {
             service.inputs = inputs;
         }
     }
-}
-
-/// A link's alias becomes a name of the linked service on the networks that both are on.
-fn link_aliases(project: &Project, service: &Service) -> BTreeMap<String, Vec<String>> {
-    let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for other in project.services.values() {
-        for link in &other.links {
-            let Some((_, alias)) = link
-                .split_once(':')
-                .filter(|(target, alias)| *target == service.name && *alias != service.name)
-            else {
-                continue;
-            };
-            for network in other
-                .networks
-                .keys()
-                .filter(|key| service.networks.contains_key(*key))
-            {
-                aliases
-                    .entry(network.clone())
-                    .or_default()
-                    .push(alias.to_owned());
-            }
-        }
-    }
-    aliases
 }
 
 /// Where a service with `use_api_socket` finds the engine, when its file does not say otherwise.
@@ -381,39 +356,6 @@ fn shared(mode: &str, at: &Circumstances<'_>) -> Result<Option<String>> {
             "service {service} has no container"
         ))),
     }
-}
-
-/// The networks it joins, the one with the highest priority first.
-fn endpoints(project: &Project, service: &Service, container: &str) -> Result<Vec<EndpointSpec>> {
-    let links = link_aliases(project, service);
-    let mut joined: Vec<_> = service.networks.iter().collect();
-    joined.sort_by_key(|(_, options)| -options.as_ref().map_or(0, |options| options.priority));
-    joined
-        .into_iter()
-        .enumerate()
-        .map(|(index, (key, options))| {
-            let options = options.clone().unwrap_or_default();
-            let mut aliases = vec![service.name.clone(), container.to_owned()];
-            aliases.extend(options.aliases);
-            aliases.extend(links.get(key).into_iter().flatten().cloned());
-            let mut seen = std::collections::BTreeSet::new();
-            aliases.retain(|alias| seen.insert(alias.clone()));
-            Ok(EndpointSpec {
-                network: network_name(project, key),
-                aliases,
-                ipv4: options
-                    .ipv4_address
-                    .as_deref()
-                    .map(notation::ipv4)
-                    .transpose()?,
-                mac: options
-                    .mac_address
-                    .or_else(|| service.mac_address.clone().filter(|_| index == 0)),
-                gateway_priority: options.gw_priority,
-                interface: options.interface_name,
-            })
-        })
-        .collect()
 }
 
 /// A network's name on the machine.

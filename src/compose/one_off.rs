@@ -10,7 +10,7 @@ use crate::model::Project;
 use crate::model::service::Service;
 use crate::observe::Observed;
 use crate::plan::before::before_one_off;
-use crate::plan::{Action, BuildPolicy, Plan, PullPolicy, Secret, Up};
+use crate::plan::{BuildPolicy, Plan, PullPolicy, Up};
 
 /// Options of `run`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -55,8 +55,6 @@ pub struct RunOptions {
     pub pull: Option<PullPolicy>,
     /// `--build`.
     pub build: BuildPolicy,
-    /// As in `plan::Up::files_dir`.
-    pub files_dir: Option<std::path::PathBuf>,
 }
 
 /// What `run` has to do: first the plan, then create, attach and start the container.
@@ -86,19 +84,21 @@ pub fn one_off(
         remove_orphans: options.remove_orphans,
         pull: options.pull,
         build: options.build,
-        files_dir: options.files_dir.clone(),
         ..Up::default()
     };
-    let (mut plan, first_container) = before_one_off(project, observed, service, &up)?;
+    let (plan, first_container) = before_one_off(project, observed, service, &up)?;
     let name = match &options.name {
         Some(name) => name.clone(),
         None => {
             let between = service.separator();
-            format!("{}{between}{}{between}run{between}{slug}", project.name, service.name)
+            format!(
+                "{}{between}{}{between}run{between}{slug}",
+                project.name, service.name
+            )
         }
     };
     let image = observed.image(&service.image_name(&project.name));
-    let lowered = lower::container(
+    let mut spec = lower::container(
         project,
         service,
         &Circumstances {
@@ -106,25 +106,8 @@ pub fn one_off(
             number: 1,
             image_id: image.map(|image| image.id.as_str()),
             first_container: &first_container,
-            files_dir: options.files_dir.as_deref(),
         },
     )?;
-    for file in lowered.files {
-        if let Some(content) = file.content {
-            let action = Action::WriteFile {
-                path: file.source,
-                content: Secret(content),
-                mode: 0o444,
-            };
-            plan.add(
-                Some(&service.name),
-                action,
-                "mounted into a container",
-                Vec::new(),
-            );
-        }
-    }
-    let mut spec = lowered.spec;
     apply(&mut spec, service, options);
     spec.labels.insert(labels::ONE_OFF.into(), "True".into());
     spec.labels.insert(labels::SLUG.into(), slug.into());
@@ -160,6 +143,8 @@ fn apply(spec: &mut ContainerSpec, service: &Service, options: &RunOptions) {
         }
         // A fixed address belongs to the service's own container.
         endpoint.ipv4 = None;
+        endpoint.ipv6 = None;
+        endpoint.link_local.clear();
         endpoint.mac = None;
     }
     for line in &options.labels {

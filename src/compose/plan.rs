@@ -12,7 +12,9 @@ mod describe;
 mod down;
 mod fate;
 mod graph;
+mod hooks;
 mod images;
+mod initial;
 mod lifecycle;
 mod orphans;
 mod planner;
@@ -25,12 +27,11 @@ mod up;
 mod update;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use orc_base::Result;
 use orc_host::container::ContainerSpec;
+use orc_host::exec::ExecSpec;
 use orc_host::network::NetworkSpec;
 use orc_host::volume::VolumeSpec;
 
@@ -74,6 +75,8 @@ pub struct Up {
     pub scale: BTreeMap<String, u64>,
     /// When containers that exist are replaced.
     pub recreate: Recreate,
+    /// The same for what named services need and is not named.
+    pub recreate_dependencies: Recreate,
     /// Leave alone what the services need.
     pub no_deps: bool,
     /// Remove containers of services that the files do not know.
@@ -96,9 +99,6 @@ pub struct Up {
     pub renew_anonymous_volumes: bool,
     /// The project is what ran before: `rollback_config` says how containers are replaced.
     pub back: bool,
-    /// The project's own directory for the content of configs and secrets that no file holds;
-    /// better in memory.
-    pub files_dir: Option<PathBuf>,
 }
 
 impl Default for Up {
@@ -107,6 +107,7 @@ impl Default for Up {
             services: Vec::new(),
             scale: BTreeMap::new(),
             recreate: Recreate::Diverged,
+            recreate_dependencies: Recreate::Diverged,
             no_deps: false,
             remove_orphans: false,
             pull: None,
@@ -118,7 +119,6 @@ impl Default for Up {
             timeout: None,
             renew_anonymous_volumes: false,
             back: false,
-            files_dir: None,
         }
     }
 }
@@ -182,8 +182,6 @@ pub struct Down {
     pub remove_orphans: bool,
     /// How long a container may take to stop.
     pub timeout: Option<Duration>,
-    /// As in [`Up::files_dir`]: what was written there goes as well.
-    pub files_dir: Option<PathBuf>,
 }
 
 /// Which images `down` removes.
@@ -315,20 +313,6 @@ pub enum Action {
         /// Its name.
         name: String,
     },
-    /// Writes a file that is mounted into a container.
-    WriteFile {
-        /// Its path.
-        path: PathBuf,
-        /// What is in it; never printed.
-        content: Secret,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// Removes a directory of such files.
-    RemoveFiles {
-        /// Its path.
-        path: PathBuf,
-    },
     /// Makes a container.
     CreateContainer {
         /// Its name.
@@ -354,6 +338,17 @@ pub enum Action {
         name: String,
         /// How long it may take to stop.
         timeout: Option<Duration>,
+    },
+    /// Runs a hook of its service in a container.
+    RunHook {
+        /// The container's name.
+        container: String,
+        /// Which list it is of.
+        when: When,
+        /// Its place in the list, from 1.
+        number: usize,
+        /// The process.
+        process: Box<ExecSpec>,
     },
     /// Sends a signal to a container.
     KillContainer {
@@ -445,6 +440,25 @@ pub enum Until {
     Ready,
 }
 
+/// When a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// After its container was started.
+    PostStart,
+    /// Before its container is stopped.
+    PreStop,
+}
+
+impl When {
+    /// The key in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PostStart => "post_start",
+            Self::PreStop => "pre_stop",
+        }
+    }
+}
+
 impl Until {
     pub(crate) fn of(condition: Condition) -> Option<Self> {
         match condition {
@@ -475,19 +489,12 @@ impl Action {
             | Self::KillContainer { name, .. }
             | Self::RemoveContainer { name, .. }
             | Self::RenameContainer { name, .. }
-            | Self::Prove { name, .. } => Some(name),
+            | Self::Prove { name, .. }
+            | Self::RunHook {
+                container: name, ..
+            } => Some(name),
             _ => None,
         }
-    }
-}
-
-/// Text that does not show itself in logs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<{} bytes>", self.0.len())
     }
 }
 
@@ -544,6 +551,12 @@ impl Plan {
                 }
                 _ => None,
             })
+    }
+
+    /// Whether containers are replaced lot after lot.
+    pub fn updates(&self) -> bool {
+        let mut steps = self.operations.iter();
+        steps.any(|step| matches!(step.action, Action::Prove { .. }))
     }
 
     /// Adds a step and returns its number.

@@ -6,7 +6,10 @@
 
 use std::path::Path;
 
+use orc_host::network::OPTIONS;
+
 use crate::files::{Files, Found};
+use crate::lower::endpoints::INTERFACE;
 use crate::lower::{LOG_ATTRIBUTES, LOG_DRIVERS, LOG_OPTIONS};
 use crate::model::{Finding, Severity, Subject};
 use crate::node::{Map, Node, Trail, Value};
@@ -225,7 +228,9 @@ fn service(report: &mut Report, tree: &Node, node: &Node, trail: &Trail<'_>, fil
     devices(report, node, trail);
     deploy(report, node, trail);
     ports(report, node, trail);
+    places(report, node, trail);
     volumes_of(report, node, trail, files);
+    hooks(report, node, trail);
     grants(report, tree, node, trail);
 }
 
@@ -349,6 +354,14 @@ fn deploy(report: &mut Report, node: &Node, trail: &Trail<'_>) {
     }
 }
 
+fn places(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    let section = trail.key("networks");
+    let places = node.get("networks").and_then(Node::map);
+    for (name, entry) in places.into_iter().flat_map(Map::iter) {
+        options(report, &entry.node, &section.key(name), &[INTERFACE]);
+    }
+}
+
 fn ports(report: &mut Report, node: &Node, trail: &Trail<'_>) {
     let trail = trail.key("ports");
     let items = node.get("ports").and_then(Node::list).unwrap_or_default();
@@ -387,8 +400,18 @@ fn volumes_of(report: &mut Report, node: &Node, trail: &Trail<'_>, files: &dyn F
         }
         match kind {
             "bind" => bind(report, item, &trail, files),
-            "image" if item.get("source").and_then(Node::text).unwrap_or_default().is_empty() => {
-                report.refuse(item, &trail, "a mount of an image must name one in `source`");
+            "image"
+                if item
+                    .get("source")
+                    .and_then(Node::text)
+                    .unwrap_or_default()
+                    .is_empty() =>
+            {
+                report.refuse(
+                    item,
+                    &trail,
+                    "a mount of an image must name one in `source`",
+                );
             }
             "cluster" => report.refuse(
                 item,
@@ -401,6 +424,20 @@ fn volumes_of(report: &mut Report, node: &Node, trail: &Trail<'_>, files: &dyn F
                 "not supported: named pipes exist on Windows only, use type bind",
             ),
             _ => {}
+        }
+    }
+}
+
+/// A hook in a container that is there has no command but its own.
+fn hooks(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    for key in ["post_start", "pre_stop"] {
+        let trail = trail.key(key);
+        let items = node.get(key).and_then(Node::list).unwrap_or_default();
+        for (index, item) in items.iter().enumerate() {
+            let command = item.get("command").and_then(Node::list);
+            if command.is_none_or(<[_]>::is_empty) {
+                report.refuse(item, &trail.index(index), "missing property 'command'");
+            }
         }
     }
 }
@@ -514,16 +551,7 @@ fn networks(report: &mut Report, tree: &Node) {
                 "not supported: orc makes `bridge` networks",
             );
         }
-        if let Some(flag) = node
-            .get("enable_ipv6")
-            .filter(|flag| flag.value == Value::Bool(true))
-        {
-            report.refuse(
-                flag,
-                &trail.key("enable_ipv6"),
-                "not supported: IPv6 is not built yet",
-            );
-        }
+        options(report, node, &trail, &OPTIONS);
         if let Some(flag) = node
             .get("enable_ipv4")
             .filter(|flag| flag.value == Value::Bool(false))
@@ -541,14 +569,42 @@ fn networks(report: &mut Report, tree: &Node) {
         if let Some(driver) = driver {
             report.refuse(driver, &ipam.key("driver"), "not supported: use `default`");
         }
-        if let Some(second) = node
-            .at(&["ipam", "config"])
-            .and_then(|config| config.list()?.get(1))
-        {
+        pools(report, node, &ipam.key("config"));
+    }
+}
+
+/// One range for each family is all that a network has.
+fn pools(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    let pools = node
+        .at(&["ipam", "config"])
+        .and_then(Node::list)
+        .unwrap_or_default();
+    let is_ipv6 = |pool: &Node| {
+        let subnet = pool.get("subnet").and_then(Node::text);
+        subnet.is_some_and(|subnet| subnet.contains(':'))
+    };
+    for (index, pool) in pools.iter().enumerate() {
+        let family = is_ipv6(pool);
+        if pools[..index].iter().any(|other| is_ipv6(other) == family) {
             report.refuse(
-                second,
-                &ipam.key("config").index(1),
-                "not supported: a network has one range",
+                pool,
+                &trail.index(index),
+                "not supported: a network has one range of IPv4 and one of IPv6",
+            );
+        }
+    }
+}
+
+/// Options of a driver that mean nothing here.
+fn options(report: &mut Report, node: &Node, trail: &Trail<'_>, known: &[&str]) {
+    let trail = trail.key("driver_opts");
+    let options = node.get("driver_opts").and_then(Node::map);
+    for (option, entry) in options.into_iter().flat_map(Map::iter) {
+        if !known.contains(&option.as_str()) {
+            report.warn(
+                &entry.node,
+                &trail.key(option),
+                "ignored: orc knows no such option",
             );
         }
     }

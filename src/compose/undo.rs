@@ -5,11 +5,10 @@
 //! goes: that one still runs. Networks and volumes go when nothing is on them.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use orc_base::Kind;
 use orc_host::Host;
-use orc_host::container::{Mount, RemoveOptions};
+use orc_host::container::RemoveOptions;
 
 use crate::plan::{Action, Operation, Plan};
 
@@ -28,13 +27,23 @@ pub(crate) fn undone<'p>(plan: &'p Plan, done: &[bool]) -> Vec<&'p Operation> {
             _ => None,
         })
         .collect();
+    let made = |thing: &str| {
+        plan.operations()
+            .iter()
+            .find_map(|other| match &other.action {
+                Action::CreateContainer { name, .. } if name == thing => Some(other.id),
+                _ => None,
+            })
+    };
     let replaced: BTreeSet<&str> = plan
         .operations()
         .iter()
         .filter_map(|operation| match &operation.action {
-            Action::RemoveContainer { name, .. } | Action::RemoveNetwork { name } => {
-                Some(name.as_str())
-            }
+            // What is made and removed again took nobody's place.
+            Action::RemoveContainer { name, .. } => made(name)
+                .is_none_or(|made| operation.id < made)
+                .then_some(name.as_str()),
+            Action::RemoveNetwork { name } => Some(name.as_str()),
             _ => None,
         })
         .collect();
@@ -43,23 +52,11 @@ pub(crate) fn undone<'p>(plan: &'p Plan, done: &[bool]) -> Vec<&'p Operation> {
         .map(|operation| operation.id)
         .collect();
     let goes = |name: &str| !started.contains(name) && !replaced.contains(name);
-    let kept_files: BTreeSet<PathBuf> = succeeded()
-        .filter_map(|operation| match &operation.action {
-            Action::CreateContainer { name, spec } if !goes(name) => Some(&spec.mounts),
-            _ => None,
-        })
-        .flatten()
-        .filter_map(|mount| match mount {
-            Mount::Bind { source, .. } => Some(source.clone()),
-            _ => None,
-        })
-        .collect();
     let mut steps: Vec<&Operation> = succeeded()
         .filter(|operation| match &operation.action {
             Action::CreateContainer { name, .. } => goes(name) || newcomers.contains(&operation.id),
             Action::CreateNetwork(spec) => !replaced.contains(spec.name.as_str()),
             Action::CreateVolume(_) => true,
-            Action::WriteFile { path, .. } => !kept_files.contains(path),
             _ => false,
         })
         .collect();
@@ -117,7 +114,6 @@ pub(crate) async fn take_back(plan: &Plan, host: &dyn Host, operation: &Operatio
         }
         Action::CreateNetwork(spec) => host.remove_network(&spec.name).await,
         Action::CreateVolume(spec) => host.remove_volume(&spec.name, false).await,
-        Action::WriteFile { path, .. } => crate::files::remove_file(path),
         _ => Ok(()),
     };
     match done {

@@ -28,8 +28,15 @@ pub(crate) struct Line {
     text: String,
     end: Option<(Ended, Duration)>,
     began: Instant,
-    layers: BTreeMap<String, image::Progress>,
+    layers: BTreeMap<String, Layer>,
     build: Story,
+}
+
+/// A layer, and where and when it began to come, for its rate.
+#[derive(Debug)]
+struct Layer {
+    progress: image::Progress,
+    from: Option<(Instant, u64)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +48,8 @@ enum Ended {
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 /// How long a sign of the spinner stays.
 const SPIN_MS: u128 = 100;
+/// A rate over less time says nothing.
+const LEAST_SECONDS: f64 = 0.5;
 /// The width of a bar in characters.
 const BAR: u64 = 20;
 
@@ -64,7 +73,7 @@ impl Line {
         match event.phase {
             Phase::Started => self.text = text,
             Phase::Waiting(why) => self.text = escape::line(&why).into_owned(),
-            Phase::Warning(_) => {}
+            Phase::Warning(_) | Phase::Output { .. } => {}
             Phase::Done => {
                 self.text = text;
                 self.end = Some((Ended::Well, elapsed));
@@ -75,10 +84,19 @@ impl Line {
             }
             Phase::Build(told) => drop(self.build.take(&told, now)),
             Phase::Progress(progress) => match progress.layer.clone() {
-                Some(layer) => drop(self.layers.insert(layer, progress)),
+                Some(layer) => self.layer(layer, progress, now),
                 None => self.text = escape::line(&progress.status).into_owned(),
             },
         }
+    }
+
+    fn layer(&mut self, name: String, progress: image::Progress, now: Instant) {
+        let before = self.layers.remove(&name);
+        // Each kind of work on a layer has its own rate.
+        let same = before.filter(|before| before.progress.status == progress.status);
+        let from = same.and_then(|before| before.from);
+        let from = from.or_else(|| progress.bytes.map(|(done, _)| (now, done)));
+        self.layers.insert(name, Layer { progress, from });
     }
 
     fn render(&self, look: &Look, width: usize, now: Instant) -> Vec<(String, Option<Color>)> {
@@ -102,7 +120,7 @@ impl Line {
         let color = color.filter(|_| look.colored);
         let mut lines = vec![(head, color)];
         if self.end.is_none() {
-            lines.extend(self.layers.values().map(|progress| (layer(progress), None)));
+            lines.extend(self.layers.values().map(|layer| (layer.render(now), None)));
             lines.extend(self.building(now).map(|line| (line, None)));
         }
         lines
@@ -121,7 +139,20 @@ impl Line {
     }
 }
 
-fn layer(progress: &image::Progress) -> String {
+impl Layer {
+    fn render(&self, now: Instant) -> String {
+        let progress = &self.progress;
+        let rate = self.from.zip(progress.bytes).and_then(|(from, bytes)| {
+            let (since, before) = from;
+            let seconds = now.duration_since(since).as_secs_f64();
+            let came = bytes.0.checked_sub(before)?;
+            (seconds >= LEAST_SECONDS && came > 0).then(|| (came as f64 / seconds) as u64)
+        });
+        layer(progress, rate)
+    }
+}
+
+fn layer(progress: &image::Progress, rate: Option<u64>) -> String {
     let name = escape::line(progress.layer.as_deref().unwrap_or_default()).into_owned();
     let status = escape::line(&progress.status).into_owned();
     match progress.bytes {
@@ -133,7 +164,11 @@ fn layer(progress: &image::Progress) -> String {
                 " ".repeat(BAR as usize - filled)
             );
             let (done, total) = (units::format_bytes(done), units::format_bytes(total));
-            format!("   {name}  {status:<14} [{bar}] {done}/{total}")
+            let rate = rate.map(|rate| format!(" {}/s", units::format_bytes(rate)));
+            format!(
+                "   {name}  {status:<14} [{bar}] {done}/{total}{}",
+                rate.unwrap_or_default()
+            )
         }
         _ => format!("   {name}  {status}"),
     }
@@ -257,6 +292,19 @@ mod tests {
         assert_eq!(
             shown[2],
             "   0123456789ab  Downloading    [==========          ] 512kB/1.02MB"
+        );
+        let more = image::Progress {
+            layer: Some("0123456789ab".into()),
+            status: "Downloading".into(),
+            bytes: Some((912_000, 1_024_000)),
+            image: None,
+        };
+        let later = began + Duration::from_secs(2);
+        lines[0].take(event(1, "", Phase::Progress(more)), later);
+        let shown = frame(&look(), lines.iter(), later, 24, 80);
+        assert_eq!(
+            shown[2],
+            "   0123456789ab  Downloading    [=================   ] 912kB/1.02MB 200kB/s"
         );
     }
 }

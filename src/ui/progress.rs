@@ -4,7 +4,6 @@
 //! hundredths of a second. Whoever waits calls [`Progress::tick`] now and then, so that clocks run.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use serde_json::json;
 use crate::ui::build_plain::Plain;
 use crate::ui::color::Ansi;
 use crate::ui::frame::{self, Line, Look};
-use crate::ui::{escape, out, terminal};
+use crate::ui::{escape, out, status};
 
 /// How progress is shown, from `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -63,7 +62,7 @@ impl Progress {
     /// A display for `what`, the verb in the header.
     pub(crate) fn new(mode: Mode, ansi: Ansi, what: &str) -> Self {
         let mode = match mode {
-            Mode::Auto if terminal::stderr_is_terminal() && ansi != Ansi::Never => Mode::Tty,
+            Mode::Auto if status::is_terminal() && ansi != Ansi::Never => Mode::Tty,
             Mode::Auto => Mode::Plain,
             mode => mode,
         };
@@ -114,6 +113,10 @@ impl Progress {
             self.erase(&mut state);
             out::warning(text);
         }
+        if let Phase::Output { service, line } = &event.phase {
+            self.erase(&mut state);
+            status::line(&said(service, line));
+        }
         let line = state
             .lines
             .entry(event.id)
@@ -129,7 +132,7 @@ impl Progress {
         if state.lines.is_empty() || (recently && !now) {
             return;
         }
-        let (rows, columns) = terminal::stderr_size();
+        let (rows, columns) = status::size();
         let frame = frame::frame(
             &self.look,
             state.lines.values(),
@@ -143,15 +146,13 @@ impl Progress {
             text.push_str("\u{1b}[K\n");
         }
         text.push_str("\u{1b}[J");
-        let mut err = std::io::stderr().lock();
-        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+        status::draw(&text);
         state.drawn = frame.len();
         state.last = Some(Instant::now());
     }
 
     fn erase(&self, state: &mut State) {
-        let mut err = std::io::stderr().lock();
-        let _ = err.write_all(format!("{}\u{1b}[J", up(state.drawn)).as_bytes());
+        status::draw(&format!("{}\u{1b}[J", up(state.drawn)));
         state.drawn = 0;
         state.last = None;
     }
@@ -160,16 +161,17 @@ impl Progress {
         let subject = escape::line(&event.subject);
         match &event.phase {
             Phase::Started | Phase::Done => {
-                out::note(&format!(" {subject}  {}", escape::line(&event.text)));
+                status::line(&format!(" {subject} {}", escape::line(&event.text)));
             }
             Phase::Waiting(why) => {
-                out::note(&format!(" {subject}  Waiting: {}", escape::line(why)));
+                status::line(&format!(" {subject} Waiting: {}", escape::line(why)));
             }
             Phase::Failed(why) => {
                 // What follows the first line is printed with the error at the end.
                 let why = why.lines().next().unwrap_or_default();
-                out::note(&format!(" {subject}  Error  {}", escape::line(why)));
+                status::line(&format!(" {subject} Error {}", escape::line(why)));
             }
+            Phase::Output { service, line } => status::line(&said(service, line)),
             Phase::Warning(text) => out::warning(text),
             Phase::Progress(progress) => self.plain_transfer(&subject, progress),
             // `event` has printed its lines.
@@ -195,7 +197,7 @@ impl Progress {
                     self.erase(&mut state);
                     out::warning(text);
                 } else if matches!(self.mode, Mode::Plain | Mode::Auto) {
-                    lines.iter().for_each(|line| out::note(line));
+                    lines.iter().for_each(|line| status::line(line));
                 }
             }
             Phase::Failed(_) if self.mode != Mode::Json => {
@@ -206,7 +208,7 @@ impl Progress {
                 if self.mode == Mode::Tty {
                     self.erase(&mut state);
                 }
-                lines.iter().for_each(|line| out::note(line));
+                lines.iter().for_each(|line| status::line(line));
             }
             _ => {}
         }
@@ -214,14 +216,14 @@ impl Progress {
 
     fn plain_transfer(&self, subject: &str, progress: &image::Progress) {
         let Some(layer) = &progress.layer else {
-            return out::note(&format!(" {subject}  {}", escape::line(&progress.status)));
+            return status::line(&format!(" {subject} {}", escape::line(&progress.status)));
         };
         let mut state = self.lock();
         let key = (subject.to_owned(), layer.clone());
         if state.layers.get(&key) != Some(&progress.status) {
             state.layers.insert(key, progress.status.clone());
-            out::note(&format!(
-                " {}  {}",
+            status::line(&format!(
+                " {} {}",
                 escape::line(layer),
                 escape::line(&progress.status)
             ));
@@ -234,6 +236,9 @@ impl Progress {
             Phase::Waiting(why) => ("Working", json!({"details": why})),
             Phase::Done => ("Done", json!({})),
             Phase::Failed(why) => ("Error", json!({"details": why})),
+            Phase::Output { service, line } => {
+                ("Output", json!({"service": service, "details": line}))
+            }
             Phase::Warning(text) => ("Warning", json!({"details": text})),
             Phase::Progress(progress) => ("Working", transfer_json(&event.subject, progress)),
             Phase::Build(told) => ("Working", json!({"build": told})),
@@ -242,7 +247,7 @@ impl Progress {
         if let (Some(object), Some(details)) = (object.as_object_mut(), details.as_object()) {
             object.extend(details.clone());
         }
-        out::note(&object.to_string());
+        status::line(&object.to_string());
     }
 }
 
@@ -251,6 +256,11 @@ fn up(lines: usize) -> String {
         0 => String::new(),
         lines => format!("\u{1b}[{lines}A"),
     }
+}
+
+/// A line of a hook, under the name of its service.
+fn said(service: &str, line: &str) -> String {
+    format!("{} | {}", escape::line(service), escape::line(line))
 }
 
 fn transfer_json(subject: &str, progress: &image::Progress) -> serde_json::Value {
@@ -262,6 +272,7 @@ fn transfer_json(subject: &str, progress: &image::Progress) -> serde_json::Value
     if let Some((current, total)) = progress.bytes {
         object["current"] = json!(current);
         object["total"] = json!(total);
+        object["percent"] = json!(current.saturating_mul(100) / total.max(1));
     }
     object
 }

@@ -1,17 +1,15 @@
 //! From a goal to its end: observe once, plan, show or do.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use orc_base::Result;
-use orc_compose::converge::{Observer, Quiet, converge};
+use orc_compose::converge::{Observer, Outcome, Quiet, carry_out, converge};
 use orc_compose::model::Project;
 use orc_compose::observe::observe;
 use orc_compose::plan::{Goal, Plan, Up, plan};
 use orc_host::Host;
 
 use crate::cli::project::ProjectFlags;
-use crate::cli::session::Session;
 use crate::ui::progress::{Progress, TICK};
 use crate::ui::{escape, out};
 
@@ -29,11 +27,19 @@ impl Work<'_> {
     /// Decides what `goal` takes, and says what is to be said about it.
     pub(crate) async fn plan(&self, goal: &Goal) -> Result<Plan> {
         let observed = observe(&*self.host, &self.project.name).await?;
-        let plan = plan(self.project, &observed, goal)?;
+        let mut plan = plan(self.project, &observed, goal)?;
+        plan.at_once = Some(self.flags.at_once());
         plan.warnings
             .iter()
             .for_each(|warning| out::warning(warning));
         Ok(plan)
+    }
+
+    /// Whether `up` replaces containers lot after lot.
+    pub(crate) async fn updates(&self, wanted: &Up) -> Result<bool> {
+        let observed = observe(&*self.host, &self.project.name).await?;
+        let plan = plan(self.project, &observed, &Goal::Up(wanted.clone()))?;
+        Ok(plan.updates())
     }
 
     /// Fetches and builds the images that somebody wants new each time, before anybody looks which
@@ -55,12 +61,21 @@ impl Work<'_> {
 
     /// Does what was planned, with progress; a dry run prints it instead.
     pub(crate) async fn carry_out(&self, plan: &Plan, verb: &str) -> Result<()> {
+        self.outcome(plan, verb).await.done
+    }
+
+    /// The same, and what is to be done about updates that failed.
+    pub(crate) async fn outcome(&self, plan: &Plan, verb: &str) -> Outcome {
+        let nothing = Outcome {
+            done: Ok(()),
+            back: Vec::new(),
+        };
         if self.flags.dry_run {
             out::bytes(escape::text(&plan.to_string()).as_bytes());
-            return Ok(());
+            return nothing;
         }
         if plan.is_empty() {
-            return Ok(());
+            return nothing;
         }
         let display = Progress::new(self.flags.progress, self.flags.ansi, verb);
         let done = self.watched(plan, &display).await;
@@ -68,8 +83,8 @@ impl Work<'_> {
         done
     }
 
-    async fn watched(&self, plan: &Plan, display: &Progress) -> Result<()> {
-        let mut work = std::pin::pin!(converge(plan, &*self.host, display));
+    async fn watched(&self, plan: &Plan, display: &Progress) -> Outcome {
+        let mut work = std::pin::pin!(carry_out(plan, &*self.host, display));
         let mut clock = tokio::time::interval(TICK);
         loop {
             tokio::select! {
@@ -86,10 +101,3 @@ impl Work<'_> {
     }
 }
 
-/// Where the content of configs and secrets is put that no file holds: in memory, gone with the
-/// machine.
-pub(crate) fn files_dir(session: &Session, project: &str) -> Result<Option<PathBuf>> {
-    Ok(Some(
-        session.place.dirs()?.run().join("compose").join(project),
-    ))
-}

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use orc_compose::plan::{Down as Wanted, Goal, RemoveImages};
 
-use crate::cli::compose::carry_out::{Work, files_dir};
+use crate::cli::compose::carry_out::Work;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::parse::time;
 use crate::cli::project::ProjectFlags;
@@ -59,7 +59,6 @@ impl Down {
             }),
             remove_orphans: self.remove_orphans,
             timeout: time::timeout(self.timeout),
-            files_dir: files_dir(session, &project.name)?,
         };
         work.reach(&Goal::Down(wanted), "down").await?;
         Ok(OK)

@@ -8,7 +8,6 @@ use orc_compose::observe::observe;
 use orc_compose::plan::{self, Up as Wanted};
 use serde_json::json;
 
-use crate::cli::compose::carry_out::files_dir;
 use crate::cli::compose::up::MakeFlags;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::project::ProjectFlags;
@@ -73,7 +72,6 @@ impl Plan {
             start: !self.no_start,
             wait: self.wait,
             renew_anonymous_volumes: self.renew_anon_volumes,
-            files_dir: files_dir(session, &project.name)?,
             ..self.make.wanted(&self.services)?
         };
         let host = session.host().await?;

@@ -19,8 +19,8 @@ pub struct Service {
     /// Digest of what the file says about its containers: docker compose's.
     #[serde(skip)]
     pub hash: String,
-    /// Digest of what else its containers are made from: files they are given, names that links of
-    /// others give them. Empty when there is nothing of the kind.
+    /// Digest of what else its containers are made from: files they are given. Empty when there is
+    /// nothing of the kind.
     #[serde(skip)]
     pub inputs: String,
     /// Names that are made for it have `_` between their parts, as docker-compose 1 made them.
@@ -251,10 +251,19 @@ impl Service {
             .chain(volumes)
     }
 
-    /// The images it mounts.
-    pub fn mounted_images(&self) -> impl Iterator<Item = &str> {
-        let images = self.volumes.iter().filter(|volume| volume.kind == "image");
-        images.filter_map(|volume| volume.source.as_deref())
+    /// The images it uses beside its own, and why one is fetched: those it mounts, and those of
+    /// containers that run before it.
+    pub fn further_images(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let mounts = self.volumes.iter().filter(|volume| volume.kind == "image");
+        let mounted = mounts.filter_map(|volume| volume.source.as_deref());
+        let before = self
+            .pre_start
+            .iter()
+            .filter_map(|hook| hook.image.as_deref());
+        mounted
+            .map(|image| (image, "mounted image is missing"))
+            .chain(before.map(|image| (image, "image of pre_start is missing")))
+            .filter(|(image, _)| !image.is_empty() && self.image.as_deref() != Some(image))
     }
 
     /// What the program is given to end.
@@ -542,6 +551,12 @@ pub struct ServiceNetwork {
     pub aliases: Vec<String>,
     /// A fixed address.
     pub ipv4_address: Option<String>,
+    /// A fixed IPv6 address.
+    pub ipv6_address: Option<String>,
+    /// Further addresses that mean something on this wire only.
+    pub link_local_ips: Vec<String>,
+    /// Options of the driver.
+    pub driver_opts: BTreeMap<String, String>,
     /// A fixed hardware address.
     pub mac_address: Option<String>,
     /// The higher one gives the default route.

@@ -6,7 +6,10 @@ use std::fmt;
 
 use orc_base::units::format_duration;
 
-use crate::plan::{Action, Operation, Plan, Until};
+use crate::plan::{Action, Operation, Plan, Until, When};
+
+/// How much of a command is shown.
+const MAX_COMMAND: usize = 60;
 
 impl Action {
     /// What the step is about, as progress shows it: `Container demo-web-1`.
@@ -19,9 +22,6 @@ impl Action {
             Self::RemoveNetwork { name } => format!("Network {name}"),
             Self::CreateVolume(spec) => format!("Volume {}", spec.name),
             Self::RemoveVolume { name } => format!("Volume {name}"),
-            Self::WriteFile { path, .. } | Self::RemoveFiles { path } => {
-                format!("File {}", path.display())
-            }
             Self::CreateContainer { name, .. }
             | Self::StartContainer { name }
             | Self::StopContainer { name, .. }
@@ -29,7 +29,10 @@ impl Action {
             | Self::KillContainer { name, .. }
             | Self::RemoveContainer { name, .. }
             | Self::RenameContainer { name, .. }
-            | Self::Prove { name, .. } => format!("Container {name}"),
+            | Self::Prove { name, .. }
+            | Self::RunHook {
+                container: name, ..
+            } => format!("Container {name}"),
             Self::Pause { .. } => "Pause".into(),
             Self::Wait { containers, .. } => format!("Container {}", containers.join(", ")),
         }
@@ -46,10 +49,9 @@ impl Action {
             Self::RemoveNetwork { .. }
             | Self::RemoveVolume { .. }
             | Self::RemoveContainer { .. }
-            | Self::RemoveImage { .. }
-            | Self::RemoveFiles { .. } => "remove",
-            Self::WriteFile { .. } => "write",
+            | Self::RemoveImage { .. } => "remove",
             Self::StartContainer { .. } => "start",
+            Self::RunHook { .. } => "run",
             Self::StopContainer { .. } => "stop",
             Self::RestartContainer { .. } => "restart",
             Self::KillContainer { .. } => "kill",
@@ -69,10 +71,12 @@ impl Action {
             Self::RemoveNetwork { .. }
             | Self::RemoveVolume { .. }
             | Self::RemoveContainer { .. }
-            | Self::RemoveImage { .. }
-            | Self::RemoveFiles { .. } => ("Removing", "Removed"),
-            Self::WriteFile { .. } => ("Writing", "Written"),
+            | Self::RemoveImage { .. } => ("Removing", "Removed"),
             Self::StartContainer { .. } => ("Starting", "Started"),
+            Self::RunHook { when, .. } => match when {
+                When::PostStart => ("Running post_start", "Ran post_start"),
+                When::PreStop => ("Running pre_stop", "Ran pre_stop"),
+            },
             Self::StopContainer { .. } => ("Stopping", "Stopped"),
             Self::RestartContainer { .. } => ("Restarting", "Started"),
             Self::KillContainer { .. } => ("Killing", "Killed"),
@@ -97,10 +101,28 @@ impl fmt::Display for Action {
             Self::RemoveNetwork { name } => write!(f, "remove network {name}"),
             Self::CreateVolume(spec) => write!(f, "create volume {}", spec.name),
             Self::RemoveVolume { name } => write!(f, "remove volume {name}"),
-            Self::WriteFile { path, .. } => write!(f, "write {}", path.display()),
-            Self::RemoveFiles { path } => write!(f, "remove files {}", path.display()),
             Self::CreateContainer { name, .. } => write!(f, "create {name}"),
             Self::StartContainer { name } => write!(f, "start {name}"),
+            Self::RunHook {
+                container,
+                when,
+                number,
+                process,
+            } => {
+                let command: String = process.command.join(" ");
+                let shown: String = command.chars().take(MAX_COMMAND).collect();
+                let more = if shown.len() < command.len() {
+                    "…"
+                } else {
+                    ""
+                };
+                let shown = shown.escape_debug();
+                write!(
+                    f,
+                    "run {} {number} in {container}: {shown}{more}",
+                    when.as_str()
+                )
+            }
             Self::StopContainer { name, .. } => write!(f, "stop {name}"),
             Self::RestartContainer { name, .. } => write!(f, "restart {name}"),
             Self::KillContainer { name, signal } => {

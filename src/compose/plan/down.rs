@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use orc_base::Result;
-use orc_host::container::{Container, MountKind};
+use orc_host::container::{Container, Mount};
 
 use crate::labels;
 use crate::model::Project;
@@ -36,21 +36,22 @@ pub(super) fn plan(project: &Project, observed: &Observed, options: &Down) -> Re
         project,
         &order,
         &|service| of_service(observed, service),
-        &|plan, container, after| Some(remove_container(plan, container, &removal, after)),
+        &|plan, container, after| Some(remove_container(plan, project, container, &removal, after)),
     );
     let orphans = orphans(project, observed);
     let mut left: BTreeSet<&str> = BTreeSet::new();
     let known = |container: &Container| {
         label(container, labels::SERVICE).is_some_and(|name| scope.contains(name))
     };
-    for container in orphans.iter().filter(|container| !known(container)) {
-        match options.remove_orphans {
+    let is_orphan = |container: &Container| orphans.iter().any(|one| one.id == container.id);
+    for container in observed.containers.iter().filter(|one| !known(one)) {
+        match options.remove_orphans && is_orphan(container) {
             true => {
                 let removal = Removal {
                     cause: "orphan",
                     ..removal
                 };
-                removed.push(remove_container(&mut plan, container, &removal, &[]));
+                removed.push(remove_container(&mut plan, project, container, &removal, &[]));
             }
             false => {
                 left.insert(&container.id);
@@ -73,7 +74,6 @@ pub(super) fn plan(project: &Project, observed: &Observed, options: &Down) -> Re
         if let Some(which) = options.images {
             images(&mut plan, project, observed, which, &removed);
         }
-        files(&mut plan, observed, options, &removed);
     }
     Ok(plan)
 }
@@ -137,12 +137,25 @@ fn volumes(plan: &mut Plan, project: &Project, observed: &Observed, removed: &[u
         .filter(|volume| volume.external)
         .map(|volume| volume.name.as_str())
         .collect();
+    // The engine removes anonymous volumes with the container that they were made for. One that went
+    // from container to container has outlived that one.
+    let carried: BTreeSet<&str> = observed
+        .containers
+        .iter()
+        .filter(|container| label(container, labels::SERVICE).is_some())
+        .flat_map(|container| &container.spec.mounts)
+        .filter_map(|mount| match mount {
+            Mount::Volume { name, .. } => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
     for volume in observed.volumes.values() {
         let labelled = volume.labels.get(labels::PROJECT) == Some(&project.name);
         let own = match project.files.is_empty() {
             true => labelled,
             false => declared.contains(volume.name.as_str()),
         };
+        let own = own || (volume.anonymous && carried.contains(volume.name.as_str()));
         if own && !external.contains(volume.name.as_str()) {
             let action = Action::RemoveVolume {
                 name: volume.name.clone(),
@@ -172,20 +185,5 @@ fn images(
             "down with images",
             removed.to_vec(),
         );
-    }
-}
-
-/// The files that were written for the project's containers.
-fn files(plan: &mut Plan, observed: &Observed, options: &Down, removed: &[usize]) {
-    let Some(path) = options.files_dir.clone() else {
-        return;
-    };
-    let used = observed.containers.iter().any(|container| {
-        container.mounts.iter().any(|point| {
-            point.kind == MountKind::Bind && std::path::Path::new(&point.source).starts_with(&path)
-        })
-    });
-    if used {
-        plan.add(None, Action::RemoveFiles { path }, "down", removed.to_vec());
     }
 }

@@ -135,6 +135,48 @@ pub(super) fn provide(
     Ok(Some(step))
 }
 
+/// Adds the steps that fetch the images that a service uses beside its own, once an image. One that a
+/// service of the project builds or fetches comes from there. The answer is the steps to wait for.
+pub(super) fn provide_further(
+    plan: &mut Plan,
+    builds: &mut Builds<'_>,
+    service: &Service,
+    options: &Up,
+) -> Result<Vec<usize>> {
+    let (project, observed) = (builds.project, builds.observed);
+    let mut steps = Vec::new();
+    for (image, cause) in service.further_images() {
+        if let Some(step) = builds.steps.get(image) {
+            steps.push(*step);
+            continue;
+        }
+        if observed.image(image).is_some() {
+            continue;
+        }
+        let all = project.services.values().chain(project.disabled.values());
+        let mut makers = all.filter(|other| other.build.is_some());
+        if let Some(maker) = makers.find(|other| other.image_name(&project.name) == image) {
+            let cause = format!("{} needs it", service.name);
+            steps.extend(builds.add(plan, maker, &cause)?);
+            continue;
+        }
+        if options.pull == Some(PullPolicy::Never) {
+            return Err(Error::not_found(format!(
+                "service {}: image {image}, which it needs, is not there, and images are not to be pulled: pull or load it first",
+                service.name
+            )));
+        }
+        let action = Action::PullImage {
+            image: image.to_owned(),
+            platform: service.platform.clone(),
+        };
+        let step = plan.add(Some(&service.name), action, cause, Vec::new());
+        builds.steps.insert(image.to_owned(), step);
+        steps.push(step);
+    }
+    Ok(steps)
+}
+
 fn add(plan: &mut Plan, project: &Project, service: &Service, cause: &str) -> usize {
     let action = Action::PullImage {
         image: service.image_name(&project.name),

@@ -6,8 +6,10 @@ use orc_base::{Error, Result};
 use orc_host::container::Container;
 
 use crate::model::Project;
-use crate::observe::Observed;
+use crate::observe::{Observed, number};
 use crate::plan::compare::{ends_for_good, has_completed, is_so_far, is_up};
+use crate::plan::hooks;
+use crate::plan::initial::{Before, Initial};
 use crate::plan::orphans::{orphans, warn_of};
 use crate::plan::removal::{self, Removal, backwards, remove_container};
 use crate::plan::{Action, Kill, Plan, Remove, Restart, Start, Stop, Until, graph};
@@ -17,6 +19,8 @@ pub(super) fn start(project: &Project, observed: &Observed, options: &Start) -> 
     let selected = project.select(&options.services)?;
     let scope = project.with_dependencies(&selected);
     let mut plan = Plan::default();
+    let mut initial = Initial::default();
+    let first_container = first_containers(project, observed);
     let mut starts: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let mut waits: BTreeMap<(String, u8, bool), usize> = BTreeMap::new();
     for name in graph::order(project, &scope)? {
@@ -73,7 +77,16 @@ pub(super) fn start(project: &Project, observed: &Observed, options: &Start) -> 
             let action = Action::StartContainer {
                 name: container.name.clone(),
             };
-            let step = plan.add(Some(&name), action, "start", after.clone());
+            let before = Before {
+                project,
+                observed,
+                service,
+                replica: number(container),
+                first_container: &first_container,
+            };
+            let after = initial.before(&mut plan, &before, after.clone())?;
+            let step = plan.add(Some(&name), action, "start", after);
+            let step = hooks::after_start(&mut plan, project, service, &container.name, step);
             starts.entry(name.clone()).or_default().push(step);
         }
     }
@@ -100,6 +113,19 @@ pub(super) fn start(project: &Project, observed: &Observed, options: &Start) -> 
     Ok(plan)
 }
 
+/// The first container of each service.
+fn first_containers(project: &Project, observed: &Observed) -> BTreeMap<String, String> {
+    let services = project.services.keys().chain(project.disabled.keys());
+    services
+        .filter_map(|name| {
+            Some((
+                name.clone(),
+                observed.of_service(name).first()?.name.clone(),
+            ))
+        })
+        .collect()
+}
+
 /// Whether others wait for the end of this one-shot, and it has ended well.
 fn is_finished(project: &Project, service: &str, container: &Container) -> bool {
     let waited_for = project.services.values().any(|other| {
@@ -119,7 +145,9 @@ pub(super) fn stop(project: &Project, observed: &Observed, options: &Stop) -> Re
         project,
         &order,
         &|service| observed.of_service(service),
-        &|plan, container, after| removal::stop(plan, container, "stop", options.timeout, after),
+        &|plan, container, after| {
+            removal::stop(plan, project, container, "stop", options.timeout, after)
+        },
     );
     Ok(plan)
 }
@@ -139,11 +167,15 @@ pub(super) fn restart(project: &Project, observed: &Observed, options: &Restart)
             .copied()
             .collect();
         for container in observed.of_service(&name) {
+            let after = hooks::before_stop(&mut plan, project, container, &after);
             let action = Action::RestartContainer {
                 name: container.name.clone(),
                 timeout: options.timeout,
             };
-            let step = plan.add(Some(&name), action, "restart", after.clone());
+            let mut step = plan.add(Some(&name), action, "restart", after);
+            if let Some(service) = project.service(&name) {
+                step = hooks::after_start(&mut plan, project, service, &container.name, step);
+            }
             restarts.entry(name.clone()).or_default().push(step);
         }
     }
@@ -216,7 +248,7 @@ pub(super) fn remove(project: &Project, observed: &Observed, options: &Remove) -
                 .filter(|container| options.stop || !is_up(container))
                 .collect()
         },
-        &|plan, container, after| Some(remove_container(plan, container, &removal, after)),
+        &|plan, container, after| Some(remove_container(plan, project, container, &removal, after)),
     );
     Ok(plan)
 }

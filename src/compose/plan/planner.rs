@@ -16,9 +16,10 @@ use crate::observe::{Observed, number};
 use crate::plan::builds::Builds;
 use crate::plan::carry::carry_over;
 use crate::plan::compare::{self, divergence, has_completed, is_so_far};
+use crate::plan::initial::{Before, Initial};
 use crate::plan::removal::{Removal, remove_container};
 use crate::plan::resources::{self, Resources};
-use crate::plan::{Action, Plan, Recreate, Secret, Until, Up, graph, images, refuse, rolling};
+use crate::plan::{Action, Plan, Recreate, Until, Up, graph, hooks, images, refuse, rolling};
 
 /// `up` says nothing about builds beside the files.
 static NO_OVERRIDES: Overrides = Overrides {
@@ -41,8 +42,6 @@ pub(super) struct Planner<'a> {
     pub(super) resources: Resources,
     /// The steps that fetch and build images.
     pub(super) builds: Builds<'a>,
-    /// The step that writes each file.
-    pub(super) files: BTreeMap<std::path::PathBuf, usize>,
     /// The first container of each service, made or to be made.
     pub(super) first_container: BTreeMap<String, String>,
     /// All containers of each service that has been gone through.
@@ -56,6 +55,8 @@ pub(super) struct Planner<'a> {
     pub(super) waits: BTreeMap<(String, u8, bool), usize>,
     /// The steps that remove containers whose names others can have.
     pub(super) gone: BTreeMap<String, usize>,
+    /// What runs to its end before services start.
+    pub(super) initial: Initial,
 }
 
 impl<'a> Planner<'a> {
@@ -99,7 +100,6 @@ impl<'a> Planner<'a> {
             replicas,
             resources: Resources::default(),
             builds: Builds::new(project, observed, &NO_OVERRIDES),
-            files: BTreeMap::new(),
             first_container: BTreeMap::new(),
             containers: BTreeMap::new(),
             creates: BTreeMap::new(),
@@ -107,13 +107,16 @@ impl<'a> Planner<'a> {
             renewed: BTreeSet::new(),
             waits: BTreeMap::new(),
             gone: BTreeMap::new(),
+            initial: Initial::default(),
         };
         planner.find_first_containers();
         Ok(planner)
     }
 
-    /// The step that fetches a service's image, if there has to be one.
+    /// The step that fetches a service's image, if there has to be one. Further images that it uses
+    /// are fetched too.
     pub(super) fn image(&mut self, service: &Service) -> Result<Option<usize>> {
+        images::provide_further(&mut self.plan, &mut self.builds, service, self.options)?;
         images::provide(&mut self.plan, &mut self.builds, service, self.options)
     }
 
@@ -170,7 +173,12 @@ impl<'a> Planner<'a> {
         if self.resources.removed.contains_key(&container.name) {
             return Some("network changed");
         }
-        match self.options.recreate {
+        let named = &self.options.services;
+        let recreate = match named.is_empty() || named.contains(&service.name) {
+            true => self.options.recreate,
+            false => self.options.recreate_dependencies,
+        };
+        match recreate {
             Recreate::Never => None,
             Recreate::Force => Some("forced"),
             Recreate::Diverged => divergence(self.project, service, self.observed, container)
@@ -234,17 +242,17 @@ impl<'a> Planner<'a> {
                     timeout: self.options.timeout,
                     volumes: self.options.renew_anonymous_volumes,
                 };
-                remove_container(&mut self.plan, old, &removal, &before)
+                remove_container(&mut self.plan, self.project, old, &removal, &before)
             }
         };
         after.push(removed);
         let made = self.make(service, number, &name, Some(old), after, cause)?;
-        let started = self.start(service, &name, cause, &[made]);
+        let started = self.start(service, number, &name, cause, &[made])?;
         self.renewed.insert(service.name.clone());
         Ok((name, started.unwrap_or(made)))
     }
 
-    /// Adds the step that makes a container, and those that write its files.
+    /// Adds the step that makes a container.
     pub(super) fn make(
         &mut self,
         service: &'a Service,
@@ -259,7 +267,7 @@ impl<'a> Planner<'a> {
             .builds
             .steps
             .contains_key(&service.image_name(&self.project.name));
-        let lowered = lower::container(
+        let mut spec = lower::container(
             self.project,
             service,
             &Circumstances {
@@ -267,19 +275,14 @@ impl<'a> Planner<'a> {
                 number,
                 image_id: image.filter(|_| !pulled).map(|image| image.id.as_str()),
                 first_container: &self.first_container,
-                files_dir: self.options.files_dir.as_deref(),
             },
         )?;
-        let mut spec = lowered.spec;
         if let Some(old) = old.filter(|_| !self.options.renew_anonymous_volumes) {
             carry_over(old, &mut spec, self.observed);
         }
-        for file in lowered.files {
-            if let Some(content) = file.content {
-                after.push(self.write(&service.name, file.source, content));
-            }
-        }
-        // The container that a namespace is shared with exists first.
+        let further = service.further_images();
+        after.extend(further.filter_map(|(image, _)| self.builds.steps.get(image)));
+        // The container that a namespace or volumes are shared with exists first.
         for other in service.shares_with() {
             after.extend(self.creates.get(other).into_iter().flatten());
             after.extend(self.starts.get(other).into_iter().flatten());
@@ -294,49 +297,46 @@ impl<'a> Planner<'a> {
         Ok(step)
     }
 
-    pub(super) fn write(
-        &mut self,
-        service: &str,
-        path: std::path::PathBuf,
-        content: String,
-    ) -> usize {
-        if let Some(step) = self.files.get(&path) {
-            return *step;
-        }
-        let action = Action::WriteFile {
-            path: path.clone(),
-            content: Secret(content),
-            mode: 0o444,
-        };
-        let step = self.plan.add(
-            Some(service),
-            action,
-            "mounted into a container",
-            Vec::new(),
-        );
-        self.files.insert(path, step);
-        step
-    }
-
+    /// Adds the step that starts a container, after what has to run before; the answer is the last
+    /// step, with its hooks. None when nothing is to be started.
     pub(super) fn start(
         &mut self,
         service: &'a Service,
+        replica: u64,
         name: &str,
         cause: &str,
         after: &[usize],
-    ) -> Option<usize> {
+    ) -> Result<Option<usize>> {
         if !self.options.start {
-            return None;
+            return Ok(None);
         }
         let mut after = after.to_vec();
         after.extend(self.dependencies_of(service));
+        if !service.pre_start.is_empty() {
+            let options = self.options;
+            after.extend(images::provide_further(
+                &mut self.plan,
+                &mut self.builds,
+                service,
+                options,
+            )?);
+        }
+        let before = Before {
+            project: self.project,
+            observed: self.observed,
+            service,
+            replica,
+            first_container: &self.first_container,
+        };
+        let after = self.initial.before(&mut self.plan, &before, after)?;
         let action = Action::StartContainer {
             name: name.to_owned(),
         };
         let step = self.plan.add(Some(&service.name), action, cause, after);
+        let step = hooks::after_start(&mut self.plan, self.project, service, name, step);
         let starts = self.starts.entry(service.name.clone()).or_default();
         starts.push(step);
-        Some(step)
+        Ok(Some(step))
     }
 
     /// The steps after which all that a service depends on is as far as it asks for.
@@ -402,7 +402,7 @@ impl<'a> Planner<'a> {
                     timeout: self.options.timeout,
                     volumes: true,
                 };
-                remove_container(&mut self.plan, container, &removal, &[])
+                remove_container(&mut self.plan, self.project, container, &removal, &[])
             }
         };
         self.gone.insert(container.name.clone(), step);

@@ -10,6 +10,7 @@ use crate::model::Project;
 use crate::observe::label;
 use crate::plan::compare::is_up;
 use crate::plan::graph::dependents;
+use crate::plan::hooks::before_stop;
 use crate::plan::{Action, Plan};
 
 /// How containers are removed.
@@ -24,12 +25,14 @@ pub(crate) struct Removal<'a> {
 /// Stops a container when it runs, and removes it. The answer is the last step.
 pub(crate) fn remove_container(
     plan: &mut Plan,
+    project: &Project,
     container: &Container,
     removal: &Removal<'_>,
     after: &[usize],
 ) -> usize {
     let service = label(container, labels::SERVICE);
-    let after = match stop(plan, container, removal.cause, removal.timeout, after) {
+    let (cause, timeout) = (removal.cause, removal.timeout);
+    let after = match stop(plan, project, container, cause, timeout, after) {
         Some(step) => vec![step],
         None => after.to_vec(),
     };
@@ -40,9 +43,10 @@ pub(crate) fn remove_container(
     plan.add(service, action, removal.cause, after)
 }
 
-/// Stops a container when it runs.
+/// Stops a container when it runs, after its hooks.
 pub(crate) fn stop(
     plan: &mut Plan,
+    project: &Project,
     container: &Container,
     cause: &str,
     timeout: Option<Duration>,
@@ -56,7 +60,8 @@ pub(crate) fn stop(
         timeout,
     };
     let service = label(container, labels::SERVICE);
-    Some(plan.add(service, action, cause, after.to_vec()))
+    let after = before_stop(plan, project, container, after);
+    Some(plan.add(service, action, cause, after))
 }
 
 /// Adds what one container needs, after some steps; the answer is the last one, if there is any.

@@ -225,7 +225,7 @@ fn remove_network(
                 timeout: None,
                 volumes: false,
             };
-            let step = remove_container(plan, container, &removal, pulls);
+            let step = remove_container(plan, project, container, &removal, pulls);
             resources.removed.insert(container.name.clone(), step);
         }
     }

@@ -15,8 +15,8 @@ use crate::observe::Observed;
 use crate::plan::compare::{self, is_up};
 use crate::plan::fate::{Fate, fates};
 use crate::plan::orphans::{orphans, warn_of};
-use crate::plan::planner::Planner;
-use crate::plan::{Action, Plan, Until, Up};
+use crate::plan::planner::{Planner, replica};
+use crate::plan::{Action, Plan, Until, Up, hooks};
 
 /// Plans `up` or `create`.
 pub(super) fn plan(project: &Project, observed: &Observed, options: &Up) -> Result<Plan> {
@@ -97,7 +97,8 @@ impl<'a> Planner<'a> {
                         false => "does not run",
                     };
                     let (name, renamed) = self.right_name(service, container);
-                    let started = self.start(service, &name, cause, &renamed);
+                    let replica = replica(container);
+                    let started = self.start(service, replica, &name, cause, &renamed)?;
                     if let (Some(update), Some(started)) = (&mut update, started) {
                         let proof = self.prove(service, &name, update, None, started);
                         update.before.push(proof);
@@ -145,12 +146,15 @@ impl<'a> Planner<'a> {
             return;
         };
         let after = self.dependencies_of(service);
+        let after = hooks::before_stop(&mut self.plan, self.project, container, &after);
         let action = Action::RestartContainer {
             name: container.name.clone(),
             timeout: self.options.timeout,
         };
         let cause = format!("{other} was renewed");
         let step = self.plan.add(Some(&service.name), action, cause, after);
+        let name = &container.name;
+        let step = hooks::after_start(&mut self.plan, self.project, service, name, step);
         self.starts
             .entry(service.name.clone())
             .or_default()
@@ -163,7 +167,7 @@ impl<'a> Planner<'a> {
         let mut after = self.resources.of(service);
         after.extend(pull);
         let made = self.make(service, number, &name, None, after, "does not exist")?;
-        self.start(service, &name, "does not run", &[made]);
+        self.start(service, number, &name, "does not run", &[made])?;
         Ok(name)
     }
 

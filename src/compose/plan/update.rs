@@ -133,7 +133,7 @@ impl<'a> Planner<'a> {
         after.extend(pull);
         after.extend(&update.before);
         let made = self.make(service, number, &beside, Some(old), after, cause)?;
-        let started = self.start(service, &beside, cause, &[made]);
+        let started = self.start(service, number, &beside, cause, &[made])?;
         let proof = self.prove(
             service,
             &beside,
@@ -146,7 +146,7 @@ impl<'a> Planner<'a> {
             timeout: self.options.timeout,
             volumes: self.options.renew_anonymous_volumes,
         };
-        let removed = remove_container(&mut self.plan, old, &removal, &[proof]);
+        let removed = remove_container(&mut self.plan, self.project, old, &removal, &[proof]);
         let action = Action::RenameContainer {
             name: beside,
             new_name: name.clone(),

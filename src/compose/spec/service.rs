@@ -16,7 +16,6 @@ const NO_MODELS: &str =
     "orc runs no models: run a model server as a service, and give its address by `environment`";
 const NO_PROVIDERS: &str = "orc runs no provider plug-ins: start what it provides by other means, and give its address by `environment`";
 const NO_QUOTA: &str = "the layers of orc's containers have no quota: take it away, and put what grows on a `tmpfs` with a size or on a volume";
-const NO_HOOKS: &str = "hooks are not built yet";
 
 static FIELDS: &[Field] = &[
     key("annotations", Shape::Pairs(Bare::Empty)),
@@ -65,8 +64,7 @@ static FIELDS: &[Field] = &[
         Shape::Short(short::extends, &Shape::Object(EXTENDS)),
     )
     .replace(),
-    key("external_links", TEXTS)
-        .refused("links to other projects are not built: share an external network"),
+    key("external_links", TEXTS),
     key("extra_hosts", Shape::Short(short::extra_hosts, &TEXTS)).unique(itself),
     key("gpus", Shape::Short(short::gpus, &DEVICE_REQUESTS)).refused(NO_GPUS),
     key("group_add", Shape::List(&Shape::Scalar)),
@@ -89,8 +87,7 @@ static FIELDS: &[Field] = &[
     key("mem_reservation", Shape::Bytes),
     key("mem_swappiness", Shape::Int),
     key("memswap_limit", Shape::BytesOrUnlimited),
-    key("models", Shape::Short(short::names, &Shape::Dict(&MODEL)))
-        .refused(NO_MODELS),
+    key("models", Shape::Short(short::names, &Shape::Dict(&MODEL))).refused(NO_MODELS),
     key("network_mode", Shape::Text),
     key(
         "networks",
@@ -102,9 +99,9 @@ static FIELDS: &[Field] = &[
     key("pids_limit", Shape::Int),
     key("platform", Shape::Text),
     key("ports", Shape::Spread(ports::spread, &PORT)).unique(ports::identity),
-    key("post_start", Shape::List(&HOOK)).refused(NO_HOOKS),
-    key("pre_start", Shape::List(&PRE_START)).refused(NO_HOOKS),
-    key("pre_stop", Shape::List(&HOOK)).refused(NO_HOOKS),
+    key("post_start", Shape::List(&HOOK)),
+    key("pre_start", Shape::List(&PRE_START)),
+    key("pre_stop", Shape::List(&HOOK)),
     key("privileged", Shape::Bool),
     key("profiles", TEXTS).unique(itself),
     key("provider", Shape::Object(PROVIDER)).refused(NO_PROVIDERS),
@@ -238,12 +235,10 @@ static NETWORK: Shape = Shape::NullOr(&Shape::Object(&[
     key("aliases", TEXTS).unique(itself),
     key("interface_name", Shape::Text),
     key("ipv4_address", Shape::Text),
-    key("ipv6_address", Shape::Text).refused("IPv6 is not built yet"),
-    key("link_local_ips", TEXTS)
-        .unique(itself)
-        .ignored("link-local addresses are not built"),
+    key("ipv6_address", Shape::Text),
+    key("link_local_ips", TEXTS).unique(itself),
     key("mac_address", Shape::Text),
-    key("driver_opts", Shape::Dict(&Shape::Scalar)).ignored("endpoints have no options yet"),
+    key("driver_opts", Shape::Dict(&Shape::Scalar)),
     key("priority", Shape::Int),
     key("gw_priority", Shape::Int),
 ]));

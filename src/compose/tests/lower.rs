@@ -1,11 +1,13 @@
 //! From a service to a container: what each key becomes.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use orc_host::container::{
-    ContainerSpec, Mount, NamespaceMode, NetworkMode, RestartPolicy, Submounts,
+    ContainerSpec, Mount, NamespaceMode, NetworkMode, RestartPolicy, Submounts, VolumesFrom,
 };
+use orc_host::network::EndpointSpec;
 
 use super::support::{machine, plan_of, project, up};
 use crate::plan::Action;
@@ -182,10 +184,62 @@ async fn mounts_of_every_kind() {
 }
 
 #[tokio::test]
+async fn mounts_with_all_their_options() {
+    let spec = spec(
+        "{image: busybox, volumes: [{type: bind, source: /a, target: /a, read_only: true, consistency: cached, bind: {recursive: writable}}, {type: bind, source: /b, target: /b, bind: {recursive: disabled}}, {type: volume, target: /c, volume: {nocopy: true, subpath: sub, labels: {l: '1'}}}, {type: image, source: busybox, target: /d, image: {subpath: etc}}, {type: tmpfs, target: /e, read_only: true}], volumes_from: ['b:ro', 'container:other']}",
+        "  b: {image: busybox}\n",
+    )
+    .await;
+    let bind = |path: &str, read_only, submounts| Mount::Bind {
+        source: path.into(),
+        target: path.into(),
+        read_only,
+        propagation: None,
+        create_source: true,
+        submounts,
+    };
+    assert_eq!(
+        spec.mounts,
+        [
+            bind("/a", true, Submounts::Writable),
+            bind("/b", false, Submounts::Leave),
+            Mount::Volume {
+                name: String::new(),
+                target: "/c".into(),
+                read_only: false,
+                no_copy: true,
+                subpath: Some("sub".into()),
+                labels: BTreeMap::from([("l".into(), "1".into())]),
+                options: BTreeMap::new(),
+            },
+            Mount::Image {
+                image: "busybox".into(),
+                target: "/d".into(),
+                subpath: Some("etc".into()),
+            },
+            Mount::Tmpfs {
+                target: "/e".into(),
+                size_bytes: None,
+                mode: None,
+                options: vec!["ro".into()],
+            },
+        ]
+    );
+    let from = |container: &str, read_only| VolumesFrom {
+        container: container.into(),
+        read_only,
+    };
+    assert_eq!(
+        spec.volumes_from,
+        [from("demo-b-1", true), from("other", false)]
+    );
+}
+
+#[tokio::test]
 async fn ports_and_networks() {
     let spec = spec(
         "{image: busybox, ports: ['8080:80', '127.0.0.1:53:53/udp', '9000-9001:90', '70'], expose: ['71-72'], networks: {front: {aliases: [w], ipv4_address: 10.1.0.9}, back: {priority: 10}}}",
-        "  b: {image: busybox, links: ['a:friend'], networks: [front]}\nnetworks: {front: {}, back: {name: shared}}\n",
+        "  b: {image: busybox, networks: [front]}\nnetworks: {front: {}, back: {name: shared}}\n",
     )
     .await;
     let ports: Vec<String> = spec
@@ -215,8 +269,41 @@ async fn ports_and_networks() {
     assert_eq!(spec.networks[0].network, "shared");
     assert_eq!(spec.networks[0].aliases, ["a", "demo-a-1"]);
     assert_eq!(spec.networks[1].network, "demo_front");
-    assert_eq!(spec.networks[1].aliases, ["a", "demo-a-1", "w", "friend"]);
+    assert_eq!(spec.networks[1].aliases, ["a", "demo-a-1", "w"]);
     assert_eq!(spec.networks[1].ipv4, Some("10.1.0.9".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn places_on_networks() {
+    let spec = spec(
+        "{image: busybox, links: ['b:friend', b, 'c:far'], external_links: ['other-db-1:base', redis], mac_address: '02:00:00:00:00:07', networks: {front: {ipv6_address: 'fd00:7::9', link_local_ips: [169.254.8.8], driver_opts: {com.docker.network.endpoint.ifname: lan0}, gw_priority: 3}, back: {priority: 10, interface_name: lan1}}}",
+        "  b: {image: busybox, networks: [front]}\n  c: {image: busybox, networks: [back]}\nnetworks: {front: {enable_ipv6: true}, back: {}}\n",
+    )
+    .await;
+    let [back, front] = &spec.networks[..] else {
+        panic!("{:?}", spec.networks);
+    };
+    assert_eq!(front.ipv6, Some("fd00:7::9".parse().unwrap()));
+    assert_eq!(front.link_local, ["169.254.8.8".parse::<IpAddr>().unwrap()]);
+    assert_eq!(front.gateway_priority, 3);
+    assert_eq!(
+        (front.interface.as_deref(), back.interface.as_deref()),
+        (Some("lan0"), Some("lan1"))
+    );
+    // The service's own hardware address is that of the first network.
+    assert_eq!(
+        (front.mac.as_deref(), back.mac.as_deref()),
+        (None, Some("02:00:00:00:00:07"))
+    );
+    let links = |place: &EndpointSpec| -> Vec<String> {
+        let links = place.links.iter();
+        links
+            .map(|link| format!("{} as {}", link.peer, link.alias))
+            .collect()
+    };
+    // A link counts where the other one is; who somebody else made may be anywhere.
+    assert_eq!(links(front), ["b as friend", "other-db-1 as base"]);
+    assert_eq!(links(back), ["c as far", "other-db-1 as base"]);
 }
 
 #[tokio::test]

@@ -165,15 +165,63 @@ async fn what_orc_does_not_do_is_refused_before_anything_is_made() {
         ),
         (
             "services:\n  a: {image: x, gpus: all}\n",
-            "compose.yaml:2:23: services.a.gpus: not supported: GPUs",
+            "compose.yaml:2:23: services.a.gpus: not supported: orc hands out no devices by driver and count: name the device nodes by `devices`",
         ),
         (
             "services:\n  a: {image: x, runtime: nvidia}\n",
-            "services.a.runtime: not supported",
+            "services.a.runtime: not supported: orc has one runtime, its own: take it away",
         ),
         (
-            "services:\n  a: {image: x, volumes_from: [b]}\n  b: {image: x}\n",
-            "services.a.volumes_from: not supported",
+            "services:\n  a: {image: x, deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}}\n",
+            "services.a.deploy.resources.reservations.devices: not supported: orc hands out no devices",
+        ),
+        (
+            "services:\n  a: {image: x, credential_spec: {file: x.json}}\n",
+            "services.a.credential_spec: not supported: credential specs are for accounts of Windows: take it away",
+        ),
+        (
+            "services:\n  a: {image: x, isolation: hyperv}\n",
+            "services.a.isolation: not supported: it means something on Windows only: take it away",
+        ),
+        (
+            "services:\n  a: {image: x, userns_mode: keep-id}\n",
+            "services.a.userns_mode: not supported: containers of orc share the machine's users: take it away",
+        ),
+        (
+            "services:\n  a: {image: x, storage_opt: {size: 1G}}\n",
+            "services.a.storage_opt: not supported: the layers of orc's containers have no quota: take it away",
+        ),
+        (
+            "services:\n  a: {provider: {type: awesomecloud}}\n",
+            "services.a.provider: not supported: orc runs no provider plug-ins: start what it provides by other means",
+        ),
+        (
+            "services:\n  a: {image: x, models: [llm]}\nmodels: {llm: {model: ai/smollm2}}\n",
+            "services.a.models: not supported: orc runs no models: run a model server as a service",
+        ),
+        (
+            "services:\n  a: {image: x, pull_policy: sometimes}\n",
+            "services.a.pull_policy: `sometimes` is not a policy: use always, missing, never, build, daily, weekly or every_",
+        ),
+        (
+            "services:\n  a: {image: x, pull_policy: every_12x}\n",
+            "services.a.pull_policy: `12x` is not a time such as 12h or 1d12h",
+        ),
+        (
+            "services:\n  a: {image: x, logging: {options: {max-speed: '1'}}}\n",
+            "services.a.logging.options.max-speed: not supported: use max-size and max-file",
+        ),
+        (
+            "services:\n  a: {image: x, volumes: [{type: cluster, source: c, target: /c}]}\n",
+            "services.a.volumes[0]: not supported: volumes of type `cluster` belong to a cluster",
+        ),
+        (
+            "services:\n  a: {image: x, volumes: [{type: npipe, source: c, target: /c}]}\n",
+            "services.a.volumes[0]: not supported: named pipes exist on Windows only",
+        ),
+        (
+            "services:\n  a: {image: x, volumes: [{type: image, target: /c}]}\n",
+            "services.a.volumes[0]: a mount of an image must name one in `source`",
         ),
         (
             "services:\n  a: {image: x, ports: ['53:53/sctp']}\n",
@@ -184,8 +232,8 @@ async fn what_orc_does_not_do_is_refused_before_anything_is_made() {
             "networks.default.driver: not supported",
         ),
         (
-            "services:\n  a: {image: x}\nnetworks: {default: {enable_ipv6: true}}\n",
-            "networks.default.enable_ipv6: not supported",
+            "services:\n  a: {image: x}\nnetworks: {default: {ipam: {config: [{subnet: 'fd00::/64'}, {subnet: 10.0.0.0/24}, {subnet: 'fd01::/64'}]}}}\n",
+            "networks.default.ipam.config[2]: not supported",
         ),
         (
             "services:\n  a: {image: x, volumes: ['v:/v']}\nvolumes: {v: {driver: nfs}}\n",
@@ -193,15 +241,15 @@ async fn what_orc_does_not_do_is_refused_before_anything_is_made() {
         ),
         (
             "services:\n  a: {image: x, secrets: [s]}\nsecrets: {s: {external: true}}\n",
-            "is kept elsewhere",
+            "secret `s` is kept elsewhere (external or driver), and orc has no store of secrets yet: use file, environment or content",
         ),
         (
-            "services:\n  a: {image: x, post_start: [{command: x}]}\n",
-            "services.a.post_start: not supported: hooks",
+            "services:\n  a: {image: x, post_start: [{user: x}]}\n",
+            "services.a.post_start[0]: missing property 'command'",
         ),
         (
             "services:\n  a: {image: x, security_opt: ['seccomp=/p.json']}\n",
-            "services.a.security_opt[0]: not supported",
+            "services.a.security_opt: seccomp profile: ",
         ),
         (
             "services:\n  a: {image: x, volumes: ['./nginx.conf:/c']}\n",
