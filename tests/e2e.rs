@@ -1,9 +1,12 @@
 //! The whole program, as a person uses it: the real binary, the real kernel, real clients.
 
 mod archive;
+mod attributes;
 mod bad_input;
+mod bombs;
 mod build;
 mod compose;
+mod compose_cli;
 mod confine;
 mod daemon;
 mod docker_cli;
@@ -14,3 +17,5 @@ mod network;
 mod registry;
 mod serving;
 mod storage;
+mod updates;
+mod watch;
