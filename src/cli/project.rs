@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use orc_base::{Context, Error, Kind, Result};
+use orc_compose::converge;
 use orc_compose::load::{self, LoadOptions};
 use orc_compose::model::Project;
 
 use crate::ui::color::Ansi;
-use crate::ui::out;
 use crate::ui::progress::Mode;
+use crate::ui::{error, out};
 
 /// More of a Compose file on standard input is not read.
 const MAX_STDIN_BYTES: u64 = 8 << 20;
@@ -53,6 +54,26 @@ pub(crate) struct ProjectFlags {
         help_heading = "Project"
     )]
     pub(crate) ansi: Ansi,
+    /// How much is done at once; -1 is as much as can be
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "COMPOSE_PARALLEL_LIMIT",
+        hide_env = true,
+        default_value_t = -1,
+        hide_default_value = true,
+        allow_negative_numbers = true,
+        help_heading = "Project"
+    )]
+    pub(crate) parallel: i64,
+    /// Names with `_` between their parts, as docker-compose 1 had them
+    #[arg(
+        long,
+        env = "COMPOSE_COMPATIBILITY",
+        hide_env = true,
+        help_heading = "Project"
+    )]
+    pub(crate) compatibility: bool,
     /// Also what no service uses; only `config` shows it
     #[arg(long, global = true, help_heading = "Project")]
     pub(crate) all_resources: bool,
@@ -96,8 +117,35 @@ impl ProjectFlags {
             working_dir: std::env::current_dir().context(|| "find the working directory")?,
             stdin: self.stdin()?,
             services: services.to_vec(),
+            compatibility: self.compatibility,
             ..LoadOptions::default()
         })
+    }
+
+    /// Refuses displays that contradict each other, and prepares for the one that is wanted.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        if self.progress == Mode::Json {
+            error::use_json();
+        }
+        match (self.progress, self.ansi) {
+            (Mode::Tty, Ansi::Never) => Err(Error::invalid(
+                "`--progress tty` needs control sequences, which `--ansi never` forbids: leave one away",
+            )),
+            (Mode::Plain, Ansi::Always) => Err(Error::invalid(
+                "`--progress plain` has no control sequences, which `--ansi always` asks for: leave one away",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many things are under way at the same time.
+    pub(crate) fn at_once(&self) -> usize {
+        usize::try_from(self.parallel)
+            .ok()
+            .filter(|limit| *limit > 0)
+            .map_or(converge::MAX_AT_ONCE, |limit| {
+                limit.min(converge::MAX_AT_ONCE)
+            })
     }
 
     /// The project; warnings about its files are printed.
@@ -148,7 +196,7 @@ impl ProjectFlags {
 }
 
 /// The variables that are text; others cannot stand in a Compose file.
-fn environment() -> std::collections::BTreeMap<String, String> {
+pub(crate) fn environment() -> std::collections::BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()

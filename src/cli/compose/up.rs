@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use orc_base::{Error, Result};
+use orc_base::{Error, Result, Time};
 use orc_compose::labels;
 use orc_compose::model::Project;
 use orc_compose::plan::{BuildPolicy, Goal, Kill, Plan, PullPolicy, Recreate, Stop, Up as Wanted};
@@ -17,10 +17,16 @@ use orc_host::container::{Container, ContainerFilter};
 use orc_host::stream::LogOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::compose::carry_out::{Work, files_dir};
+use crate::cli::compose::book::Book;
+use crate::cli::compose::carry_out::Work;
 use crate::cli::compose::follow::{Exited, Follower, Services};
+use crate::cli::compose::menu::{self, Key, Menu};
 use crate::cli::compose::names;
-use crate::cli::failure::{Failure, INTERRUPTED, OK, Outcome, exit_code};
+use crate::cli::compose::rollback::take_back;
+use crate::cli::compose::watch::build_each_time;
+use crate::cli::compose::watching::runner::{Options, Watch};
+use crate::cli::compose::watching::switch::Switch;
+use crate::cli::failure::{Failure, INTERRUPTED, OK, Outcome, exit_code, or_interrupted};
 use crate::cli::parse::time;
 use crate::cli::project::ProjectFlags;
 use crate::cli::session::Session;
@@ -81,7 +87,7 @@ pub(crate) struct MakeFlags {
     #[arg(long)]
     quiet_build: bool,
     /// Answer all questions with yes; none are asked
-    #[arg(short = 'y', long, hide = true)]
+    #[arg(short = 'y', long)]
     yes: bool,
 }
 
@@ -95,6 +101,10 @@ impl MakeFlags {
                 (true, _) => Recreate::Force,
                 (false, true) => Recreate::Never,
                 (false, false) => Recreate::Diverged,
+            },
+            recreate_dependencies: match self.no_recreate {
+                true => Recreate::Never,
+                false => Recreate::Diverged,
             },
             remove_orphans: self.remove_orphans,
             pull: self.pull.map(Into::into),
@@ -120,7 +130,7 @@ pub(crate) fn scales(texts: &[String]) -> Result<BTreeMap<String, u64>> {
             .split_once('=')
             .and_then(|(service, number)| Some((service, number.parse().ok()?)));
         let (service, number) =
-            pair.ok_or_else(|| Error::invalid(format!("`--scale {text}`: use SERVICE=NUMBER")))?;
+            pair.ok_or_else(|| Error::invalid(format!("`{text}`: use SERVICE=NUMBER to scale")))?;
         Ok((service.to_owned(), number))
     };
     texts.iter().map(scale).collect()
@@ -143,7 +153,6 @@ impl Create {
         quiet_pull(&self.make, &mut flags);
         let wanted = Wanted {
             start: false,
-            files_dir: files_dir(session, &project.name)?,
             ..self.make.wanted(&self.services)?
         };
         let work = Work {
@@ -155,6 +164,35 @@ impl Create {
         work.reach(&Goal::Up(wanted), "create").await?;
         Ok(OK)
     }
+}
+
+async fn in_background(work: &Work<'_>, session: &Session, wanted: Wanted) -> Outcome {
+    let wanted = work.refresh(wanted, "up").await?;
+    update(work, session, wanted).await?;
+    Ok(OK)
+}
+
+/// What `up` in the foreground does before it shows lines.
+async fn make_all(work: &Work<'_>, session: &Session, wanted: Wanted) -> Result<()> {
+    if wanted.start {
+        return update(work, session, wanted).await;
+    }
+    work.reach(&Goal::Up(wanted), "up").await.map(drop)
+}
+
+/// Reaches the goal and writes it into the project's book; an update that failed is taken back when
+/// the file says so.
+async fn update(work: &Work<'_>, session: &Session, wanted: Wanted) -> Result<()> {
+    let plan = work.plan(&Goal::Up(wanted)).await?;
+    let outcome = work.outcome(&plan, "up").await;
+    if let Err(failure) = outcome.done {
+        return Err(take_back(work, session, &outcome.back, failure).await);
+    }
+    if !work.flags.dry_run {
+        let book = Book::of(session, &work.project.name)?;
+        book.write(session, &*work.host, work.project, "up").await;
+    }
+    Ok(())
 }
 
 fn quiet_pull(make: &MakeFlags, flags: &mut ProjectFlags) {
@@ -188,6 +226,9 @@ pub(crate) struct Up {
     /// Seconds a container may take to stop
     #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
     timeout: Option<i64>,
+    /// Replace what the named services need, even if nothing changed
+    #[arg(long, conflicts_with = "no_recreate")]
+    always_recreate_deps: bool,
     /// Fresh anonymous volumes for containers that are replaced
     #[arg(short = 'V', long)]
     renew_anon_volumes: bool,
@@ -218,6 +259,13 @@ pub(crate) struct Up {
     /// Show the lines of what the services need, too
     #[arg(long)]
     attach_dependencies: bool,
+    /// Follow changes of files, as `develop.watch` says
+    #[arg(short, long)]
+    watch: bool,
+    /// Heed keys: d leaves the containers running, w turns watching on and off; on a terminal, unless
+    /// false
+    #[arg(long, env = "COMPOSE_MENU", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
+    menu: Option<bool>,
     #[command(flatten)]
     make: MakeFlags,
     /// Only these services and what they need
@@ -229,17 +277,23 @@ impl Up {
     fn check(&self) -> Result<()> {
         let follows = self.abort_on_container_exit
             || self.abort_on_container_failure
-            || self.exit_code_from.is_some()
-            || !self.attach.is_empty();
-        match (self.detach || self.wait) && follows {
-            true => Err(Error::invalid(
-                "`-d` and `--wait` exclude `--attach`, `--exit-code-from` and `--abort-on-…`: nobody would be there to see it",
-            )),
-            false => Ok(()),
+            || self.exit_code_from.is_some();
+        let shows = follows || self.watch || !self.attach.is_empty();
+        if (self.detach || self.wait) && shows {
+            return Err(Error::invalid(
+                "`-d` and `--wait` exclude `--attach`, `--watch`, `--exit-code-from` and `--abort-on-…`: nobody would be there to see it",
+            ));
         }
+        if self.watch && follows {
+            return Err(Error::invalid(
+                "`--watch` excludes `--exit-code-from` and `--abort-on-…`: it replaces containers, and their end is no reason to stop",
+            ));
+        }
+        Ok(())
     }
 
     fn wanted(&self, session: &Session, project: &Project) -> Result<Wanted> {
+        let made = self.make.wanted(&self.services)?;
         Ok(Wanted {
             no_deps: self.no_deps,
             start: !self.no_start,
@@ -247,15 +301,25 @@ impl Up {
             wait_timeout: self.wait_timeout.map(Duration::from_secs),
             timeout: time::timeout(self.timeout),
             renew_anonymous_volumes: self.renew_anon_volumes,
-            files_dir: files_dir(session, &project.name)?,
-            ..self.make.wanted(&self.services)?
+            recreate_dependencies: match self.always_recreate_deps {
+                true => Recreate::Force,
+                false => made.recreate_dependencies,
+            },
+            ..made
         })
     }
 
     /// In the foreground it ends with 130 after Ctrl-C.
     pub(crate) async fn run(self, session: &Session, mut flags: ProjectFlags) -> Outcome {
         self.check()?;
-        let project = flags.load(&self.services)?;
+        let mut project = flags.load(&self.services)?;
+        let watch = match self.watch && !flags.dry_run {
+            true => Some(Watch::begin(&project, &self.services)?),
+            false => None,
+        };
+        if self.watch {
+            build_each_time(&mut project);
+        }
         for service in self
             .attach
             .iter()
@@ -274,15 +338,24 @@ impl Up {
             host: session.host().await?,
         };
         if self.detach || self.wait || self.no_start || flags.dry_run {
-            let wanted = work.refresh(wanted, "up").await?;
-            work.reach(&Goal::Up(wanted), "up").await?;
-            return Ok(OK);
+            return or_interrupted(in_background(&work, session, wanted)).await;
         }
         let services = self.follows(&project)?;
+        let options = Options {
+            up: wanted.clone(),
+            prune: true,
+            quiet: self.make.quiet_build,
+        };
+        let mut switch = Switch::new(&work, &self.services, options);
+        if let Some(watch) = watch {
+            switch.turn_on_with(watch);
+        }
         Foreground {
             up: &self,
             work: &work,
+            session,
             signals: Signals::listen()?,
+            switch,
         }
         .run(wanted, services)
         .await
@@ -351,6 +424,8 @@ impl Signals {
 
 /// Why the foreground ends.
 enum End {
+    /// Somebody leaves, and the containers go on.
+    Detached,
     /// A signal.
     Interrupted,
     /// A container ended, and that ends all.
@@ -362,7 +437,9 @@ enum End {
 struct Foreground<'a> {
     up: &'a Up,
     work: &'a Work<'a>,
+    session: &'a Session,
     signals: Signals,
+    switch: Switch<'a>,
 }
 
 impl Foreground<'_> {
@@ -371,19 +448,22 @@ impl Foreground<'_> {
             refreshed = self.work.refresh(wanted, "up") => refreshed?,
             () = self.signals.next() => return Err(Failure::silent(INTERRUPTED)),
         };
+        let begun = self.session.now();
+        let updates = self.work.updates(&wanted).await?;
         let make = Wanted {
-            start: false,
+            // An update goes lot after lot: what it makes has to run before the next is touched.
+            start: updates,
             wait: false,
             ..wanted.clone()
         };
-        let plan = self.work.plan(&Goal::Up(make)).await?;
         tokio::select! {
-            made = self.work.carry_out(&plan, "up") => made?,
+            made = make_all(self.work, self.session, make) => made?,
             () = self.signals.next() => return Err(Failure::silent(INTERRUPTED)),
         }
         // The second look sees what was made; only starting is left.
         let start = Wanted {
             recreate: Recreate::Never,
+            recreate_dependencies: Recreate::Never,
             pull: Some(PullPolicy::Never),
             build: BuildPolicy::Never,
             remove_orphans: false,
@@ -395,8 +475,10 @@ impl Foreground<'_> {
             false => services.followed.iter().flatten().cloned().collect(),
         };
         let mut follower = self.follower(services).await?;
-        self.attach(&mut follower, &plan).await?;
+        let since = updates.then_some(begun);
+        self.attach(&mut follower, &plan, since).await?;
         match self.until_end(&mut follower, &plan).await? {
+            End::Detached => Ok(OK),
             End::Over => Ok(self.code_of_service().await?.unwrap_or(OK)),
             End::Interrupted => {
                 out::note("Gracefully Stopping... (press Ctrl+C again to force)");
@@ -428,12 +510,18 @@ impl Foreground<'_> {
         .await
     }
 
-    /// Says whose lines follow, and follows those that run already, from now on.
-    async fn attach(&self, follower: &mut Follower, plan: &Plan) -> Result<()> {
+    /// Says whose lines follow, and follows those that run already, from now on or from that time.
+    async fn attach(
+        &self,
+        follower: &mut Follower,
+        plan: &Plan,
+        since: Option<Time>,
+    ) -> Result<()> {
         let to_start: BTreeSet<&str> = plan.started().collect();
         let from_now = LogOptions {
             follow: true,
-            tail: Some(0),
+            tail: since.is_none().then_some(0),
+            since,
             ..LogOptions::default()
         };
         let mut attached = Vec::new();
@@ -469,29 +557,59 @@ impl Foreground<'_> {
     ) -> std::result::Result<End, Failure> {
         let mut start = std::pin::pin!(self.work.carry_out_quietly(plan));
         let mut started = false;
+        let mut menu = Menu::open(self.up.menu.unwrap_or(true))?;
         let end = loop {
-            if started && follower.is_over() {
+            if let Some(menu) = &menu {
+                menu.show(self.switch.is_on());
+            }
+            // Whoever watches may mend what has ended.
+            if started && follower.is_over() && !self.switch.is_on() {
                 break End::Over;
             }
             let exited = tokio::select! {
                 done = &mut start, if !started => {
                     done?;
                     started = true;
+                    self.write_down().await?;
                     self.catch_up(follower, plan).await?
                 }
                 exited = follower.next() => exited?,
+                error = self.switch.broken(), if started => {
+                    out::warning(&format!("{error}; files are not watched any more"));
+                    None
+                }
                 () = self.signals.next() => break End::Interrupted,
+                key = menu::next(&mut menu), if started => {
+                    match key {
+                        Key::Detach => break End::Detached,
+                        Key::Enter => menu::make_room(),
+                        Key::Watch => self
+                            .switch
+                            .turn()
+                            .unwrap_or_else(|error| out::warning(&error.to_string())),
+                    }
+                    None
+                }
             };
             if let Some(exited) = exited.filter(|exited| self.up.aborts(exited)) {
                 break End::Aborted(exited);
             }
         };
+        self.switch.turn_off();
         if !started {
             // Starts that are under way come to their end, so that what is stopped next is all there
             // is. Whether they succeed does not matter any more.
             let _ = tokio::time::timeout(STARTS_UNDER_WAY, start).await;
         }
         Ok(end)
+    }
+
+    /// What runs now is written into the project's book.
+    async fn write_down(&self) -> Result<()> {
+        let book = Book::of(self.session, &self.work.project.name)?;
+        let host = &*self.work.host;
+        book.write(self.session, host, self.work.project, "up").await;
+        Ok(())
     }
 
     /// Follows what was started and was not yet told by the stream of events. Returns one that ended
