@@ -41,7 +41,8 @@ pub(crate) async fn settle(core: &Arc<Core>, cell: &Arc<Cell>) {
     cell.settle();
 }
 
-/// Removes the network, namespace, cgroup and run directory of a container that does not run. Does
+/// Removes the network, namespace, cgroup and run directory of a container, and the mounts of volumes
+/// that only it used, that does not run. Does
 /// all it can, on whatever is there.
 pub(crate) async fn tear_down(core: &Arc<Core>, id: &Id, cgroup: &str) -> Result<()> {
     let network = async {
@@ -57,7 +58,9 @@ pub(crate) async fn tear_down(core: &Arc<Core>, id: &Id, cgroup: &str) -> Result
         core.store.dirs().run_container(id),
         core.runtime.cgroup(cgroup),
     );
+    let (inner, user) = (core.clone(), id.clone());
     let rest = blocking(move || {
+        inner.volumes.let_go(&user)?;
         cgroup
             .and_then(|cgroup| cgroup.remove())
             .context(|| "remove the cgroup")?;

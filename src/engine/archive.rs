@@ -248,7 +248,10 @@ fn stopped(core: &Core, record: &ContainerRecord, wanted: Mounts) -> Result<View
         .filter(|(source, _)| source.exists())
         .map(|(source, target)| translate::generated(source, target, record.spec.read_only))
         .collect();
-    View::of_stopped(&rootfs, &order(generated, own))
+    let view = View::of_stopped(&rootfs, &order(generated, own));
+    // The view has its own mounts of what was mounted for it.
+    core.volumes.let_go(&record.id)?;
+    view
 }
 
 /// Docker's words for what is not there.

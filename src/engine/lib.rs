@@ -9,6 +9,7 @@ mod actions;
 mod agents;
 mod archive;
 mod attach;
+mod backing;
 mod builds;
 mod cell;
 mod check;

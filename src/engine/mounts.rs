@@ -142,13 +142,13 @@ pub(crate) fn found(
     let mut mounts = record
         .mounts
         .iter()
-        .map(|mount| find(mount, core, &mut open))
+        .map(|mount| find(mount, core, &record.id, &mut open))
         .collect::<Result<Vec<_>>>()?;
     mounts.extend(given(&core.store, record));
     Ok((mounts, open))
 }
 
-fn find(mount: &Mount, core: &Core, open: &mut Vec<OwnedFd>) -> Result<spec::Mount> {
+fn find(mount: &Mount, core: &Core, user: &Id, open: &mut Vec<OwnedFd>) -> Result<spec::Mount> {
     match mount {
         Mount::Bind {
             source,
@@ -197,12 +197,13 @@ fn find(mount: &Mount, core: &Core, open: &mut Vec<OwnedFd>) -> Result<spec::Mou
             };
             // Only when someone removed it between the making of the container and its record.
             core.volumes.provide(&spec, false, core.now())?;
+            core.volumes.bring_up(name, user)?;
             let (source, file) = core.volumes.source(name, subpath.as_deref())?;
             open.extend(file);
             Ok(spec::Mount::Bind {
                 source,
                 target: target.clone(),
-                readonly: *read_only,
+                readonly: *read_only || core.volumes.is_read_only(name)?,
                 submounts: spec::Submounts::Follow,
                 propagation: Propagation::Private,
             })

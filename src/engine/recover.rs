@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use orc_base::fs::{self, Durability};
 use orc_base::{Context, Error, Id, Result};
+use orc_host::container::Mount;
 use orc_runtime::Adopted;
 use orc_runtime::spec::Exit;
 
@@ -18,7 +19,7 @@ use crate::cell::{Cell, Run};
 use crate::core::{Core, Wish, blocking};
 use crate::create::discard_half;
 use crate::lifecycle::{Event, Phase};
-use crate::records::StateRecord;
+use crate::records::{ContainerRecord, StateRecord};
 use crate::remove::discard;
 use crate::start::{Failure, give_up, write_files};
 use crate::supervise::{ended, supervise};
@@ -166,6 +167,7 @@ async fn bring_up_to_date(core: &Arc<Core>, cell: &Arc<Cell>, found: Found) -> R
         (Phase::Removing { .. }, _) => discard(core, cell).await,
         (phase, Found::Runs(monitor)) => {
             let run = Arc::new(Run { monitor: *monitor });
+            core.volumes.hold(volumes_of(&cell.record()), cell.id());
             cell.set_run(Some(run.clone()));
             if matches!(phase, Phase::Starting { .. }) {
                 let pid = run.monitor.pid();
@@ -201,6 +203,14 @@ async fn bring_up_to_date(core: &Arc<Core>, cell: &Arc<Cell>, found: Found) -> R
         }
         (phase, Found::Nothing | Found::Lost) => at_rest(core, cell, phase).await,
     }
+}
+
+/// The names of the volumes that a container mounts.
+fn volumes_of(record: &ContainerRecord) -> impl Iterator<Item = &str> {
+    record.mounts.iter().filter_map(|mount| match mount {
+        Mount::Volume { name, .. } => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 /// The sandbox as the network layer restored it.
@@ -266,6 +276,9 @@ async fn sweep(core: &Arc<Core>, unloaded: Unloaded) {
     }
     errors.extend(sweep_runs(core, &owned).await.err());
     errors.extend(sweep_namespaces(core, &owned).await.err());
+    let inner = core.clone();
+    let volumes = blocking(move || inner.volumes.put_away_unused());
+    errors.extend(volumes.await.err());
     let inner = core.clone();
     let snapshots = blocking(move || {
         let strays = inner.images.snapshots()?;

@@ -1,11 +1,13 @@
 //! Volumes: directories that outlive containers.
 //!
 //! A volume is its directory `volumes/<name>` with a synced record; its data are in `_data` beside
-//! it, or in a directory of the machine that its options name. The first container that mounts an
+//! it, or where its options say (`backing.rs`). A file system of its own is mounted on `_data` as long
+//! as a container runs that mounts the volume; who holds it is known in memory, and found anew by the
+//! next daemon. The first container that mounts an
 //! empty one fills it with what the image has there: the copy is made aside and moved in when it is
 //! whole, so that a crash leaves an empty volume or a filled one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +18,7 @@ use orc_base::{Context, Error, Id, Kind, Name, Result, Time};
 use orc_host::volume::{Volume, VolumeSpec};
 use rustix::fs::{FileType, Mode, OFlags};
 
+use crate::backing::{self, Backing, backing};
 use crate::copy;
 use crate::names::shown;
 use crate::records::{FORMAT, VolumeRecord};
@@ -32,6 +35,8 @@ pub(crate) struct Volumes {
     records: Mutex<BTreeMap<String, VolumeRecord>>,
     /// Held while a volume is filled: two containers with one empty volume fill it once.
     filling: Mutex<()>,
+    /// The containers that use volumes with a file system of their own, by volume.
+    held: Mutex<BTreeMap<String, BTreeSet<Id>>>,
 }
 
 impl Volumes {
@@ -39,6 +44,10 @@ impl Volumes {
     pub(crate) fn open(store: &Store) -> Result<Self> {
         let (records, rest) = store.volumes()?;
         for path in rest {
+            let data = path.join("_data");
+            if backing::is_mounted(&data)? {
+                backing::put_away(&data)?;
+            }
             fs::remove_dir_all(&path)?;
         }
         for record in &records {
@@ -53,6 +62,7 @@ impl Volumes {
             store: store.clone(),
             records: Mutex::new(records.collect()),
             filling: Mutex::new(()),
+            held: Mutex::default(),
         })
     }
 
@@ -75,9 +85,13 @@ impl Volumes {
             "" => Id::random().to_string(),
             name => name.parse::<Name>()?.to_string(),
         };
-        let data = match device(&spec.options)? {
-            Some(device) => device,
-            None => self.store.volume_data(&name),
+        let data = match backing(&spec.options)? {
+            Backing::Own => self.store.volume_data(&name),
+            Backing::Directory { path, .. } => path,
+            Backing::Mounted(system) => {
+                system.check()?;
+                self.store.volume_data(&name)
+            }
         };
         let mut records = self.lock();
         if let Some(record) = records.get(&name) {
@@ -178,8 +192,72 @@ impl Volumes {
             .context(|| format!("remove volume {name}"))
     }
 
-    /// The record goes first: without one, the rest is removed when the daemon starts.
+    /// Mounts the file system of a volume that has one of its own, for a container that is going to
+    /// use it.
+    pub(crate) fn bring_up(&self, name: &str, user: &Id) -> Result<()> {
+        let volume = self.get(name)?;
+        let Backing::Mounted(system) = backing(&volume.options)? else {
+            return Ok(());
+        };
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let data = self.store.volume_data(name);
+        if !backing::is_mounted(&data)? {
+            system
+                .mount(&data)
+                .context(|| format!("mount volume {name}"))?;
+        }
+        held.entry(name.to_owned())
+            .or_default()
+            .insert(user.clone());
+        Ok(())
+    }
+
+    /// Remembers that a container runs which an earlier daemon started.
+    pub(crate) fn hold<'n>(&self, names: impl Iterator<Item = &'n str>, user: &Id) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            held.entry(name.to_owned())
+                .or_default()
+                .insert(user.clone());
+        }
+    }
+
+    /// A container uses nothing any more: what nobody else uses is put away.
+    pub(crate) fn let_go(&self, user: &Id) -> Result<()> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut errors = Vec::new();
+        held.retain(|name, users| {
+            if !users.remove(user) || !users.is_empty() {
+                return !users.is_empty();
+            }
+            errors.extend(self.put_away(name).err());
+            false
+        });
+        Error::all(errors)
+    }
+
+    /// Puts away what an earlier daemon left mounted and nobody uses.
+    pub(crate) fn put_away_unused(&self) -> Result<()> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = self
+            .list()
+            .into_iter()
+            .filter(|volume| !volume.options.is_empty() && !held.contains_key(&volume.name));
+        Error::all(unused.filter_map(|volume| self.put_away(&volume.name).err()))
+    }
+
+    fn put_away(&self, name: &str) -> Result<()> {
+        let data = self.store.volume_data(name);
+        match backing::is_mounted(&data)? {
+            true => backing::put_away(&data).context(|| format!("volume {name}")),
+            false => Ok(()),
+        }
+    }
+
+    /// Nothing of a file system of its own is removed with a volume. The record goes first of what is
+    /// its own: without one, the rest is removed when the daemon starts.
     fn discard(&self, name: &str) -> Result<()> {
+        self.put_away(name)?;
         let directory = self.store.volume_dir(name);
         fs::remove_file(&directory.join("volume.json"))?;
         match Root::open(&self.store.dirs().volumes()) {
@@ -187,6 +265,18 @@ impl Volumes {
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a volume is never written, whatever a container asks for.
+    pub(crate) fn is_read_only(&self, name: &str) -> Result<bool> {
+        let backing = backing(&self.get(name)?.options)?;
+        Ok(matches!(
+            backing,
+            Backing::Directory {
+                read_only: true,
+                ..
+            }
+        ))
     }
 
     /// Where the data of a volume are, and a directory in it when `subpath` names one. A subpath is
@@ -284,43 +374,6 @@ fn directory_of(image: &Root, target: &str) -> Result<Option<OwnedFd>> {
 fn open_dir(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
-}
-
-/// The directory of the machine that the options of `local` name: `type=none,o=bind,device=/path`.
-fn device(options: &BTreeMap<String, String>) -> Result<Option<PathBuf>> {
-    let option = |key| options.get(key).map_or("", String::as_str);
-    if let Some(key) = options
-        .keys()
-        .find(|key| !matches!(key.as_str(), "type" | "o" | "device"))
-    {
-        return Err(Error::unsupported(format!(
-            "volume option `{}` is not supported: use type, o and device",
-            shown(key)
-        )));
-    }
-    if options.values().all(String::is_empty) {
-        return Ok(None);
-    }
-    let bind = option("o")
-        .split(',')
-        .any(|word| matches!(word, "bind" | "rbind"));
-    let only = option("o")
-        .split(',')
-        .all(|word| matches!(word, "bind" | "rbind" | "rw"));
-    if !bind || !only || !matches!(option("type"), "" | "none" | "bind") {
-        return Err(Error::unsupported(format!(
-            "volume options type={} o={} are not supported: only type=none o=bind device=<directory> are",
-            shown(option("type")),
-            shown(option("o"))
-        )));
-    }
-    match Path::new(option("device")) {
-        path if path.is_absolute() => Ok(Some(path.into())),
-        path => Err(Error::invalid(format!(
-            "volume option device={} must be an absolute path",
-            path.display()
-        ))),
-    }
 }
 
 fn missing(name: &str) -> Error {
@@ -429,37 +482,83 @@ mod tests {
         assert!(!directory.join(FILLING).exists() && !directory.join(FILLED).exists());
     }
 
-    #[test]
-    fn options_other_than_bind_are_refused() {
-        let (dir, volumes) = volumes();
-        let with = |options: &[(&str, &str)]| VolumeSpec {
+    fn with(options: &[(&str, &str)]) -> VolumeSpec {
+        VolumeSpec {
             name: "v".into(),
             options: options
                 .iter()
                 .map(|(key, value)| ((*key).into(), (*value).into()))
                 .collect(),
             ..VolumeSpec::default()
-        };
-        for (options, kind) in [
-            (
-                &[("type", "nfs"), ("o", "addr=1.2.3.4"), ("device", ":/x")][..],
-                Kind::Unsupported,
-            ),
-            (&[("size", "10g")], Kind::Unsupported),
-            (&[("o", "bind"), ("device", "relative")], Kind::Invalid),
-        ] {
-            let error = volumes
-                .create(&with(options), false, Time::EPOCH)
-                .unwrap_err();
-            assert_eq!(error.kind(), kind, "{error}");
         }
+    }
+
+    #[test]
+    fn a_directory_of_the_machine_stays() {
+        let (dir, volumes) = volumes();
         let device = dir.path().display().to_string();
-        let bind = with(&[("type", "none"), ("o", "bind"), ("device", &device)]);
+        let bind = with(&[("type", "none"), ("o", "bind,ro"), ("device", &device)]);
         let (volume, _) = volumes.create(&bind, false, Time::EPOCH).unwrap();
         assert_eq!(volume.mountpoint, device);
         assert_eq!(volumes.source("v", None).unwrap().0, dir.path());
+        assert!(volumes.is_read_only("v").unwrap());
         volumes.remove("v", |_| None).unwrap();
         assert!(dir.path().exists(), "the machine's own directory stays");
+    }
+
+    #[test]
+    fn a_file_system_is_mounted_while_somebody_uses_it() {
+        let (dir, volumes) = volumes();
+        let tmpfs = [
+            ("type", "tmpfs"),
+            ("device", "tmpfs"),
+            ("o", "size=1m,mode=0710,uid=7"),
+        ];
+        let (volume, _) = volumes.create(&with(&tmpfs), false, Time::EPOCH).unwrap();
+        let data = Path::new(&volume.mountpoint);
+        let mounted = || backing::is_mounted(data).unwrap();
+        let (one, two) = (Id::random(), Id::random());
+        assert!(!mounted());
+        volumes.bring_up("v", &one).unwrap();
+        volumes.bring_up("v", &two).unwrap();
+        assert!(mounted());
+        use std::os::unix::fs::MetadataExt;
+        let meta = std::fs::metadata(data).unwrap();
+        assert_eq!((meta.uid(), meta.mode() & 0o7777), (7, 0o710));
+        std::fs::write(data.join("file"), b"x").unwrap();
+        volumes.let_go(&one).unwrap();
+        assert!(mounted(), "the other one uses it");
+
+        // The next daemon finds one that is used and one that is not.
+        let volumes = reopen(dir.path());
+        volumes.hold(["v"].into_iter(), &two);
+        volumes.put_away_unused().unwrap();
+        assert!(mounted());
+        volumes.let_go(&two).unwrap();
+        assert!(!mounted() && fs::list(data).unwrap().is_empty());
+        volumes.bring_up("v", &one).unwrap();
+        let volumes = reopen(dir.path());
+        volumes.put_away_unused().unwrap();
+        assert!(!mounted());
+
+        let wrong = with(&[("type", "tmpfs"), ("o", "size=much")]);
+        volumes.remove("v", |_| None).unwrap();
+        volumes.create(&wrong, false, Time::EPOCH).unwrap();
+        let error = volumes.bring_up("v", &one).unwrap_err().to_string();
+        assert!(
+            error.contains("volume v") && error.contains("size"),
+            "{error}"
+        );
+        let missing = VolumeSpec {
+            name: "w".into(),
+            ..with(&[
+                ("type", "nosuchfs"),
+                ("device", ":/x"),
+                ("o", "addr=192.0.2.1"),
+            ])
+        };
+        let error = volumes.create(&missing, false, Time::EPOCH).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported, "{error}");
     }
 
     #[test]
