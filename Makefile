@@ -56,13 +56,15 @@ corpus: deps-test images ## All hostile archives through all readers, and all mu
 
 # How long each target runs, and which. Wants the nightly toolchain and `cargo install cargo-fuzz --locked`.
 FUZZ_SECONDS ?= 300
-FUZZ_TARGETS ?= tar pax manifest config reference dockerfile ignore words
+FUZZ_TARGETS ?= tar pax manifest config reference dockerfile ignore words compose
 DOCKERFILES = src/image/testdata/dockerfile/plans src/image/testdata/dockerfile/instructions
 
 fuzz: ## Each reader of foreign text and bytes under libFuzzer; docs/fuzzing.md says what came of it
 	$(call install,$(FUZZ_PACKAGES))
 	$(CARGO) run --quiet --package orc-hostile --bin hostile-seeds --locked -- target/fuzz/seeds/tar tar
 	$(CARGO) run --quiet --package orc-hostile --bin hostile-seeds --locked -- target/fuzz/seeds/pax pax
+	@mkdir -p target/fuzz/seeds/compose; awk '/^=== /{close(file); file=sprintf("target/fuzz/seeds/compose/%04d", ++cases); next} \
+		/^>>>/{file=""} file != "" && !/^[$$] /{print > file}' src/compose/testdata/config/*.txt
 	@for target in $(FUZZ_TARGETS); do \
 		mkdir -p target/fuzz/corpus/$$target target/fuzz/artifacts/$$target; \
 		seeds=; for seed in fuzz/seeds/$$target target/fuzz/seeds/$$target; do \

@@ -4,6 +4,8 @@
 
 /// Shorter words are near to everything, so nothing is suggested for them and none of them is.
 const MIN_LETTERS: usize = 3;
+/// No more known words are looked at.
+const MAX_KNOWN: usize = 1_000;
 
 /// The known word that `word` probably meant: at most a third of its letters differ. None for words
 /// of less than three letters.
@@ -15,6 +17,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let limit = (letters(word) / 3).min(3);
     known
         .into_iter()
+        .take(MAX_KNOWN)
         .filter(|candidate| letters(candidate) >= MIN_LETTERS)
         .filter(|candidate| letters(candidate).abs_diff(letters(word)) <= limit)
         .map(|candidate| (distance(word, candidate), candidate))

@@ -20,6 +20,8 @@ const MAX_VALUE_BYTES: usize = 4 << 20;
 const MIN_SUGGESTED: usize = 5;
 /// How many missed variables are looked for among the others.
 const MAX_SUGGESTIONS: usize = 20;
+/// How many missed variables of one document are told.
+const MAX_WARNINGS: usize = 100;
 
 /// The variables, and which of them were missed.
 #[derive(Debug)]
@@ -170,6 +172,13 @@ impl<'a> Interpolation<'a> {
     /// Says what was missed in the value at hand.
     fn warn(&mut self, span: &Span, trail: &Trail<'_>) {
         for name in std::mem::take(&mut self.missed) {
+            if self.warnings.len() == MAX_WARNINGS {
+                let text = "more variables are not set".to_owned();
+                self.warnings.push(trail.sentence(span, text));
+            }
+            if self.warnings.len() > MAX_WARNINGS {
+                return;
+            }
             let hint = match self.warnings.len() < MAX_SUGGESTIONS {
                 true => self.near(&name, " Did"),
                 false => String::new(),
@@ -203,7 +212,7 @@ impl<'a> Interpolation<'a> {
 }
 
 /// The longest name of a variable at the start of `text`.
-fn name(text: &str) -> &str {
+pub(crate) fn name(text: &str) -> &str {
     let end = text
         .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
         .unwrap_or(text.len());
@@ -214,7 +223,7 @@ fn name(text: &str) -> &str {
 }
 
 /// Where the brace closes that was opened before `text`; every `{` inside opens another one.
-fn closing_brace(text: &str) -> Option<usize> {
+pub(crate) fn closing_brace(text: &str) -> Option<usize> {
     let mut open = 0;
     text.bytes().position(|byte| match byte {
         b'}' if open == 0 => true,

@@ -44,7 +44,7 @@ impl Source {
             return String::new();
         };
         let start = column.saturating_sub(1) as usize;
-        let rest: String = text.chars().skip(start).collect();
+        let rest: String = text.chars().skip(start).take(MAX_WIDTH + 1).collect();
         let width = token(&rest).clamp(1, MAX_WIDTH);
         let skip = match start + width > MAX_WIDTH {
             true => start.saturating_sub(BEFORE),
@@ -100,9 +100,6 @@ fn token(text: &str) -> usize {
             end = at + 1;
         }
         before = c;
-        if at > MAX_WIDTH {
-            break;
-        }
     }
     end
 }

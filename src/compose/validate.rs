@@ -383,15 +383,20 @@ fn cycles(services: &Map, enabled: &BTreeSet<String>, mistakes: &mut Mistakes) -
         names.rev().collect()
     };
     let mut done = BTreeSet::new();
+    let mut on_the_way = BTreeSet::new();
     for start in enabled {
         let mut path = vec![(start.clone(), below(start))];
+        on_the_way.insert(start.clone());
         while let Some((name, rest)) = path.last_mut() {
             let Some(next) = rest.pop() else {
+                on_the_way.remove(name);
                 done.insert(name.clone());
                 path.pop();
                 continue;
             };
-            if let Some(first) = path.iter().position(|(name, _)| *name == next) {
+            if on_the_way.contains(&next) {
+                let first = path.iter().position(|(name, _)| *name == next);
+                let first = first.unwrap_or_default();
                 let names = path[first..].iter().map(|(name, _)| name.as_str());
                 let cycle: Vec<_> = names.chain([next.as_str()]).collect();
                 let span = services.entry(&next).map(|entry| entry.key.clone());
@@ -401,6 +406,7 @@ fn cycles(services: &Map, enabled: &BTreeSet<String>, mistakes: &mut Mistakes) -
                 return mistakes.note(&trail.key("depends_on"), &span.unwrap_or_default(), text);
             }
             if !done.contains(&next) {
+                on_the_way.insert(next.clone());
                 let rest = below(&next);
                 path.push((next, rest));
             }

@@ -221,6 +221,13 @@ impl<'a> Composer<'a> {
 
     /// A key; `None` when it was noted that it is none.
     fn key(&mut self, event: Event<'a>, span: &Span, trail: &Trail<'_>) -> Result<Option<String>> {
+        // What most keys are needs no value of its own.
+        if let Event::Scalar(text, style, 0, None) = &event
+            && (*style != ScalarStyle::Plain || matches!(resolve(text), Value::Text(_)))
+        {
+            self.count(0, text.len(), span, trail)?;
+            return Ok(Some(text.to_string()));
+        }
         let node = self.node(event, span.clone(), trail)?;
         if let Value::Text(key) = node.value {
             return Ok(Some(key));
@@ -243,7 +250,11 @@ impl<'a> Composer<'a> {
 
 /// What people mostly did when the parser says that, as the end of a sentence.
 fn hint(info: &str) -> &'static str {
-    const HINTS: [(&str, &str); 8] = [
+    const HINTS: [(&str, &str); 9] = [
+        (
+            "recursion limit",
+            ": more than 200 values are nested in one another",
+        ),
         ("tab", ": indent with spaces"),
         (
             "mapping values are not allowed",
