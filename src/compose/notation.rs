@@ -154,6 +154,18 @@ pub(crate) fn ipv4(text: &str) -> Result<Ipv4Addr> {
         .map_err(|_| Error::invalid(format!("`{text}` is not an IPv4 address")))
 }
 
+/// `fd00::5`.
+pub(crate) fn ipv6(text: &str) -> Result<std::net::Ipv6Addr> {
+    text.parse()
+        .map_err(|_| Error::invalid(format!("`{text}` is not an IPv6 address")))
+}
+
+/// An address of either family.
+pub(crate) fn address(text: &str) -> Result<std::net::IpAddr> {
+    text.parse()
+        .map_err(|_| Error::invalid(format!("`{text}` is not an address")))
+}
+
 /// `172.20.0.0/16`.
 pub(crate) fn subnet(text: &str) -> Result<()> {
     let invalid = || Error::invalid(format!("`{text}` is not a subnet such as 172.20.0.0/16"));

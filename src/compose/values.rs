@@ -91,6 +91,12 @@ fn service(node: &Node, trail: &Trail<'_>, mistakes: &mut Mistakes) -> Result<()
         text(&entry.node, "ipv4_address", &trail, mistakes, |text| {
             notation::ipv4(text).map(drop)
         })?;
+        text(&entry.node, "ipv6_address", &trail, mistakes, |text| {
+            notation::ipv6(text).map(drop)
+        })?;
+        items(&entry.node, "link_local_ips", &trail, mistakes, |text| {
+            notation::address(text).map(drop)
+        })?;
     }
     counts(node, trail, mistakes)
 }
