@@ -276,15 +276,15 @@ async fn what_orc_does_not_do_is_refused_before_anything_is_made() {
 #[tokio::test]
 async fn what_is_ignored_is_said() {
     let host = machine();
-    let text = "services:\n  a: {image: busybox, oom_kill_disable: true, logging: {driver: syslog}, deploy: {placement: {constraints: [x]}}}\n";
+    let text = "services:\n  a: {image: busybox, cpu_count: 2, logging: {driver: syslog}, deploy: {placement: {constraints: [x]}}}\n";
     let plan = plan_of(&host, &project(text), &up()).await.unwrap();
     assert_eq!(
         plan.warnings,
         [
+            "compose.yaml:2:0: services.a.cpu_count: ignored: it means something on Windows only"
+                .replace("2:0", &place(text, "2,")),
             "compose.yaml:2:79: services.a.deploy.placement: ignored: it means something on a cluster only"
                 .replace("2:79", &place(text, "{constraints")),
-            "compose.yaml:2:0: services.a.oom_kill_disable: ignored: the kernel's choice stays as it is"
-                .replace("2:0", &place(text, "true")),
             "compose.yaml:2:0: services.a.logging.driver: `syslog` is not built: the log goes to orc's own files"
                 .replace("2:0", &place(text, "syslog")),
         ]

@@ -155,7 +155,7 @@ async fn limits_change_while_a_container_runs(bed: Bed) {
     let mut spec = bed.spec(["/bin/sleep", "1000"]);
     let limit = |megabytes: u64| Resources {
         memory_bytes: Some(megabytes << 20),
-        memory_swap_bytes: Some(2 * (megabytes as i64) << 20),
+        memory_swap_bytes: Some((2 * (megabytes as i64)) << 20),
         pids_max: Some(megabytes as i64),
         nano_cpus: Some(megabytes * 10_000_000),
         ..Resources::default()
