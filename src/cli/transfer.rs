@@ -6,7 +6,7 @@ use clap::Args;
 use futures_util::StreamExt;
 use orc_base::{Context, Error, Kind, Result};
 use orc_host::Host;
-use orc_host::image::ImportSource;
+use orc_host::image::{ImportSource, ImportTar};
 use orc_host::stream::{Bytes, Stream};
 use orc_image::reference::Reference;
 use tokio::fs::{File, OpenOptions};
@@ -178,7 +178,7 @@ pub(crate) struct Import {
     /// A word about it for its history
     #[arg(short, long)]
     message: Option<String>,
-    /// The archive, or - for standard input
+    /// The archive, or its address (http:// or https://), or - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// What to call the image
@@ -190,7 +190,10 @@ impl Import {
     /// Prints the image's id.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         let source = ImportSource {
-            tar: read(&self.file).await?,
+            tar: match self.file.to_str().filter(|name| is_address(name)) {
+                Some(address) => ImportTar::Remote(address.to_owned()),
+                None => ImportTar::Sent(read(&self.file).await?),
+            },
             reference: self.name,
             changes: self.change,
             message: self.message,
@@ -317,6 +320,11 @@ impl Load {
         }
         Ok(OK)
     }
+}
+
+/// Whether the archive is not a file but something that the daemon downloads.
+fn is_address(name: &str) -> bool {
+    name.starts_with("http://") || name.starts_with("https://")
 }
 
 /// A file, or standard input, in pieces.

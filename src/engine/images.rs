@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use orc_base::{Error, Result};
 use orc_host::container::Mount;
 use orc_host::event::Subject;
-use orc_host::image::{self as host, Credentials, ImportSource, Removal};
+use orc_host::image::{self as host, Credentials, ImportSource, ImportTar, Removal};
 use orc_host::stream::{Bytes, Stream};
 use orc_image::archive::import::ImportOptions;
 use orc_image::config::{self, ImageConfig};
@@ -88,9 +88,14 @@ pub(crate) fn import(core: &Arc<Core>, source: ImportSource) -> Result<Stream<ho
         message: source.message,
     };
     let core = core.clone();
-    let tar = source.tar;
-    Ok(transfer(move |_| async move {
-        let image = core.images.import(reader(tar), options).await?;
+    Ok(transfer(move |progress| async move {
+        let image = match source.tar {
+            ImportTar::Sent(tar) => core.images.import(reader(tar), options).await?,
+            ImportTar::Remote(url) => {
+                let images = &core.images;
+                images.import_url(&url, options, progress.as_ref()).await?
+            }
+        };
         let name = image.references.first().map(Reference::familiar);
         say(
             &core,

@@ -180,7 +180,12 @@ fn images_are_pulled_tagged_and_removed() {
     let registry = Registry::start(&lab);
     let image = registry.name("b:1");
     lab.docker(&format!("tag example/busybox:1 {image}")).ok();
-    lab.docker(&format!("push {image}")).ok();
+    let pushed = lab.docker(&format!("push {image}")).ok();
+    let last = pushed.lines().last().unwrap_or_default();
+    assert!(last.starts_with("1: digest: sha256:"), "{pushed}");
+    let size = last.rsplit_once(" size: ").expect("a size").1;
+    assert!(size.parse::<u32>().is_ok_and(|size| size > 100), "{pushed}");
+    assert_eq!(pushed.matches("digest: ").count(), 1, "{pushed}");
     lab.docker(&format!("rmi {image}")).ok();
     lab.docker(&format!("pull {image}")).ok();
     let listed = lab.docker("images --format {{.Repository}}:{{.Tag}}").ok();

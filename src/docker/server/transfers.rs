@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use orc_base::{Error, Result};
 use orc_host::Host;
-use orc_host::image::{Credentials, ImportSource, Progress};
+use orc_host::image::{Credentials, ImportSource, ImportTar, Progress};
 use orc_host::stream::Stream;
 
 use crate::convert::image::{auth_from_header, familiar};
@@ -20,10 +20,7 @@ use crate::wire::message::Message;
 pub(crate) async fn create(call: Call) -> Result<Reply> {
     match (call.query.get("fromImage"), call.query.get("fromSrc")) {
         (Some(_), None) => pull(call).await,
-        (None, Some("-")) => import(call).await,
-        (None, Some(_)) => Err(Error::unsupported(
-            "`fromSrc`: only `-`, the body of the request, is supported",
-        )),
+        (None, Some(_)) => import(call).await,
         _ => Err(Error::invalid(
             "give one of the parameters `fromImage` and `fromSrc`",
         )),
@@ -96,11 +93,20 @@ async fn import(call: Call) -> Result<Reply> {
         .all("changes")
         .filter(|change| !change.is_empty());
     let (host, extended) = (call.host.clone(), call.extended());
+    // Docker takes an address without a scheme for one of HTTP.
+    let remote = match call.query.get("fromSrc") {
+        None | Some("-") => None,
+        Some(url) if url.contains("://") => Some(url.to_owned()),
+        Some(host) => Some(format!("http://{host}")),
+    };
     let source = ImportSource {
         reference,
         changes: changes.map(String::from).collect(),
         message: call.query.get("message").map(String::from),
-        tar: call.into_stream(),
+        tar: match remote {
+            Some(url) => ImportTar::Remote(url),
+            None => ImportTar::Sent(call.into_stream()),
+        },
     };
     let progress = host.import_image(source).await?;
     lines_for(extended, progress, Style::Status).await

@@ -7,7 +7,7 @@ use orc_base::{Error, Kind};
 use orc_host::Host;
 use orc_host::container::ContainerSpec;
 use orc_host::event::EventFilter;
-use orc_host::image::ImportSource;
+use orc_host::image::{ImportSource, ImportTar};
 use orc_host::stream::{Bytes, LogOptions};
 use tokio::runtime::Handle;
 
@@ -178,7 +178,7 @@ async fn images_travel_both_ways() {
         "Loaded image: busybox:latest"
     );
     let source = ImportSource {
-        tar: Box::pin(stream::iter([Ok(Bytes::from(vec![0; 1 << 20]))])),
+        tar: ImportTar::Sent(Box::pin(stream::iter([Ok(Bytes::from(vec![0; 1 << 20]))]))),
         reference: Some("made:1".into()),
         changes: vec![r#"CMD ["a b"]"#.into()],
         message: Some("by hand".into()),

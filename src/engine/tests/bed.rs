@@ -10,7 +10,7 @@ use orc_base::dirs::Dirs;
 use orc_engine::{Engine, Options};
 use orc_host::Host;
 use orc_host::container::{ContainerFilter, ContainerSpec, RemoveOptions};
-use orc_host::image::ImportSource;
+use orc_host::image::{ImportSource, ImportTar};
 use orc_host::stream::{Attached, Chunk, LogOptions, Output};
 
 pub(crate) const IMAGE: &str = "example/busybox:1";
@@ -69,7 +69,9 @@ impl Bed {
             .expect("tar");
         std::fs::remove_dir_all(&root).expect("the directory goes");
         let source = ImportSource {
-            tar: Box::pin(futures_util::stream::iter([Ok(tar.stdout.into())])),
+            tar: ImportTar::Sent(Box::pin(futures_util::stream::iter([Ok(tar
+                .stdout
+                .into())]))),
             reference: Some(IMAGE.into()),
             changes: Vec::new(),
             message: None,

@@ -1,7 +1,8 @@
 //! A layer from a stream that nobody has described: unpacked and kept as a blob in one pass.
 //!
 //! What comes compressed is kept as it came. What comes plain is compressed with gzip, which every
-//! client of a registry reads, on another thread while this one unpacks.
+//! client of a registry reads, on another thread while this one unpacks. So is what comes as xz or
+//! bzip2, which no registry takes.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -15,7 +16,8 @@ use crate::pack::compress::compress;
 use crate::partial::Incoming;
 use crate::store::Ingest;
 use crate::unpack::compression::{Compression, MAGIC_BYTES};
-use crate::unpack::stream::{Watch, read_full};
+use crate::unpack::limits::Limits;
+use crate::unpack::stream::{self, Watch, read_full};
 
 const CHUNKS_IN_FLIGHT: usize = 8;
 
@@ -33,7 +35,21 @@ pub(crate) fn take(ingest: &Ingest, mut source: impl Read + Send) -> Result<Take
         .map_err(crate::unpack::stream::error)
         .context(|| "read the archive")?;
     start.truncate(count);
-    let (kept_as, missing) = match Compression::detect(&start)? {
+    let compression = Compression::detect(&start)?;
+    let source = io::Cursor::new(start).chain(source);
+    match compression.is_of_layers() {
+        true => keep(ingest, source, compression),
+        false => {
+            stream::with_uncompressed(source, &Limits::default(), &Watch::default(), |plain| {
+                keep(ingest, plain, Compression::None)
+            })
+            .map(|(taken, _)| taken)
+        }
+    }
+}
+
+fn keep(ingest: &Ingest, source: impl Read + Send, compression: Compression) -> Result<Taken> {
+    let (kept_as, missing) = match compression {
         Compression::None => (Compression::Gzip, Compression::Gzip),
         compressed => (compressed, Compression::None),
     };
@@ -44,10 +60,7 @@ pub(crate) fn take(ingest: &Ingest, mut source: impl Read + Send) -> Result<Take
         let keeper = std::thread::Builder::new()
             .name("layer-keep".into())
             .spawn_scoped(scope, move || compress(kept, incoming, missing))?;
-        let tee = Tee {
-            source: io::Cursor::new(start).chain(source),
-            chunks,
-        };
+        let tee = Tee { source, chunks };
         let unpacked = ingest
             .store()
             .layers()

@@ -344,7 +344,14 @@ fn media_type(content: &Content, layer: &Digest) -> Result<&'static str> {
     let count = read_full(&mut content.open_blob(layer)?, &mut start)?;
     Ok(match Compression::detect(&start[..count])? {
         Compression::None => OCI_LAYER,
-        other => other.media_type(),
+        other if other.is_of_layers() => other.media_type(),
+        other => {
+            return Err(Error::unsupported(format!(
+                "layer {} is compressed with {}, which no registry takes: gzip, zstd and plain tar are supported",
+                layer.short(),
+                other.name()
+            )));
+        }
     })
 }
 

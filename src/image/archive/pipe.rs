@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use orc_base::{Context, Error, Kind, Result};
 
 use crate::progress::{Progress, ProgressEvent};
+use crate::unpack::stream;
 
 const CHUNK_BYTES: usize = 256 << 10;
 const CHUNKS_IN_FLIGHT: usize = 4;
@@ -72,7 +73,7 @@ async fn pump(mut source: impl AsyncRead + Unpin, items: mpsc::Sender<Item>) {
         let item = match source.read_buf(&mut buffer).await {
             Ok(0) => Item::End,
             Ok(_) => Item::Bytes(buffer.freeze()),
-            Err(error) => Item::Failed(Error::from(error).within("read the archive")),
+            Err(error) => Item::Failed(stream::error(error).within("read the archive")),
         };
         let last = !matches!(item, Item::Bytes(_));
         if items.send(item).await.is_err() || last {

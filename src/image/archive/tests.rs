@@ -18,7 +18,7 @@ use crate::images::Images;
 use crate::progress::{Phase, Progress, ProgressEvent, Silent};
 use crate::reference::Reference;
 use crate::registry::config::RegistryConfig;
-use crate::testing::{Tape, gzip, tape};
+use crate::testing::{Tape, bzip2, gzip, tape, xz};
 use crate::unpack::entry::EntryKind;
 use crate::unpack::tar::Reader;
 
@@ -193,7 +193,9 @@ async fn a_bad_import_leaves_nothing() {
         (&packed[..packed.len() - 9], Kind::Invalid, "truncated"),
         (b"", Kind::Invalid, "no end"),
         (b"<html>", Kind::Invalid, "truncated"),
-        (b"\xfd7zXZ\0\0\0\0\0", Kind::Unsupported, "xz"),
+        (b"LZIP\x01\0\0\0\0\0", Kind::Unsupported, "lzip"),
+        (b"\xfd7zXZ\0\0\0\0\0", Kind::Invalid, "xz"),
+        (b"BZh91AY&SY", Kind::Invalid, "bzip2"),
         (&escape, Kind::Invalid, "`../b`"),
     ] {
         let bench = bench();
@@ -558,4 +560,132 @@ async fn a_full_disk_is_said_and_survived() {
     std::fs::remove_file(filler).unwrap();
     assert!(bench.files().is_empty(), "{:?}", bench.files());
     drop(disk);
+}
+
+/// A web server that gives one answer to all.
+async fn web(head: &'static str, body: Vec<u8>) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = client.read(&mut request).await;
+            let head = format!("HTTP/1.1 {head}\r\nconnection: close\r\n\r\n");
+            let _ = client.write_all(head.as_bytes()).await;
+            let _ = client.write_all(&body).await;
+        }
+    });
+    format!("http://me:secret@{address}/rootfs.tar.gz")
+}
+
+/// Remembers what was reported.
+#[derive(Default)]
+struct Recorder(std::sync::Mutex<Vec<ProgressEvent>>);
+
+impl Progress for Recorder {
+    fn report(&self, event: ProgressEvent) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+#[tokio::test]
+async fn an_address_is_imported() {
+    let bench = bench();
+    let noise = (0..3 << 10).flat_map(|_| orc_base::id::random_bytes::<1024>());
+    let noise: Vec<u8> = noise.collect();
+    let packed = gzip(&tape().file("noise", &noise).end());
+    let url = web("200 OK", packed.clone()).await;
+    let recorder = Recorder::default();
+    let imported = bench
+        .images
+        .import_url(&url, named("web:1", &["CMD [\"x\"]"]), &recorder);
+    let image = imported.await.unwrap();
+    assert_eq!(image.config.cmd.as_deref(), Some(&["x".to_owned()][..]));
+    let comment = &image.history[0].comment;
+    assert!(comment.starts_with("Imported from http://"), "{comment}");
+    assert!(!comment.contains("secret"), "{comment}");
+    let events = recorder.0.lock().unwrap();
+    let told = |event: &ProgressEvent| matches!(event.phase, Phase::Downloading { current, .. } if current > 1 << 20);
+    assert!(events.iter().any(told), "{events:?}");
+    drop(events);
+
+    let files = bench.files();
+    let cut = format!("200 OK\r\ncontent-length: {}", packed.len() + 1);
+    for (head, body, says) in [
+        ("404 Not Found", Vec::new(), "404"),
+        ("200 OK", b"<html>".repeat(200), "no tar archive"),
+        (&*cut.leak(), packed, "read the archive"),
+    ] {
+        let url = web(head, body).await;
+        let options = ImportOptions::default();
+        let error = bench.images.import_url(&url, options, &Silent).await;
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains(says) && text.contains("/rootfs.tar.gz"),
+            "{text}"
+        );
+        assert!(!text.contains("secret"), "{text}");
+    }
+    let options = ImportOptions::default();
+    let error = bench
+        .images
+        .import_url("file:///etc/passwd", options, &Silent);
+    assert_eq!(error.await.unwrap_err().kind(), Kind::Unsupported);
+    assert_eq!(bench.files(), files);
+}
+
+#[tokio::test]
+async fn what_no_registry_takes_is_compressed_anew() {
+    let first = bench();
+    let plain = first.import("app", &rootfs()).await.unwrap();
+    for packed in [xz(&rootfs()), bzip2(&rootfs())] {
+        let bench = bench();
+        let image = bench.import("app", &packed).await.unwrap();
+        assert_eq!(image.layers, plain.layers);
+        let saved = contents(&bench.save(&["app"]).await.unwrap());
+        let blobs: Vec<_> = saved
+            .values()
+            .filter(|bytes| bytes.starts_with(b"\x1f\x8b"))
+            .collect();
+        assert_eq!(blobs.len(), 1, "the layer, as gzip");
+        assert_eq!(
+            bench
+                .load(&bench.save(&["app"]).await.unwrap())
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+        // An archive of images may come in it, a layer in one may not.
+        let archive = bench.save(&["app"]).await.unwrap();
+        assert_eq!(bench.load(&xz(&archive)).await.unwrap().len(), 1);
+        let manifest = json!([{"Config": "c.json", "RepoTags": ["x:1"], "Layers": ["l.tar"]}]);
+        let archive = tape()
+            .file("c.json", &config(&[plain.layers[0].clone()]))
+            .file("l.tar", &packed)
+            .file("manifest.json", manifest.to_string().as_bytes());
+        let error = bench.load(&archive.end()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported);
+        assert!(error.to_string().contains("no registry takes"), "{error}");
+    }
+}
+
+#[test]
+fn bombs_of_xz_and_bzip2_are_stopped() {
+    use crate::unpack::limits::Limits;
+    use crate::unpack::stream::{self, Watch};
+
+    let limits = Limits {
+        ratio_after_bytes: 1 << 20,
+        ..Limits::default()
+    };
+    for packed in [xz(&vec![0; 8 << 20]), bzip2(&vec![0; 8 << 20])] {
+        let read = stream::with_uncompressed(&packed[..], &limits, &Watch::default(), |stream| {
+            std::io::copy(stream, &mut std::io::sink()).map_err(stream::error)
+        });
+        let error = read.unwrap_err();
+        assert!(error.to_string().contains("200 to 1"), "{error}");
+    }
 }

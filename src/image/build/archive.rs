@@ -62,20 +62,13 @@ fn check(entry: &Entry) -> Result<()> {
     }
 }
 
-/// Whether a file is a tar archive, compressed or not: whether it has a first entry. A compression
-/// that only others know is an error, for nobody can tell what is inside.
+/// Whether a file is a tar archive, compressed or not: whether it has a first entry.
 pub(crate) fn is_archive(mut file: &File) -> Result<bool> {
     let mut start = vec![0; MAGIC_BYTES];
     let count = read_full(&mut file, &mut start)?;
     start.truncate(count);
-    let compression = match Compression::detect(&start) {
-        Err(error) if !start.starts_with(b"PK") && !start.starts_with(b"LZIP") => {
-            return Err(error.within(
-                "orc cannot tell whether it is to be unpacked; use COPY or --unpack=false to have it as it is",
-            ));
-        }
-        Err(_) => return Ok(false),
-        Ok(compression) => compression,
+    let Ok(compression) = Compression::detect(&start) else {
+        return Ok(false);
     };
     file.rewind()?;
     let first = |stream: &mut dyn Read| -> Result<bool> {

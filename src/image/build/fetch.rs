@@ -3,21 +3,25 @@
 //! Bounded in bytes, redirects and patience. The file is private, as BuildKit has it (mode 0600), and
 //! as old as the server says (`Last-Modified`), or as 1970 when it does not.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream;
 use reqwest::header::LAST_MODIFIED;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio_util::io::StreamReader;
 
 use orc_base::{Context, Error, Kind, Result, Time, fs};
 
 use crate::archive::pipe::blocking;
 use crate::build::times::set_time;
 use crate::digest::Digest;
+use crate::progress::{Phase, Progress, ProgressEvent};
 use crate::registry::http::Http;
 use crate::registry::http::last_cause;
 
@@ -26,6 +30,8 @@ const MAX_BYTES: u64 = 32 << 30;
 const CONNECT: Duration = Duration::from_secs(30);
 /// How long nothing may arrive.
 const STALL: Duration = Duration::from_secs(60);
+/// How many bytes are told at once, as a power of two: a MiB.
+const TOLD_SHIFT: u32 = 20;
 const MAX_CERTIFICATES_BYTES: u64 = 4 << 20;
 
 /// Downloads `url` into `directory`, which is ours and empty, and says what the file is called there.
@@ -91,6 +97,36 @@ pub(crate) async fn next(response: &mut Response) -> Result<Option<Bytes>> {
     }
 }
 
+/// The bytes of an answer as they arrive, within the bounds of downloads; says how far it is.
+pub(crate) fn reader(
+    response: Response,
+    progress: &dyn Progress,
+) -> impl AsyncRead + Send + Unpin + '_ {
+    let total = response.content_length().unwrap_or(0);
+    let pieces = stream::try_unfold((response, 0), move |(mut response, before)| async move {
+        let Some(piece) = next(&mut response).await.map_err(io::Error::other)? else {
+            return Ok::<_, io::Error>(None);
+        };
+        let current = before + piece.len() as u64;
+        if current > MAX_BYTES {
+            return Err(io::Error::other(too_many()));
+        }
+        // Every piece would be too often to read.
+        if current >> TOLD_SHIFT != before >> TOLD_SHIFT {
+            progress.report(ProgressEvent {
+                layer: None,
+                phase: Phase::Downloading { current, total },
+            });
+        }
+        Ok(Some((piece, (response, current))))
+    });
+    StreamReader::new(Box::pin(pieces))
+}
+
+fn too_many() -> Error {
+    Error::exhausted(format!("more than {MAX_BYTES} bytes"))
+}
+
 /// The same without a password, and short enough for a message.
 pub(crate) fn shown(url: &str) -> String {
     let Ok(mut parsed) = Url::parse(url) else {
@@ -147,7 +183,7 @@ async fn receive(mut response: Response, path: &Path, expected: Option<&Digest>)
     while let Some(chunk) = next(&mut response).await? {
         bytes += chunk.len() as u64;
         if bytes > MAX_BYTES {
-            return Err(Error::exhausted(format!("more than {MAX_BYTES} bytes")));
+            return Err(too_many());
         }
         if let Some(hasher) = &mut hasher {
             hasher.update(&chunk);

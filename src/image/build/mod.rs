@@ -21,7 +21,7 @@ mod entry;
 mod executor;
 #[cfg(test)]
 mod fake;
-mod fetch;
+pub(crate) mod fetch;
 mod files;
 mod fingerprint;
 mod finish;

@@ -29,6 +29,7 @@ pub(crate) fn compress<W: Write>(
         Compression::Zstd => zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)
             .and_then(|encoder| copy(chunks, encoder))
             .and_then(zstd::stream::write::Encoder::finish),
+        Compression::Xz | Compression::Bzip2 => Err(io::ErrorKind::Unsupported.into()),
     }
     .context(|| "keep the layer")
 }

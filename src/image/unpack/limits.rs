@@ -10,8 +10,9 @@ pub const MAX_XATTRS: usize = 256;
 pub const MAX_XATTR_BYTES: usize = 64 << 10;
 /// The most pieces of one sparse file.
 pub const MAX_SPARSE_PIECES: usize = 64 << 10;
-/// The largest window of a zstd stream, as a power of two: 128 MiB, what `zstd` itself allows.
-pub const ZSTD_WINDOW_LOG: u32 = 27;
+/// The largest window of a stream in zstd and the largest dictionary of one in xz, as a power of two:
+/// 128 MiB, what `zstd` itself allows and twice what `xz -9` wants.
+pub const MAX_WINDOW_LOG: u32 = 27;
 
 /// The bounds of one layer.
 #[derive(Debug, Clone, Copy)]

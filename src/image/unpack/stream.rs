@@ -248,12 +248,16 @@ fn corrupt(why: io::Error, compression: Compression) -> Error {
         io::ErrorKind::UnexpectedEof => {
             format!("the {name} stream ends in the middle: it is truncated")
         }
-        // ZSTD_error_frameParameter_windowTooLarge: a later frame wants more than the first one.
-        _ if why.to_string().contains("too much memory") => {
-            format!("a later frame of the {name} stream wants a larger window than the first one")
+        // Of zstd (ZSTD_error_frameParameter_windowTooLarge) and of xz.
+        _ if is_about_memory(&why) => {
+            format!("a later part of the {name} stream wants a larger window than its start")
         }
         _ => format!("the {name} stream is corrupt: {why}"),
     })
+}
+
+fn is_about_memory(why: &io::Error) -> bool {
+    why.kind() == io::ErrorKind::OutOfMemory || why.to_string().contains("too much memory")
 }
 
 /// An error of ours that went through `std::io` comes out as it was.

@@ -1,8 +1,8 @@
-//! How much memory the windows of zstd streams take.
+//! How much memory the windows of zstd streams and the dictionaries of xz streams take.
 //!
 //! A decoder keeps as many of its last bytes as the frame says (RFC 8878, section 3.1.1.1.2). Builders
 //! of images write windows up to 8 MiB, which that section asks every decoder to take, and `zstd --long`
-//! and `zstd --ultra -22` want 128 MiB. The usual ones are never waited for: as many are in use as
+//! and `zstd --ultra -22` want 128 MiB; `xz` keeps a dictionary of 8 MiB, `xz -9` one of 64. The usual ones are never waited for: as many are in use as
 //! layers are unpacked. Larger ones take turns, so at most one of them is in use in this process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use orc_base::{Error, Kind, Result};
 
 use crate::unpack::compression::Compression;
-use crate::unpack::limits::ZSTD_WINDOW_LOG;
+use crate::unpack::limits::MAX_WINDOW_LOG;
 
 /// The largest window that takes no turns, as a power of two. Every stream may have that much, in
 /// later frames, too.
@@ -37,10 +37,12 @@ impl Window {
         start: &[u8],
         cancelled: &AtomicBool,
     ) -> Result<Self> {
-        let log = match compression {
-            Compression::Zstd => log_of(start)?,
-            _ => USUAL_LOG,
+        let wanted = match compression {
+            Compression::Zstd => window_of(start).unwrap_or(1 << USUAL_LOG),
+            Compression::Xz => dictionary_of(start).unwrap_or(1 << MAX_WINDOW_LOG),
+            _ => 0,
         };
+        let log = log_of(wanted, compression)?;
         let is_large = log > USUAL_LOG;
         let turn = is_large.then(|| LARGE.wait(cancelled)).transpose()?;
         Ok(Self { log, _turn: turn })
@@ -97,15 +99,13 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// The power of two that holds the window of the first frame.
-fn log_of(start: &[u8]) -> Result<u32> {
-    let Some(bytes) = window_of(start) else {
-        return Ok(USUAL_LOG);
-    };
-    let limit = 1_u64 << ZSTD_WINDOW_LOG;
+/// The power of two that holds a window.
+fn log_of(bytes: u64, compression: Compression) -> Result<u32> {
+    let limit = 1_u64 << MAX_WINDOW_LOG;
     if bytes > limit {
         return Err(Error::exhausted(format!(
-            "the zstd stream wants a window of {bytes} bytes, the limit is {limit}: compress it with `--long={ZSTD_WINDOW_LOG}` or less"
+            "the {} stream wants a window of {bytes} bytes, the limit is {limit}: compress it with a smaller one",
+            compression.name()
         )));
     }
     Ok(bytes.next_power_of_two().ilog2().max(USUAL_LOG))
@@ -129,6 +129,27 @@ fn window_of(start: &[u8]) -> Option<u64> {
     bytes[..size].copy_from_slice(field);
     let offset = if size == 2 { 256 } else { 0 };
     Some(u64::from_le_bytes(bytes).saturating_add(offset))
+}
+
+/// What the header of the first block of xz says (XZ file format 1.2, sections 3.1 and 5.3.1); nothing
+/// when it has more filters than LZMA2.
+fn dictionary_of(start: &[u8]) -> Option<u64> {
+    // Behind the header of the stream and the size of that of the block.
+    let (flags, mut rest) = start.get(13..)?.split_first()?;
+    if flags & 3 != 0 {
+        return None;
+    }
+    for size_is_there in [flags & 0x40 != 0, flags & 0x80 != 0] {
+        if size_is_there {
+            let last = rest.iter().position(|byte| byte & 0x80 == 0)?;
+            rest = &rest[last + 1..];
+        }
+    }
+    match rest {
+        [0x21, 1, bits @ 0..=39, ..] => Some(u64::from(2 | (bits & 1)) << (bits / 2 + 11)),
+        [0x21, 1, 40, ..] => Some(u64::from(u32::MAX)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -161,12 +182,41 @@ mod tests {
         }
         let odd = [0x28, 0xb5, 0x2f, 0xfd, 0, (13 << 3) | 1];
         assert_eq!(window_of(&odd), Some((8 << 20) + (1 << 20)));
-        assert_eq!(log_of(&odd).unwrap(), 24);
+        assert_eq!(
+            log_of(window_of(&odd).unwrap(), Compression::Zstd).unwrap(),
+            24
+        );
         let skippable = [0x50, 0x2a, 0x4d, 0x18, 5, 0, 0, 0];
-        assert_eq!(log_of(&skippable).unwrap(), USUAL_LOG);
-        assert_eq!(log_of(&[]).unwrap(), USUAL_LOG);
-        let error = log_of(&frame(28, 1 << 20, false)).unwrap_err().to_string();
-        assert!(error.contains("window of 268435456 bytes"), "{error}");
+        assert_eq!(window_of(&skippable), None);
+        assert_eq!(window_of(&[]), None);
+        let large = frame(28, 1 << 20, false);
+        let error = Window::claim(Compression::Zstd, &large, &AtomicBool::new(false));
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("zstd stream wants a window of 268435456 bytes"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_first_block_says_how_much() {
+        for (bytes, says_sizes) in [(1 << 20, false), (8 << 20, true), (96 << 20, false)] {
+            let mut options = lzma_rust2::XzOptions::with_preset(1);
+            options.lzma_options.dict_size = bytes;
+            let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+            encoder.write_all(b"text").unwrap();
+            let mut stream = encoder.finish().unwrap();
+            if says_sizes {
+                // As several threads write it: two numbers of any length before the filter.
+                stream[13] |= 0xc0;
+                stream.splice(14..14, [0x80, 0x80, 1, 4]);
+            }
+            assert_eq!(dictionary_of(&stream), Some(u64::from(bytes)), "{bytes}");
+        }
+        let mut branches = [0; 20];
+        branches[13] = 1;
+        assert_eq!(dictionary_of(&branches), None);
+        assert_eq!(dictionary_of(b"\xfd7zXZ\0"), None);
     }
 
     #[test]
