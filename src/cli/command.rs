@@ -12,7 +12,7 @@ use crate::cli::place::Place;
 use crate::cli::session::Session;
 use crate::cli::{
     build_flags, commit, cp, exec, groups, help, images, inspect, lifecycle, login, logs, look,
-    networks, ps, registry, run, start, system, transfer, usage, volumes,
+    networks, ps, registry, run, start, stats, system, transfer, usage, volumes,
 };
 use crate::ui::{error, out};
 
@@ -75,6 +75,8 @@ enum Command {
     Rename(lifecycle::Rename),
     /// Show the processes of a container
     Top(look::Top),
+    /// Show what containers use
+    Stats(stats::Stats),
     /// Show where a container's ports are reachable
     Port(look::PortOf),
     /// Copy files between a container and this machine
@@ -215,6 +217,7 @@ impl Command {
             Self::Unpause(verb) => verb.run(session).await,
             Self::Rename(verb) => verb.run(session).await,
             Self::Top(verb) => verb.run(session).await,
+            Self::Stats(verb) => verb.run(session).await,
             Self::Port(verb) => verb.run(session).await,
             Self::Cp(verb) => verb.run(session).await,
             Self::Diff(verb) => verb.run(session).await,

@@ -1,9 +1,10 @@
 //! `commit`, `diff` and `export`: what a container has become.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use orc_base::Error;
+use orc_base::{Error, Result};
+use orc_host::Host;
 use orc_host::archive::{ChangeKind, CommitSpec};
 
 use crate::cli::failure::{OK, Outcome};
@@ -14,6 +15,19 @@ use crate::ui::{escape, out, terminal};
 /// Make an image of a container
 #[derive(Debug, Args)]
 pub(crate) struct Commit {
+    #[command(flatten)]
+    flags: CommitFlags,
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+    /// What to call the image
+    #[arg(value_name = "NAME[:TAG]")]
+    name: Option<String>,
+}
+
+/// How an image is made of a container.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CommitFlags {
     /// Who made it
     #[arg(short, long)]
     author: Option<String>,
@@ -38,27 +52,34 @@ pub(crate) struct Commit {
     /// Let the container go on meanwhile
     #[arg(long, conflicts_with = "pause")]
     no_pause: bool,
-    /// The container
-    #[arg(value_name = "CONTAINER")]
-    container: String,
-    /// What to call the image
-    #[arg(value_name = "NAME[:TAG]")]
-    name: Option<String>,
 }
 
-impl Commit {
-    /// Prints the image's id.
-    pub(crate) async fn run(self, session: &Session) -> Outcome {
+impl CommitFlags {
+    /// Makes the image and prints its id.
+    pub(crate) async fn commit(
+        self,
+        host: &dyn Host,
+        container: &str,
+        name: Option<String>,
+    ) -> Outcome {
         let spec = CommitSpec {
-            reference: self.name,
+            reference: name,
             author: self.author.unwrap_or_default(),
             message: self.message.unwrap_or_default(),
             changes: self.change,
             pause: self.pause && !self.no_pause,
         };
-        let host = session.host().await?;
-        out::line(&host.commit_container(&self.container, &spec).await?);
+        out::line(&host.commit_container(container, &spec).await?);
         Ok(OK)
+    }
+}
+
+impl Commit {
+    /// Prints the image's id.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        let host = session.host().await?;
+        let flags = self.flags;
+        flags.commit(&*host, &self.container, self.name).await
     }
 }
 
@@ -100,15 +121,24 @@ pub(crate) struct Export {
 impl Export {
     /// A file is there whole or not at all.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
-        if self.output.is_none() && terminal::stdout_is_terminal() {
-            return Err(Error::invalid(
-                "cowardly refusing to save to a terminal: use `-o FILE`, or redirect the output",
-            )
-            .into());
-        }
+        check(self.output.as_deref())?;
         let host = session.host().await?;
-        let pieces = host.export_container(&self.container).await?;
-        save(pieces, self.output.as_deref()).await?;
-        Ok(OK)
+        export(&*host, &self.container, self.output.as_deref()).await
     }
+}
+
+/// Nobody reads an archive on a terminal.
+pub(crate) fn check(output: Option<&Path>) -> Result<()> {
+    match output.is_none() && terminal::stdout_is_terminal() {
+        true => Err(Error::invalid(
+            "cowardly refusing to save to a terminal: use `-o FILE`, or redirect the output",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Writes the files of a container to `output`, or to standard output.
+pub(crate) async fn export(host: &dyn Host, container: &str, output: Option<&Path>) -> Outcome {
+    save(host.export_container(container).await?, output).await?;
+    Ok(OK)
 }

@@ -40,6 +40,19 @@ const MAX_LINKS: usize = 10;
                             orc cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH"
 )]
 pub(crate) struct Cp {
+    #[command(flatten)]
+    flags: CopyFlags,
+    /// What is copied: DIRECTORY/. is what is in it, - a tar archive on standard input
+    #[arg(value_name = "SRC_PATH")]
+    source: String,
+    /// Where it goes; - is standard output, as a tar archive
+    #[arg(value_name = "DEST_PATH")]
+    target: String,
+}
+
+/// How something is copied.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct CopyFlags {
     /// Keep who owns the files
     #[arg(short, long)]
     archive: bool,
@@ -49,40 +62,43 @@ pub(crate) struct Cp {
     /// Say nothing
     #[arg(short, long)]
     quiet: bool,
-    /// What is copied: DIRECTORY/. is what is in it, - a tar archive on standard input
-    #[arg(value_name = "SRC_PATH")]
-    source: String,
-    /// Where it goes; - is standard output, as a tar archive
-    #[arg(value_name = "DEST_PATH")]
-    target: String,
 }
 
 impl Cp {
     /// Says on standard error how much was copied, as Docker does.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
-        let copied = match (copy::end(&self.source), copy::end(&self.target)) {
-            (End::Container { .. }, End::Container { .. }) => {
-                return Err(
-                    Error::unsupported("copying between containers is not supported").into(),
-                );
-            }
-            (End::Container { name, path }, to) => {
-                let host = session.host().await?;
-                self.fetch(&*host, &name, path, to).await?
-            }
-            (from, End::Container { name, path }) => {
-                let host = session.host().await?;
-                self.send(&*host, from, &name, &path).await?
-            }
-            _ => {
-                return Err(Error::invalid("must specify at least one container source").into());
-            }
+        let (from, to) = (copy::end(&self.source), copy::end(&self.target));
+        check(&from, &to)?;
+        let host = session.host().await?;
+        self.flags.copy(&*host, from, to).await?;
+        Ok(OK)
+    }
+}
+
+/// One end is in a container.
+pub(crate) fn check(from: &End, to: &End) -> Result<()> {
+    match (from, to) {
+        (End::Container { .. }, End::Container { .. }) => Err(Error::unsupported(
+            "copying between containers is not supported",
+        )),
+        (End::Container { .. }, _) | (_, End::Container { .. }) => Ok(()),
+        _ => Err(Error::invalid("must specify at least one container source")),
+    }
+}
+
+impl CopyFlags {
+    /// Copies, between ends of which [`check`] has seen that one is in a container.
+    pub(crate) async fn copy(&self, host: &dyn Host, from: End, to: End) -> Result<()> {
+        let copied = match (from, to) {
+            (End::Container { name, path }, to) => self.fetch(host, &name, path, to).await?,
+            (from, End::Container { name, path }) => self.send(host, from, &name, &path).await?,
+            _ => return Err(Error::internal("no container to copy from or to")),
         };
         if let (Some((bytes, place)), false) = (copied, self.quiet) {
             let size = units::format_bytes(bytes);
             out::note(&format!("Successfully copied {size} to {place}"));
         }
-        Ok(OK)
+        Ok(())
     }
 
     /// From a container.

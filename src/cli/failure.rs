@@ -1,6 +1,9 @@
 //! How a command ends: a code for the shell, and an error to be printed once when there is one.
 
-use orc_base::Error;
+use std::future::Future;
+
+use orc_base::{Context, Error};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A command that failed.
 #[derive(Debug)]
@@ -53,6 +56,19 @@ impl<T> OrExit<T> for orc_base::Result<T> {
             code,
             error: Some(error),
         })
+    }
+}
+
+/// Ends with [`INTERRUPTED`] when somebody interrupts or terminates this process before `work` is done,
+/// as docker compose does. Not for work that heeds signals itself.
+pub(crate) async fn or_interrupted(work: impl Future<Output = Outcome>) -> Outcome {
+    let listen = |kind| signal(kind).context(|| "listen for signals");
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    tokio::select! {
+        outcome = work => outcome,
+        _ = interrupt.recv() => Err(Failure::silent(INTERRUPTED)),
+        _ = terminate.recv() => Err(Failure::silent(INTERRUPTED)),
     }
 }
 

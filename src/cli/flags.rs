@@ -344,10 +344,5 @@ pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
     ("--volume-driver", "there is only the driver `local`"),
     ("--volumes-from", "name the volumes with -v"),
     ("--build", "building images is not there yet: set `image:`"),
-    ("--parallel", "all that can be done at once is"),
-    (
-        "--compatibility",
-        "names have dashes, as docker compose's do",
-    ),
     ("--watch", "watching files is not built yet"),
 ];

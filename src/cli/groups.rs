@@ -6,7 +6,7 @@ use crate::cli::failure::Outcome;
 use crate::cli::session::Session;
 use crate::cli::{
     build_flags, commit, cp, exec, images, inspect, lifecycle, logs, look, prune, ps, run, start,
-    transfer,
+    stats, transfer,
 };
 
 /// Containers
@@ -52,6 +52,8 @@ pub(crate) enum Containers {
     Run(Box<run::Run>),
     /// Start stopped containers
     Start(start::Start),
+    /// Show what containers use
+    Stats(stats::Stats),
     /// Stop running containers
     Stop(lifecycle::Stop),
     /// Show the processes of a container
@@ -85,6 +87,7 @@ impl Containers {
             Self::Rm(verb) => verb.run(session).await,
             Self::Run(verb) => verb.run(session).await,
             Self::Start(verb) => verb.run(session).await,
+            Self::Stats(verb) => verb.run(session).await,
             Self::Stop(verb) => verb.run(session).await,
             Self::Top(verb) => verb.run(session).await,
             Self::Unpause(verb) => verb.run(session).await,

@@ -24,6 +24,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "unpause",
             "rename",
             "top",
+            "stats",
             "port",
             "cp",
             "diff",

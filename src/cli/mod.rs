@@ -42,6 +42,7 @@ pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod spec;
 pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stdio;
 pub(crate) mod system;
 pub(crate) mod target;

@@ -1,14 +1,29 @@
 //! Prints what failed, once: `orc: start web-1: …`, escaped. Further lines (a Dockerfile's own) are
 //! indented, so that none can be taken for a line of ours.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use orc_base::Error;
+use serde_json::json;
 
 use crate::ui::color::{Ansi, RED};
 use crate::ui::{escape, out};
 
-/// Tells a person what failed.
+/// Whether programs read it: `--progress json`.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on errors are JSON objects, as docker compose's are with `--progress json`.
+pub(crate) fn use_json() {
+    AS_JSON.store(true, Ordering::Relaxed);
+}
+
+/// Tells what failed.
 pub(crate) fn print(error: &Error) {
-    out::note(&render(&error.to_string(), Ansi::Auto.stderr()));
+    let message = error.to_string();
+    match AS_JSON.load(Ordering::Relaxed) {
+        true => out::note(&json!({"error": true, "message": message}).to_string()),
+        false => out::note(&render(&message, Ansi::Auto.stderr())),
+    }
 }
 
 /// The text of an error.

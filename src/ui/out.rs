@@ -6,39 +6,43 @@
 
 use std::io::{ErrorKind, Write};
 
-use crate::ui::terminal;
+use crate::ui::{footer, terminal};
 
 /// What a shell shows for a program that SIGPIPE ended.
 const SIGPIPE_STATUS: i32 = 128 + 13;
 
 /// One line of data.
 pub(crate) fn line(text: &str) {
+    let away = footer::away();
     let mut out = std::io::stdout().lock();
     let written = out
         .write_all(text.as_bytes())
         .and_then(|()| out.write_all(b"\n"));
-    drop(out);
+    drop((out, away));
     finish(written);
 }
 
 /// Data as it is, at once.
 pub(crate) fn bytes(bytes: &[u8]) {
+    let away = footer::away();
     let mut out = std::io::stdout().lock();
     let written = out.write_all(bytes).and_then(|()| out.flush());
-    drop(out);
+    drop((out, away));
     finish(written);
 }
 
 /// Data as it is to standard error: what a container wrote there.
 pub(crate) fn error_bytes(bytes: &[u8]) {
+    let away = footer::away();
     let mut err = std::io::stderr().lock();
     let written = err.write_all(bytes);
-    drop(err);
+    drop((err, away));
     finish(written);
 }
 
 /// One line for people, to standard error.
 pub(crate) fn note(text: &str) {
+    let _away = footer::away();
     let mut err = std::io::stderr().lock();
     let _ = err.write_all(format!("{text}\n").as_bytes());
 }

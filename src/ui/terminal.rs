@@ -1,6 +1,6 @@
 //! The terminal we are typed into: raw mode and its size.
 //!
-//! Raw mode is always undone: when its guard is dropped, when a panic unwinds, and by [`restore`],
+//! Raw mode (and reading single keys) is always undone: when its guard is dropped, when a panic unwinds, and by [`restore`],
 //! which `ui::out::exit` calls. The settings before raw mode are kept in one place for that.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
@@ -32,6 +32,30 @@ impl Raw {
 }
 
 impl Drop for Raw {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Keys are passed on one by one and not echoed until this is dropped; those that send signals still do.
+pub(crate) struct Keys(());
+
+impl Keys {
+    /// See above.
+    pub(crate) fn enter() -> Result<Self> {
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin).context(|| "read the terminal's settings")?;
+        let mut keys = before.clone();
+        keys.local_modes
+            .remove(LocalModes::ECHO | LocalModes::ICANON);
+        *lock() = Some(before);
+        tcsetattr(&stdin, OptionalActions::Now, &keys)
+            .context(|| "read single keys from the terminal")?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Keys {
     fn drop(&mut self) {
         restore();
     }

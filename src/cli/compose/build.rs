@@ -8,6 +8,7 @@ use orc_base::{Context, Result, units};
 use orc_compose::image_build::Overrides;
 use orc_compose::plan::{Action, Build as Wanted, Goal};
 
+use crate::cli::compose::bake;
 use crate::cli::compose::carry_out::Work;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::parse::{build as parse, env};
@@ -47,6 +48,9 @@ pub(crate) struct Build {
     /// Only look for what is wrong or will surprise
     #[arg(long)]
     check: bool,
+    /// Only print the builds, as `docker buildx bake` takes them
+    #[arg(long)]
+    print: bool,
     // What Docker's flags promise and is not made here.
     #[arg(long, hide = true)]
     builder: Option<String>,
@@ -66,6 +70,12 @@ impl Build {
             flags.progress = Mode::Quiet;
         }
         let project = flags.load(&self.services)?;
+        if self.print {
+            let (services, over) = (&self.services, self.overrides()?);
+            let file = bake::bake(&project, services, self.with_dependencies, &over)?;
+            out::line(&serde_json::to_string_pretty(&file).context(|| "print the builds")?);
+            return Ok(OK);
+        }
         let goal = Goal::Build(Wanted {
             services: self.services.clone(),
             with_dependencies: self.with_dependencies,

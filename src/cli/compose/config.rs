@@ -7,16 +7,19 @@ use orc_base::{Context, Result};
 use orc_compose::load::{self, LoadOptions};
 use orc_compose::model::Project;
 use orc_compose::render::{self, render};
+use orc_compose::variables::variables;
 
+use crate::cli::compose::pin::pinned;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::project::ProjectFlags;
+use crate::cli::session::Session;
 use crate::ui::out;
+use crate::ui::table::Table;
 
 /// The languages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
     /// For people
-    #[default]
     Yaml,
     /// For programs
     Json,
@@ -25,9 +28,9 @@ pub(crate) enum Language {
 /// Print the project as it is understood, or one of its lists
 #[derive(Debug, Args)]
 pub(crate) struct Config {
-    /// The language
-    #[arg(long, value_enum, default_value_t)]
-    format: Language,
+    /// The language; variables are a table without it
+    #[arg(long, value_enum)]
+    format: Option<Language>,
     /// Only check
     #[arg(short, long)]
     quiet: bool,
@@ -46,12 +49,18 @@ pub(crate) struct Config {
     /// Only the names of images
     #[arg(long)]
     images: bool,
+    /// Only the names of models
+    #[arg(long)]
+    models: bool,
     /// Only the names of profiles
     #[arg(long)]
     profiles: bool,
     /// Only the variables the files are read with
     #[arg(long)]
     environment: bool,
+    /// Only the variables the files ask for, and what stands there without them
+    #[arg(long)]
+    variables: bool,
     /// Only the digests of services: one or *
     #[arg(long, value_name = "SERVICE")]
     hash: Option<String>,
@@ -70,27 +79,41 @@ pub(crate) struct Config {
     /// Leave `env_file` as it is
     #[arg(long)]
     no_env_resolution: bool,
+    /// Pin images to what their tags lead to at their registries now
+    #[arg(long)]
+    resolve_image_digests: bool,
+    /// Only the pinned images, as a further file that pins them
+    #[arg(long)]
+    lock_image_digests: bool,
     /// Only these services and what they need
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 }
 
 impl Config {
-    /// Asks no daemon.
-    pub(crate) fn run(self, flags: &ProjectFlags) -> Outcome {
+    /// Asks the daemon only for what tags lead to.
+    pub(crate) async fn run(self, session: &Session, flags: &ProjectFlags) -> Outcome {
         let options = LoadOptions {
-            no_interpolate: self.no_interpolate,
-            no_normalize: self.no_normalize,
+            no_interpolate: self.no_interpolate || self.variables,
+            no_normalize: self.no_normalize || self.variables,
             no_consistency: self.no_consistency,
             no_path_resolution: self.no_path_resolution,
-            no_env_resolution: self.no_env_resolution,
+            no_env_resolution: self.no_env_resolution || self.variables,
             ..flags.options(&self.services)?
         };
-        let loaded = load::load(&options)?;
+        let mut loaded = load::load(&options)?;
         loaded
             .warnings
             .iter()
             .for_each(|warning| out::warning(warning));
+        if self.resolve_image_digests || self.lock_image_digests {
+            let host = session.host().await?;
+            let pinned = pinned(&*host, &loaded.project, flags.at_once()).await?;
+            render::set_images(&mut loaded.project, &pinned);
+        }
+        if self.lock_image_digests {
+            render::keep_images(&mut loaded.project);
+        }
         let text = self.text(&loaded.project, flags.all_resources)?;
         match (&self.output, self.quiet) {
             (_, true) => {}
@@ -116,6 +139,8 @@ impl Config {
                     .values()
                     .map(|service| service.image_name(&project.name)),
             ),
+            () if self.models => lines(render::declared(project, "models").into_iter()),
+            () if self.variables => self.variables(project)?,
             () if self.profiles => {
                 let services = project.services.values().chain(project.disabled.values());
                 lines(services.flat_map(|service| service.profiles.clone()))
@@ -128,12 +153,32 @@ impl Config {
             ),
             () => {
                 let language = match self.format {
-                    Language::Yaml => render::Format::Yaml,
-                    Language::Json => render::Format::Json,
+                    None | Some(Language::Yaml) => render::Format::Yaml,
+                    Some(Language::Json) => render::Format::Json,
                 };
                 render(project, language, &self.services, all_resources)?
             }
         })
+    }
+
+    fn variables(&self, project: &Project) -> Result<String> {
+        let found = variables(project);
+        if let Some(Language::Json) = self.format {
+            return Ok(serde_json::to_string_pretty(&found)? + "\n");
+        }
+        if let Some(Language::Yaml) = self.format {
+            return render::document(&serde_json::to_value(&found)?);
+        }
+        let mut table = Table::new(&["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"]);
+        for variable in found.into_values() {
+            table.row([
+                variable.name,
+                variable.required.to_string(),
+                variable.default_value,
+                variable.presence_value,
+            ]);
+        }
+        Ok(table.render())
     }
 }
 

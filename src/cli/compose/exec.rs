@@ -125,6 +125,9 @@ pub(crate) struct Attach {
     /// Only show its output
     #[arg(long)]
     no_stdin: bool,
+    /// Pass signals on to the program
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    sig_proxy: bool,
     /// The service
     service: String,
 }
@@ -135,6 +138,6 @@ impl Attach {
         let host = session.host().await?;
         let container = one(&*host, flags, &self.service, self.index).await?;
         let keys = run::detach_keys(self.detach_keys.as_deref())?;
-        start::attach(session, &container.id, !self.no_stdin, true, keys).await
+        start::attach(session, &container.id, !self.no_stdin, self.sig_proxy, keys).await
     }
 }

@@ -36,6 +36,14 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
+    /// For Graphviz, to standard output.
+    pub(crate) fn dot() -> Self {
+        Self {
+            format: Format::Dot,
+            output: None,
+        }
+    }
+
     /// Asks no daemon.
     pub(crate) fn run(&self, flags: &ProjectFlags) -> Outcome {
         let picture = match self.format {

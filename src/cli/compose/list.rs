@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use orc_base::{Error, Time};
+use orc_base::{Error, Result, Time};
 use orc_compose::labels;
+use orc_compose::model::Project;
 use orc_host::container::{Container, ContainerFilter};
 use serde_json::{Value, json};
 
@@ -35,9 +36,9 @@ pub(crate) struct Ps {
     /// Whole ids and commands
     #[arg(long)]
     no_trunc: bool,
-    /// Containers of services that the files do not know; they are always shown
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    orphans: Option<bool>,
+    /// Containers of services that the files do not know, too
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    orphans: bool,
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
@@ -66,13 +67,7 @@ impl Ps {
     /// See the flags.
     pub(crate) async fn run(self, session: &Session, flags: &ProjectFlags) -> Outcome {
         let project = flags.load_or_name(&[])?;
-        if !project.services.is_empty() {
-            for service in &self.services {
-                project
-                    .service(service)
-                    .ok_or_else(|| project.no_such_service(service))?;
-            }
-        }
+        known(&project, &self.services)?;
         let statuses = self.status.iter().map(|status| format!("status={status}"));
         let filters: Vec<String> = self.filter.iter().cloned().chain(statuses).collect();
         let mut filter = filter::containers(&filters)?;
@@ -84,7 +79,10 @@ impl Ps {
         let mut containers = session.host().await?.list_containers(&filter).await?;
         containers.retain(|container| {
             let service = names::service(container);
+            // Without files nothing is known, so nothing is an orphan.
+            let orphan = !project.files.is_empty() && project.service(service).is_none();
             !names::is_one_off(container)
+                && (self.orphans || !orphan)
                 && (self.services.is_empty()
                     || self.services.iter().any(|wanted| wanted == service))
         });
@@ -220,6 +218,65 @@ fn project(name: &str, containers: &[&Container]) -> Row {
         .with("Name", name)
         .with("Status", status.join(", "))
         .with("ConfigFiles", files.cloned().unwrap_or_default())
+}
+
+/// List the volumes of the project
+#[derive(Debug, Args)]
+pub(crate) struct Volumes {
+    /// table, json, or a template such as '{{.Name}}'
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Only names
+    #[arg(short, long)]
+    quiet: bool,
+    /// Only those that containers of these services have
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+impl Volumes {
+    /// Knows volumes by their labels, and those of services by what their containers mount.
+    pub(crate) async fn run(self, session: &Session, flags: &ProjectFlags) -> Outcome {
+        let project = flags.load_or_name(&[])?;
+        known(&project, &self.services)?;
+        let format = Format::parse(self.format.as_deref(), false)?;
+        let host = session.host().await?;
+        let mut volumes = host.list_volumes().await?;
+        match self.services.is_empty() {
+            true => {
+                volumes.retain(|volume| volume.labels.get(labels::PROJECT) == Some(&project.name))
+            }
+            false => {
+                let filter = ContainerFilter::labelled(labels::PROJECT, &project.name);
+                let containers = host.list_containers(&filter).await?;
+                let mounted: Vec<&str> = containers
+                    .iter()
+                    .filter(|container| {
+                        let service = names::service(container);
+                        self.services.iter().any(|wanted| wanted == service)
+                    })
+                    .flat_map(|container| &container.mounts)
+                    .filter_map(|mount| mount.name.as_deref())
+                    .collect();
+                volumes.retain(|volume| mounted.contains(&volume.name.as_str()));
+            }
+        }
+        if self.quiet {
+            volumes.iter().for_each(|volume| out::line(&volume.name));
+            return Ok(OK);
+        }
+        let rows: Vec<Row> = volumes.iter().map(describe::volume).collect();
+        format.print(describe::VOLUMES, &rows)?;
+        Ok(OK)
+    }
+}
+
+/// Refuses services that the files do not know; without files any may be.
+fn known(project: &Project, services: &[String]) -> Result<()> {
+    if project.files.is_empty() {
+        return Ok(());
+    }
+    project.select(services).map(drop)
 }
 
 /// List the images of the project's containers

@@ -1,14 +1,14 @@
 //! `logs` of a project: the lines of several containers, each with its name before it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
 use futures_util::StreamExt;
-use orc_base::{Error, Result};
+use orc_base::{Error, Result, Time};
 use orc_compose::labels;
-use orc_host::Host;
 use orc_host::container::{Container, ContainerFilter};
-use orc_host::stream::{LogOptions, Output};
+use orc_host::stream::{LogLine, Output, Stream};
 
 use crate::cli::compose::follow::{Follower, Services};
 use crate::cli::compose::names;
@@ -89,9 +89,12 @@ impl Logs {
                 .map(|container| names::display(container, &project.name))
                 .collect();
             names.iter().for_each(|name| prefixes.add(name));
+            let mut logs = Vec::new();
             for (container, name) in containers.iter().zip(names) {
-                show(&*host, container, &name, &options, &mut prefixes).await?;
+                let lines = host.logs(&container.id, &options).await?;
+                logs.push(Log { name, lines });
             }
+            show(logs, &mut prefixes).await?;
             return Ok(OK);
         }
         let services = Services {
@@ -123,21 +126,31 @@ impl Logs {
     }
 }
 
-/// One container's lines; one container after the other, as docker compose shows them.
-async fn show(
-    host: &dyn Host,
-    container: &Container,
-    name: &str,
-    options: &LogOptions,
-    prefixes: &mut Prefixes,
-) -> Result<()> {
-    let mut lines = host.logs(&container.id, options).await?;
-    while let Some(line) = lines.next().await {
-        let line = line?;
-        let bytes = prefixes.line(name, line.time, &line.bytes);
+/// What one container wrote.
+struct Log {
+    name: String,
+    lines: Stream<LogLine>,
+}
+
+/// Shows the lines of several containers in the order they were written.
+async fn show(mut logs: Vec<Log>, prefixes: &mut Prefixes) -> Result<()> {
+    let mut next: BTreeMap<(Time, usize), LogLine> = BTreeMap::new();
+    for (index, log) in logs.iter_mut().enumerate() {
+        if let Some(line) = log.lines.next().await {
+            let line = line?;
+            next.insert((line.time, index), line);
+        }
+    }
+    while let Some(((_, index), line)) = next.pop_first() {
+        let log = &mut logs[index];
+        let bytes = prefixes.line(&log.name, line.time, &line.bytes);
         match line.output {
             Output::Stdout => out::bytes(&bytes),
             Output::Stderr => out::error_bytes(&bytes),
+        }
+        if let Some(line) = log.lines.next().await {
+            let line = line?;
+            next.insert((line.time, index), line);
         }
     }
     Ok(())

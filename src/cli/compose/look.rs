@@ -11,7 +11,7 @@ use orc_host::event::{EventFilter, Subject};
 use orc_host::network::Port;
 use serde_json::json;
 
-use crate::cli::compose::carry_out::{Work, files_dir};
+use crate::cli::compose::carry_out::Work;
 use crate::cli::compose::exec::one;
 use crate::cli::compose::names;
 use crate::cli::failure::{OK, Outcome, exit_code};
@@ -19,6 +19,7 @@ use crate::cli::look;
 use crate::cli::parse::time;
 use crate::cli::project::ProjectFlags;
 use crate::cli::session::Session;
+use crate::cli::stats::{self, StatsFlags};
 use crate::cli::target;
 use crate::ui::{escape, out, prefix};
 
@@ -53,6 +54,41 @@ impl Top {
             out::line(&look::table(&host.top(&container.id).await?));
         }
         Ok(OK)
+    }
+}
+
+/// Show what the project's containers use
+#[derive(Debug, Args)]
+pub(crate) struct Stats {
+    #[command(flatten)]
+    flags: StatsFlags,
+    /// Only this service
+    #[arg(value_name = "SERVICE")]
+    service: Option<String>,
+}
+
+impl Stats {
+    /// Goes on until it is interrupted.
+    pub(crate) async fn run(self, session: &Session, flags: &ProjectFlags) -> Outcome {
+        let project = flags.load_or_name(&[])?;
+        if let Some(service) = &self.service
+            && !project.files.is_empty()
+        {
+            project.select(std::slice::from_ref(service))?;
+        }
+        let of_service = self
+            .service
+            .map(|name| (labels::SERVICE.into(), Some(name)));
+        let of_project = (labels::PROJECT.into(), Some(project.name));
+        let wanted = stats::Wanted {
+            filter: ContainerFilter {
+                all: self.flags.all,
+                labels: std::iter::once(of_project).chain(of_service).collect(),
+                ..ContainerFilter::default()
+            },
+            names: Vec::new(),
+        };
+        stats::show(&*session.host().await?, &self.flags, &wanted).await
     }
 }
 
@@ -217,10 +253,7 @@ impl Wait {
                 project: &project,
                 host,
             };
-            let goal = Goal::Down(Down {
-                files_dir: files_dir(session, &project.name)?,
-                ..Down::default()
-            });
+            let goal = Goal::Down(Down { ..Down::default() });
             work.reach(&goal, "down").await?;
         }
         Ok(exit_code(exit.code))

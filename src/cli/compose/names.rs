@@ -25,7 +25,7 @@ pub(crate) fn display(container: &Container, project: &str) -> String {
     let short = container
         .name
         .strip_prefix(project)
-        .and_then(|rest| rest.strip_prefix('-'));
+        .and_then(|rest| rest.strip_prefix(['-', '_']));
     short.unwrap_or(&container.name).to_owned()
 }
 
@@ -66,6 +66,7 @@ mod tests {
     #[test]
     fn names_without_the_project() {
         assert_eq!(display(&container("demo-web-1"), "demo"), "web-1");
+        assert_eq!(display(&container("demo_web_1"), "demo"), "web_1");
         assert_eq!(display(&container("database"), "demo"), "database");
         assert_eq!(
             display(&container("demonstration"), "demo"),

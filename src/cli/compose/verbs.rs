@@ -1,4 +1,4 @@
-//! Verbs that are one plan each: `start`, `stop`, `restart`, `kill`, `rm`, `pull`.
+//! Verbs that are one plan each: `start`, `stop`, `restart`, `kill`, `rm`, `scale`.
 
 use std::time::Duration;
 
@@ -6,13 +6,12 @@ use clap::Args;
 use orc_compose::plan::{self, Goal};
 
 use crate::cli::compose::carry_out::Work;
-use crate::cli::compose::up::Pull as When;
+use crate::cli::compose::up::scales;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::parse::time;
 use crate::cli::project::ProjectFlags;
 use crate::cli::prompt;
 use crate::cli::session::Session;
-use crate::ui::progress::Mode;
 
 /// Brings the project to a goal.
 async fn reach(
@@ -177,34 +176,36 @@ impl Rm {
     }
 }
 
-/// Fetch the images of the project
+/// Change how many containers services have
 #[derive(Debug, Args)]
-pub(crate) struct Pull {
-    /// And those of what the services need
+#[command(after_help = "Example:\n  orc compose scale web=3 worker=0")]
+pub(crate) struct Scale {
+    /// Leave alone what the services need
     #[arg(long)]
-    include_deps: bool,
-    /// When images are fetched
-    #[arg(long, value_enum, value_name = "WHEN")]
-    policy: Option<When>,
-    /// No progress
-    #[arg(short, long)]
-    quiet: bool,
-    /// Only these services
-    #[arg(value_name = "SERVICE")]
+    no_deps: bool,
+    /// How many each should have
+    #[arg(required = true, value_name = "SERVICE=NUMBER")]
     services: Vec<String>,
 }
 
-impl Pull {
-    /// See the flags.
-    pub(crate) async fn run(self, session: &Session, mut flags: ProjectFlags) -> Outcome {
-        if self.quiet {
-            flags.progress = Mode::Quiet;
-        }
-        let goal = Goal::Pull(plan::Pull {
-            services: self.services.clone(),
-            include_deps: self.include_deps,
-            policy: self.policy.map(Into::into),
+impl Scale {
+    /// As `up` of these services with `--scale`.
+    pub(crate) async fn run(self, session: &Session, flags: ProjectFlags) -> Outcome {
+        let scale = scales(&self.services)?;
+        let names: Vec<String> = scale.keys().cloned().collect();
+        let project = flags.load(&names)?;
+        let goal = Goal::Up(plan::Up {
+            services: names,
+            scale,
+            no_deps: self.no_deps,
+            ..plan::Up::default()
         });
-        reach(session, &flags, &self.services, goal, "pull").await
+        let work = Work {
+            flags: &flags,
+            project: &project,
+            host: session.host().await?,
+        };
+        work.reach(&goal, "scale").await?;
+        Ok(OK)
     }
 }
