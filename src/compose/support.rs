@@ -341,15 +341,24 @@ fn devices(report: &mut Report, node: &Node, trail: &Trail<'_>) {
 }
 
 fn deploy(report: &mut Report, node: &Node, trail: &Trail<'_>) {
-    let Some(mode) = node.at(&["deploy", "mode"]) else {
-        return;
-    };
-    if mode.text() != Some("replicated") {
-        let trail = trail.key("deploy");
+    let text = |key: &str| node.at(&["deploy", key]).and_then(Node::text);
+    let trail = trail.key("deploy");
+    if matches!(text("mode"), Some("global" | "global-job"))
+        && let Some(replicas) = node.at(&["deploy", "replicas"])
+    {
+        report.warn(
+            replicas,
+            &trail.key("replicas"),
+            "ignored: `mode` says one container on each machine",
+        );
+    }
+    if let Some(mode) = node.at(&["deploy", "endpoint_mode"])
+        && mode.text() != Some("dnsrr")
+    {
         report.warn(
             mode,
-            &trail.key("mode"),
-            "ignored: it means something on a cluster only",
+            &trail.key("endpoint_mode"),
+            "ignored: a service's name leads to all its containers in turn (dnsrr)",
         );
     }
 }

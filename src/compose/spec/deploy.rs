@@ -13,7 +13,7 @@ const CLUSTER: &str = "it means something on a cluster only";
 
 static FIELDS: &[Field] = &[
     key("mode", Shape::Text),
-    key("endpoint_mode", Shape::Text).ignored("names lead to all containers of a service in turn"),
+    key("endpoint_mode", Shape::Text),
     key("replicas", Shape::Int),
     key("labels", Shape::Pairs(Bare::Empty)).ignored(CLUSTER),
     key("placement", Shape::Object(PLACEMENT)).ignored(CLUSTER),

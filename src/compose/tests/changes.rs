@@ -106,10 +106,7 @@ impl Case {
 fn project(text: &str, file: &str) -> Result<Project> {
     let files: Vec<PathBuf> = file.split('+').map(PathBuf::from).collect();
     let others: Vec<(&str, &str)> = file.split('+').map(|name| (name, text)).collect();
-    let options = crate::load::LoadOptions {
-        files,
-        ..options()
-    };
+    let options = crate::load::LoadOptions { files, ..options() };
     Ok(load_with(text, &others, &options)?.project)
 }
 

@@ -155,9 +155,18 @@ async fn the_new_one_starts_first_and_takes_the_name() {
 #[tokio::test]
 async fn what_cannot_run_twice_stops_first_and_it_is_said() {
     for (more, why) in [
-        ("    ports: ['8080:80']\n", "both would publish port 8080 of this machine"),
-        ("    network_mode: host\n", "both would use the machine's own network"),
-        ("    mac_address: 02:00:00:00:00:01\n", "both would have the same address"),
+        (
+            "    ports: ['8080:80']\n",
+            "both would publish port 8080 of this machine",
+        ),
+        (
+            "    network_mode: host\n",
+            "both would use the machine's own network",
+        ),
+        (
+            "    mac_address: 02:00:00:00:00:01\n",
+            "both would have the same address",
+        ),
         (
             "    networks: {default: {ipv4_address: 10.9.0.7}}\nnetworks: {default: {ipam: {config: [{subnet: 10.9.0.0/24}]}}}\n",
             "both would have the same address",
@@ -193,7 +202,8 @@ async fn what_cannot_run_twice_stops_first_and_it_is_said() {
 async fn health_is_the_proof_where_somebody_checks_it() {
     let host = machine();
     let checked = "    healthcheck: {test: 'true'}\n";
-    let text = |command: &str| text("", command).replace("    deploy", &format!("{checked}    deploy"));
+    let text =
+        |command: &str| text("", command).replace("    deploy", &format!("{checked}    deploy"));
     brought_up(&host, &text("sleep 1")).await;
     let project = project(&text("sleep 2"));
     let plan = plan_of(&host, &project, &up()).await.unwrap();
@@ -206,9 +216,8 @@ async fn health_is_the_proof_where_somebody_checks_it() {
     let unhealthy = async move {
         loop {
             let web = watcher.inspect_container("demo-web-1").await;
-            let new = web.is_ok_and(|web| {
-                web.state.is_running() && web.args.contains(&"2".to_owned())
-            });
+            let new =
+                web.is_ok_and(|web| web.state.is_running() && web.args.contains(&"2".to_owned()));
             if new {
                 break;
             }
@@ -289,16 +298,18 @@ async fn going_on_warns_and_replaces_the_rest() {
     reach(&host, &broken, &up()).await.unwrap();
     let after = look(&host, &broken).await;
     let hash = &broken.services["web"].hash;
-    let label = |one: &orc_host::container::Container| one.labels[crate::labels::CONFIG_HASH].clone();
+    let label =
+        |one: &orc_host::container::Container| one.labels[crate::labels::CONFIG_HASH].clone();
     assert!(after.containers.iter().all(|one| label(one) == *hash));
 
     // Beside the old one, the old one stays.
     let host = machine();
-    let text = |command: &str| {
-        beside(command, "").replace("order:", "failure_action: continue, order:")
-    };
+    let text =
+        |command: &str| beside(command, "").replace("order:", "failure_action: continue, order:");
     brought_up(&host, &text("sleep 1")).await;
-    reach(&host, &project(&text("'false'")), &up()).await.unwrap();
+    reach(&host, &project(&text("'false'")), &up())
+        .await
+        .unwrap();
     let after = look(&host, &project(&text("'false'"))).await;
     assert_eq!(after.containers.len(), 1);
     assert!(after.containers[0].state.is_running());
@@ -394,12 +405,17 @@ async fn an_update_that_was_cut_short_is_put_right() {
     let plan = plan(&project, &before, &up()).unwrap();
     // The power goes when the new one runs.
     let old = &before.containers[0];
-    let spec = plan.operations().iter().find_map(|step| match &step.action {
-        crate::plan::Action::CreateContainer { spec, .. } => Some(spec),
-        _ => None,
-    });
+    let spec = plan
+        .operations()
+        .iter()
+        .find_map(|step| match &step.action {
+            crate::plan::Action::CreateContainer { spec, .. } => Some(spec),
+            _ => None,
+        });
     let name = format!("{}_demo-web-1", &old.id[..12]);
-    host.create_container(Some(&name), spec.unwrap()).await.unwrap();
+    host.create_container(Some(&name), spec.unwrap())
+        .await
+        .unwrap();
     host.start_container(&name).await.unwrap();
     let plan = plan_of(&host, &project, &up()).await.unwrap();
     assert_eq!(
@@ -458,7 +474,11 @@ services:
 ";
     let project = brought_up(&host, text).await;
     let names = look(&host, &project).await;
-    let names: Vec<_> = names.containers.iter().map(|one| one.name.clone()).collect();
+    let names: Vec<_> = names
+        .containers
+        .iter()
+        .map(|one| one.name.clone())
+        .collect();
     assert_eq!(names, ["demo-everywhere-1", "demo-job-1", "demo-job-2"]);
     let job = host.inspect_container("demo-job-1").await.unwrap();
     assert_eq!(
