@@ -9,6 +9,7 @@ pub mod error;
 pub mod fs;
 pub mod id;
 pub mod name;
+pub mod overlay;
 pub mod root;
 mod seal;
 pub mod spelling;

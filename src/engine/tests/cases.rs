@@ -1,5 +1,6 @@
 //! What an engine does with real containers, one case after the other.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use orc_base::Kind;
 use orc_host::Host;
-use orc_host::container::{
-    ContainerSpec, HealthStatus, Mount, RestartPolicy, State, Submounts,
-};
+use orc_host::container::{ContainerSpec, HealthStatus, Mount, RestartPolicy, State, Submounts};
 use orc_host::image::Healthcheck;
 
 use crate::bed::{Bed, all, exec, log, remove, remove_all, run as start, run_to_end, shell};

@@ -1,33 +1,15 @@
-//! Layers stacked by overlayfs, without a place in the tree of mounts.
+//! Layers stacked for a build: a mount that is reached through its descriptor only.
 //!
-//! The mount is reached through its descriptor only and goes with it: nothing to unmount, nothing that
-//! a crash leaves. What is written stays in an upper directory that becomes a layer, so everything that
-//! would put marks of overlayfs in place of contents is off (`metacopy`, `redirect_dir`, `index`; see
-//! Documentation/filesystems/overlayfs.rst). `volatile`: whoever makes the layer visible syncs it.
+//! What is written becomes a layer, and whoever makes that visible syncs it.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use orc_base::Result;
+pub(crate) use orc_base::overlay::Writable;
+use orc_base::root::Root;
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen,
-};
-
-use orc_base::{Context, Error, Result};
-
-/// The longest value that fsconfig(2) takes.
-const MAX_VALUE: usize = 255;
-
-/// Where changes go.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Writable<'a> {
-    /// The directory that becomes a layer.
-    pub(crate) upper: &'a Path,
-    /// What overlayfs needs beside it.
-    pub(crate) work: &'a Path,
-}
+use rustix::mount::MountAttrFlags;
 
 /// Stacks `lowers`, topmost first, below `writable` if there is one. `empty` is an empty directory:
 /// overlayfs does not stack fewer than two, and has nothing to do with one.
@@ -36,73 +18,18 @@ pub(crate) fn stack(
     writable: Option<Writable<'_>>,
     empty: &Path,
 ) -> Result<OwnedFd> {
-    let directories = lowers.iter().map(|path| open(path));
-    let mut directories = directories.collect::<Result<Vec<_>>>()?;
-    if directories.is_empty() && writable.is_none() {
-        return open(empty);
+    if lowers.is_empty() && writable.is_none() {
+        return Root::open(empty)?.open_at(".", OFlags::PATH, Mode::empty());
     }
-    if directories.len() < 2 {
-        directories.push(open(empty)?);
+    let mut lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
+    if lowers.len() < 2 {
+        lowers.push(empty);
     }
-    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).context(|| "open overlayfs")?;
-    set_lowers(&overlay, &directories)?;
-    let held = writable
-        .map(|writable| Ok::<_, Error>((open(writable.upper)?, open(writable.work)?)))
-        .transpose()?;
-    if let Some((upper, work)) = &held {
-        for (key, directory) in [("upperdir", upper), ("workdir", work)] {
-            fsconfig_set_string(&overlay, key, name(directory))
-                .context(|| format!("use a directory as {key}"))?;
-        }
-        fsconfig_set_flag(&overlay, "volatile").context(|| "set volatile")?;
-    }
-    for key in ["index", "metacopy", "redirect_dir"] {
-        fsconfig_set_string(&overlay, key, "off").context(|| format!("set {key}=off"))?;
-    }
-    fsconfig_create(&overlay).context(|| format!("stack {} layers", lowers.len()))?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
-    let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes);
-    mount.context(|| format!("mount {} layers", lowers.len()))
-}
-
-fn open(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty())
-        .context(|| format!("open layer {}", path.display()))
-}
-
-/// A name that is short and without characters that overlayfs splits at.
-fn name(directory: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", directory.as_raw_fd())
-}
-
-/// One layer a call since Linux 6.5; before, all in one value of limited length.
-fn set_lowers(overlay: &OwnedFd, directories: &[OwnedFd]) -> Result<()> {
-    for (index, directory) in directories.iter().enumerate() {
-        match fsconfig_set_string(overlay, "lowerdir+", name(directory)) {
-            Err(Errno::INVAL) if index == 0 => return set_lowers_at_once(overlay, directories),
-            other => other.context(|| format!("stack layer {index}"))?,
-        }
-    }
-    Ok(())
-}
-
-fn set_lowers_at_once(overlay: &OwnedFd, directories: &[OwnedFd]) -> Result<()> {
-    let names: Vec<_> = directories.iter().map(name).collect();
-    let value = names.join(":");
-    if value.len() > MAX_VALUE {
-        return Err(Error::unsupported(format!(
-            "stacking {} layers for a build needs Linux 6.5 or newer",
-            directories.len()
-        )));
-    }
-    fsconfig_set_string(overlay, "lowerdir", value).context(|| "stack the layers")
+    orc_base::overlay::stack(&lowers, writable, MountAttrFlags::MOUNT_ATTR_NOSUID)
 }
 
 #[cfg(test)]
 mod tests {
-    use orc_base::root::Root;
-
     use super::*;
 
     #[test]
