@@ -26,7 +26,7 @@ mod rolling;
 mod up;
 mod update;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orc_base::Result;
@@ -97,6 +97,9 @@ pub struct Up {
     pub timeout: Option<Duration>,
     /// Fresh anonymous volumes instead of those of the container that is replaced.
     pub renew_anonymous_volumes: bool,
+    /// Volumes of the project, by their names on the machine, that are made anew without their data
+    /// when they are not as the file says: see [`changed_volumes`].
+    pub renew_volumes: BTreeSet<String>,
     /// The project is what ran before: `rollback_config` says how containers are replaced.
     pub back: bool,
 }
@@ -118,6 +121,7 @@ impl Default for Up {
             wait_timeout: None,
             timeout: None,
             renew_anonymous_volumes: false,
+            renew_volumes: BTreeSet::new(),
             back: false,
         }
     }
@@ -528,6 +532,22 @@ pub fn plan(project: &Project, observed: &Observed, goal: &Goal) -> Result<Plan>
 /// containers that would be replaced for it are a warning and no steps. Errors are [`plan`]'s.
 pub fn preview(project: &Project, observed: &Observed, options: &Up) -> Result<Plan> {
     preview::preview(project, observed, options)
+}
+
+/// The volumes that `up` needs and that are not as the file says now, by their names on the machine.
+/// Only making them anew changes that, and loses their data: somebody has to want it
+/// ([`Up::renew_volumes`]).
+pub fn changed_volumes(
+    project: &Project,
+    observed: &Observed,
+    options: &Up,
+) -> Result<BTreeSet<String>> {
+    let selected = project.select(&options.services)?;
+    let scope = match options.no_deps {
+        true => selected,
+        false => project.with_dependencies(&selected),
+    };
+    Ok(resources::changed_volumes(project, observed, &scope))
 }
 
 impl Plan {

@@ -1,17 +1,19 @@
 //! From a goal to its end: observe once, plan, show or do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use orc_base::Result;
 use orc_compose::converge::{Observer, Outcome, Quiet, carry_out, converge};
 use orc_compose::model::Project;
 use orc_compose::observe::observe;
-use orc_compose::plan::{Goal, Plan, Up, plan};
+use orc_compose::plan::{Goal, Plan, Up, changed_volumes, plan};
 use orc_host::Host;
 
 use crate::cli::project::ProjectFlags;
+use crate::cli::prompt;
 use crate::ui::progress::{Progress, TICK};
-use crate::ui::{escape, out};
+use crate::ui::{escape, out, terminal};
 
 /// A project, the flags it came from, and the machine it is for.
 pub(crate) struct Work<'a> {
@@ -48,6 +50,27 @@ impl Work<'_> {
         self.reach(&Goal::Refresh(wanted.clone()), verb).await?;
         Ok(Up {
             refreshed: true,
+            ..wanted
+        })
+    }
+
+    /// Asks about volumes that are not as the file says, when there is somebody to ask; `yes` is the
+    /// answer beforehand. Who does not want to lose data is told what else there is by the plan.
+    pub(crate) async fn renewing(&self, wanted: Up, yes: bool) -> Result<Up> {
+        let observed = observe(&*self.host, &self.project.name).await?;
+        let changed = changed_volumes(self.project, &observed, &wanted)?;
+        let asks = !self.flags.dry_run && terminal::stdin_is_terminal();
+        let mut renew_volumes = BTreeSet::new();
+        for name in changed {
+            let question = format!(
+                "Volume {name} exists and is not as the file says now. It can be made anew, and all that is in it is lost."
+            );
+            if yes || (asks && prompt::confirm(&question)?) {
+                renew_volumes.insert(name);
+            }
+        }
+        Ok(Up {
+            renew_volumes,
             ..wanted
         })
     }

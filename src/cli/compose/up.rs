@@ -160,6 +160,7 @@ impl Create {
             project: &project,
             host: session.host().await?,
         };
+        let wanted = work.renewing(wanted, self.make.yes).await?;
         let wanted = work.refresh(wanted, "create").await?;
         work.reach(&Goal::Up(wanted), "create").await?;
         Ok(OK)
@@ -337,6 +338,7 @@ impl Up {
             project: &project,
             host: session.host().await?,
         };
+        let wanted = work.renewing(wanted, self.make.yes).await?;
         if self.detach || self.wait || self.no_start || flags.dry_run {
             return or_interrupted(in_background(&work, session, wanted)).await;
         }

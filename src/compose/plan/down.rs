@@ -51,7 +51,13 @@ pub(super) fn plan(project: &Project, observed: &Observed, options: &Down) -> Re
                     cause: "orphan",
                     ..removal
                 };
-                removed.push(remove_container(&mut plan, project, container, &removal, &[]));
+                removed.push(remove_container(
+                    &mut plan,
+                    project,
+                    container,
+                    &removal,
+                    &[],
+                ));
             }
             false => {
                 left.insert(&container.id);

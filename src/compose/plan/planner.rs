@@ -67,6 +67,10 @@ impl<'a> Planner<'a> {
         mut scope: BTreeSet<String>,
     ) -> Result<Self> {
         scope.extend(resources::drawn_in(project, observed, &scope));
+        let renew = &options.renew_volumes;
+        scope.extend(resources::drawn_in_by_volumes(
+            project, observed, &scope, renew,
+        ));
         let mut plan = Plan::default();
         refuse::findings(project, &scope, &mut plan)?;
         for name in options.scale.keys() {
@@ -136,6 +140,7 @@ impl<'a> Planner<'a> {
             self.observed,
             &services,
             &pulls,
+            &self.options.renew_volumes,
         )?;
         Ok(())
     }
@@ -170,8 +175,8 @@ impl<'a> Planner<'a> {
 
     /// Why an existing container has to be replaced.
     pub(super) fn cause(&self, service: &Service, container: &Container) -> Option<&'static str> {
-        if self.resources.removed.contains_key(&container.name) {
-            return Some("network changed");
+        if let Some(gone) = self.resources.removed.get(&container.name) {
+            return Some(gone.cause);
         }
         let named = &self.options.services;
         let recreate = match named.is_empty() || named.contains(&service.name) {
@@ -231,7 +236,7 @@ impl<'a> Planner<'a> {
         let mut after = self.resources.of(service);
         after.extend(pull);
         let removed = match self.resources.removed.get(&old.name) {
-            Some(step) => *step,
+            Some(gone) => gone.step,
             None => {
                 let mut before = [before, &after].concat();
                 if self.options.start {
@@ -395,7 +400,7 @@ impl<'a> Planner<'a> {
 
     pub(super) fn remove(&mut self, container: &Container, cause: &'static str) {
         let step = match self.resources.removed.get(&container.name) {
-            Some(step) => *step,
+            Some(gone) => gone.step,
             None => {
                 let removal = Removal {
                     cause,

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orc_base::{Error, Result};
+use orc_host::container::{Container, MountKind};
 
 use crate::labels;
 use crate::lower;
 use crate::model::Project;
-use crate::model::resources::Network;
+use crate::model::resources::{Network, Volume};
 use crate::model::service::Service;
 use crate::observe::{Observed, is_one_off, label};
 use crate::plan::removal::{Removal, remove_container};
@@ -18,9 +19,21 @@ use crate::plan::{Action, Plan};
 pub(super) struct Resources {
     networks: BTreeMap<String, usize>,
     volumes: BTreeMap<String, usize>,
-    /// Containers that had to go with a network, and the step that removes them.
-    pub(super) removed: BTreeMap<String, usize>,
+    /// Containers that had to go with a network or volume.
+    pub(super) removed: BTreeMap<String, Gone>,
 }
+
+/// A container that had to go with a network or volume.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gone {
+    /// The step that removes it.
+    pub(super) step: usize,
+    /// Why.
+    pub(super) cause: &'static str,
+}
+
+const NETWORK_CHANGED: &str = "network changed";
+const VOLUME_CHANGED: &str = "volume changed";
 
 impl Resources {
     /// The steps that a container of `service` has to wait for.
@@ -75,6 +88,59 @@ pub(super) fn drawn_in(
         .collect()
 }
 
+/// The services that have containers with a volume which is made anew: they go with it.
+pub(super) fn drawn_in_by_volumes(
+    project: &Project,
+    observed: &Observed,
+    scope: &BTreeSet<String>,
+    renew: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let mut renewed = changed_volumes(project, observed, scope);
+    renewed.retain(|name| renew.contains(name));
+    observed
+        .containers
+        .iter()
+        .filter(|container| renewed.iter().any(|name| mounts(container, name)))
+        .filter_map(|container| label(container, labels::SERVICE))
+        .filter(|name| project.services.contains_key(*name))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The names of the volumes of these services that are there, are the project's, and are not as the
+/// file says.
+pub(super) fn changed_volumes(
+    project: &Project,
+    observed: &Observed,
+    scope: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let used = |key: &str| {
+        let mut services = scope.iter().filter_map(|name| project.service(name));
+        services.any(|service| crate::plan::refuse::mounts_volume(service, key))
+    };
+    project
+        .volumes
+        .iter()
+        .filter(|(key, volume)| !volume.external && used(key))
+        .filter(|(_, volume)| is_other_volume(project, volume, observed))
+        .map(|(_, volume)| volume.name.clone())
+        .collect()
+}
+
+/// Whether a volume is there, is the project's, and is not as the file says.
+fn is_other_volume(project: &Project, volume: &Volume, observed: &Observed) -> bool {
+    observed.volumes.get(&volume.name).is_some_and(|existing| {
+        let hash = existing.labels.get(labels::CONFIG_HASH);
+        existing.labels.get(labels::PROJECT) == Some(&project.name)
+            && hash.is_some_and(|hash| *hash != volume.hash)
+    })
+}
+
+fn mounts(container: &Container, volume: &str) -> bool {
+    let mut points = container.mounts.iter();
+    points.any(|point| point.kind == MountKind::Volume && point.name.as_deref() == Some(volume))
+}
+
 /// Whether a network is there, is the project's, and is not as the file says.
 fn has_changed(network: &Network, observed: &Observed) -> bool {
     let existing = observed.networks.get(&network.name);
@@ -90,6 +156,7 @@ pub(super) fn provide(
     observed: &Observed,
     services: &[&Service],
     pulls: &[usize],
+    renew: &BTreeSet<String>,
 ) -> Result<Resources> {
     let mut resources = Resources::default();
     for (key, network) in &project.networks {
@@ -133,7 +200,7 @@ pub(super) fn provide(
                     &mut resources,
                     pulls,
                 )?;
-                ("network changed", vec![removed])
+                (NETWORK_CHANGED, vec![removed])
             }
         };
         let step = plan.add(None, Action::CreateNetwork(spec), cause, after);
@@ -165,13 +232,20 @@ pub(super) fn provide(
                         "volume {} already exists but was not made for project {}: use `external: true` to say that this is meant",
                         volume.name, project.name
                     ));
-                } else if existing
-                    .labels
-                    .get(labels::CONFIG_HASH)
-                    .is_some_and(|hash| *hash != volume.hash)
-                {
+                    continue;
+                }
+                if !is_other_volume(project, volume, observed) {
+                    continue;
+                }
+                if renew.contains(&volume.name) {
+                    let after =
+                        remove_volume(plan, project, observed, volume, &mut resources, pulls)?;
+                    let action = Action::CreateVolume(lower::volume(project, key, volume));
+                    let step = plan.add(None, action, VOLUME_CHANGED, vec![after]);
+                    resources.volumes.insert(key.clone(), step);
+                } else {
                     plan.warn(format!(
-                        "volume {} is as it was made, not as the file says now: remove it to change it, with its data",
+                        "volume {} is as it was made, not as the file says now: `orc up -y` makes it anew, without its data",
                         volume.name
                     ));
                 }
@@ -220,20 +294,62 @@ fn remove_network(
             return Err(in_the_way(name, &container.name));
         }
         if !resources.removed.contains_key(&container.name) {
-            let removal = Removal {
-                cause: "network changed",
-                timeout: None,
-                volumes: false,
-            };
-            let step = remove_container(plan, project, container, &removal, pulls);
-            resources.removed.insert(container.name.clone(), step);
+            remove_with(plan, project, container, resources, pulls, NETWORK_CHANGED);
         }
     }
     let action = Action::RemoveNetwork {
         name: name.to_owned(),
     };
-    let removed = resources.removed.values().copied().collect();
-    Ok(plan.add(None, action, "network changed", removed))
+    let removed = resources.removed.values().map(|gone| gone.step).collect();
+    Ok(plan.add(None, action, NETWORK_CHANGED, removed))
+}
+
+/// Removes a volume with its data, and the project's containers that mount it first. The answer is the
+/// last step.
+fn remove_volume(
+    plan: &mut Plan,
+    project: &Project,
+    observed: &Observed,
+    volume: &Volume,
+    resources: &mut Resources,
+    pulls: &[usize],
+) -> Result<usize> {
+    let name = &volume.name;
+    let mut after = pulls.to_vec();
+    for container in observed.containers.iter().filter(|one| mounts(one, name)) {
+        let service = label(container, labels::SERVICE);
+        let known = service.is_some_and(|service| project.services.contains_key(service));
+        if !known || is_one_off(container) {
+            return Err(Error::conflict(format!(
+                "volume {name} changed and cannot be replaced: container {} mounts it, remove that first",
+                container.name
+            )));
+        }
+        if !resources.removed.contains_key(&container.name) {
+            remove_with(plan, project, container, resources, pulls, VOLUME_CHANGED);
+        }
+        after.extend(resources.removed.get(&container.name).map(|gone| gone.step));
+    }
+    let action = Action::RemoveVolume { name: name.clone() };
+    Ok(plan.add(None, action, VOLUME_CHANGED, after))
+}
+
+fn remove_with(
+    plan: &mut Plan,
+    project: &Project,
+    container: &Container,
+    resources: &mut Resources,
+    pulls: &[usize],
+    cause: &'static str,
+) {
+    let removal = Removal {
+        cause,
+        timeout: None,
+        volumes: false,
+    };
+    let step = remove_container(plan, project, container, &removal, pulls);
+    let gone = Gone { step, cause };
+    resources.removed.insert(container.name.clone(), gone);
 }
 
 fn in_the_way(network: &str, container: &str) -> Error {

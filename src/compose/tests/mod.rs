@@ -21,5 +21,6 @@ mod refusals;
 mod rolling;
 mod support;
 mod up;
+mod volumes;
 mod watch;
 mod why;
