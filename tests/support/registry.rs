@@ -25,7 +25,7 @@ impl Registry {
         let config = lab.path().join("registry.yml");
         let address = "localhost:5001".to_owned();
         let text = format!(
-            "version: 0.1\nlog:\n  level: fatal\n  accesslog:\n    disabled: true\nstorage:\n  delete:\n    enabled: true\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{more}",
+            "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  delete:\n    enabled: true\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{more}",
             root.display()
         );
         std::fs::write(&config, text).expect("the registry's configuration");
