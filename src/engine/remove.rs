@@ -111,6 +111,19 @@ pub(crate) async fn rename(core: &Arc<Core>, cell: &Arc<Cell>, new: &str) -> Res
     }
     cell.set_record(record);
     core.containers.release(&old);
+    // What it is called on its networks changes at once; until the next start at the latest.
+    if let Err(error) = renamed_on_networks(core, cell, new).await {
+        tracing::warn!(%error, container = %old, "its peers know a container by its old name");
+    }
     core.say(cell, "rename", &[("oldName", format!("/{old}"))]);
     Ok(())
+}
+
+async fn renamed_on_networks(core: &Arc<Core>, cell: &Arc<Cell>, new: Name) -> Result<()> {
+    if core.net.sandbox(cell.id()).is_none() {
+        return Ok(());
+    }
+    core.net.rename(cell.id(), new).await?;
+    cell.set_sandbox(core.net.sandbox(cell.id()));
+    cell.save(&core.store, Durability::Process)
 }

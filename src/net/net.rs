@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use orc_base::task::Tasks;
-use orc_base::{Context, Error, Id, Result};
+use orc_base::{Context, Error, Id, Name, Result};
 use tokio::sync::oneshot;
 
 use crate::address::Subnet;
@@ -89,7 +89,7 @@ impl Net {
             .context(|| format!("make {}", config.namespaces.display()))?;
         let registry = Arc::new(RwLock::new(Registry::default()));
         let names = Arc::new(Names::new(Forwarder::new(config.resolv_conf.clone())));
-        let watch = Watch::open()?;
+        let (rules, links) = (Watch::rules()?, Watch::links()?);
         let worker = {
             let (registry, table) = (Arc::clone(&registry), config.table.clone());
             let runtime = tokio::runtime::Handle::current();
@@ -109,7 +109,11 @@ impl Net {
         let tasks = Tasks::default();
         tasks.spawn(
             "firewall-watch",
-            keep_rules(watch, config.table, own, worker.clone()),
+            keep_rules(rules, config.table, own, worker.clone()),
+        );
+        tasks.spawn(
+            "bridge-watch",
+            keep_bridges(links, Arc::clone(&registry), worker.clone()),
         );
         Ok(Self {
             worker,
@@ -196,6 +200,18 @@ impl Net {
         Ok(())
     }
 
+    /// Gives a container that is on networks another name, by which its peers find it from now on;
+    /// fine when it is on none.
+    pub async fn rename(&self, container: &Id, name: Name) -> Result<()> {
+        let container = container.clone();
+        self.worker
+            .run(move |runner| {
+                runner.rename(&container, name);
+                Ok(())
+            })
+            .await
+    }
+
     /// Returns when every interface that was to go is gone.
     pub async fn settle(&self) -> Result<()> {
         wait(self.worker.run(Runner::settled).await?).await;
@@ -245,7 +261,7 @@ async fn blocking<T: Send + 'static>(
 /// Restores the rules when somebody else changes or flushes them.
 async fn keep_rules(mut watch: Watch, table: String, own: u32, worker: Worker<Runner>) {
     loop {
-        match watch.hear(&table, own).await {
+        match watch.hear_of_rules(&table, own).await {
             Ok(Heard::Nothing) => continue,
             Ok(Heard::Touched) => tracing::warn!("somebody changed our firewall rules: set again"),
             Ok(Heard::Overrun) => tracing::debug!("changes of firewall rules were missed"),
@@ -253,6 +269,27 @@ async fn keep_rules(mut watch: Watch, table: String, own: u32, worker: Worker<Ru
         }
         if let Err(error) = worker.run(Runner::set_rules).await {
             tracing::error!(%error, "restore the firewall rules");
+        }
+        tokio::time::sleep(WATCH_PAUSE).await;
+    }
+}
+
+/// Makes bridges again that somebody else deletes, and puts their containers back on them.
+async fn keep_bridges(mut watch: Watch, registry: Arc<RwLock<Registry>>, worker: Worker<Runner>) {
+    let ours = |name: &str| {
+        let registry = registry.read().unwrap_or_else(PoisonError::into_inner);
+        let mut networks = registry.networks.values();
+        networks.any(|network| network.bridge == name)
+    };
+    loop {
+        match watch.hear_of_removal(ours).await {
+            Ok(Heard::Nothing) => continue,
+            Ok(Heard::Touched) => {}
+            Ok(Heard::Overrun) => tracing::debug!("changes of interfaces were missed"),
+            Err(error) => tracing::warn!(%error, "listen for changes of interfaces"),
+        }
+        if let Err(error) = worker.run(Runner::restore_bridges).await {
+            tracing::error!(%error, "make a bridge again");
         }
         tokio::time::sleep(WATCH_PAUSE).await;
     }

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
-use orc_base::{Context, Error, Id, Kind, Result};
+use orc_base::{Context, Error, Id, Kind, Name, Result};
 use tokio::sync::oneshot;
 
 use crate::address::{Address, Subnet};
@@ -464,14 +464,61 @@ impl Runner {
             .ok()
     }
 
+    /// Makes the bridges that are recorded and not there, and puts their containers back on them.
+    /// Names, rules and ports are untouched by their loss.
+    pub(crate) fn restore_bridges(&mut self) -> Result<()> {
+        let links = self.routes.links()?;
+        let there: HashSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
+        let (missing, sandboxes) = {
+            let registry = self.registry();
+            let networks = registry.networks.values();
+            let missing = networks.filter(|network| !there.contains(network.bridge.as_str()));
+            let missing: Vec<Network> = missing.cloned().collect();
+            let sandboxes: Vec<Sandbox> = registry.sandboxes.values().cloned().collect();
+            (missing, sandboxes)
+        };
+        let mut failures = Vec::new();
+        for network in missing {
+            tracing::warn!(network = %network.name, "somebody deleted the bridge of a network: made again");
+            if let Err(error) = self.driver.create_network(&network) {
+                failures.push(error.within(format!("network `{}`", network.name)));
+                continue;
+            }
+            for sandbox in &sandboxes {
+                if let Some(endpoint) = sandbox.endpoint(&network.id)
+                    && let Err(error) = self.create_interface(sandbox, endpoint)
+                {
+                    failures.push(error.within(format!("container `{}`", sandbox.name)));
+                }
+            }
+        }
+        Error::all(failures)
+    }
+
+    /// Fine when the container is on no network.
+    pub(crate) fn rename(&mut self, container: &Id, name: Name) {
+        let renamed = self
+            .registry()
+            .sandboxes
+            .get_mut(container)
+            .map(|sandbox| sandbox.name = name);
+        if renamed.is_some() {
+            self.publish_names();
+        }
+    }
+
     /// Sets rules and names to what is recorded.
     pub(crate) fn publish(&mut self) -> Result<()> {
+        self.publish_names();
+        self.set_rules()
+    }
+
+    fn publish_names(&self) {
         let zone = {
             let registry = self.registry();
             Zone::new(&registry.networks, &registry.sandboxes)
         };
         self.names.publish(zone);
-        self.set_rules()
     }
 
     /// Sets the rules, which somebody else may have removed.

@@ -205,6 +205,43 @@ fn flushed_rules_come_back() {
 }
 
 #[test]
+fn a_deleted_bridge_comes_back() {
+    on_a_machine(|lab| {
+        let front = lab.network_with("front", |spec| {
+            spec.ipv6 = Some(crate::model::Ipv6Spec::default());
+        });
+        let back = lab.network("back");
+        let web = lab.published("web", &[&front, &back], udp_port(5000));
+        let peer = lab.container("peer", &[&front]);
+        lab.serve(&web.namespace, "web", 80);
+        lab.serve6(&web.namespace, "web", 80);
+        for _ in 0..2 {
+            let mut routes = Routes::open().unwrap();
+            let bridge = routes.existing(&front.bridge).unwrap().index;
+            routes.delete(&[bridge]).unwrap();
+            until("the bridge is back", || {
+                let link = routes.link(&front.bridge).unwrap();
+                let veth = routes.existing(&peer.endpoints[0].veth).unwrap();
+                link.is_some_and(|link| veth.master == Some(link.index))
+            });
+            let address = web.endpoints[0].address;
+            assert!(tcp(&peer.namespace, address, 80).starts_with("web"));
+            let address = web.endpoints[0].ipv6.unwrap().address;
+            assert!(tcp(&peer.namespace, address, 80).starts_with("web"));
+            assert!(udp(&lab.machine(), Ipv4Addr::LOCALHOST, 5000).starts_with("web"));
+        }
+        // What is removed by us stays away.
+        lab.run(async {
+            lab.net.detach(&web.container).await.unwrap();
+            lab.net.detach(&peer.container).await.unwrap();
+            lab.net.remove_network(&front.id).await.unwrap();
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(links(), BTreeSet::from([back.bridge]));
+    });
+}
+
+#[test]
 fn a_running_container_joins_and_leaves() {
     on_a_machine(|lab| {
         let inner = lab.network_with("inner", |spec| spec.internal = true);

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use orc_base::Id;
 
 use super::lab::{Lab, inside_of, on_a_machine};
-use crate::model::EndpointSpec;
+use crate::model::{EndpointSpec, Ipv6Spec};
 
 /// How long an answer may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -195,6 +196,40 @@ fn containers_find_each_other_on_shared_networks_only() {
             code(&from(web_ns, front.gateway, "api")),
             ResponseCode::NXDomain
         );
+    });
+}
+
+#[test]
+fn ipv6_addresses_and_new_names() {
+    on_a_machine(|lab| {
+        let front = lab.network_with("front", |spec| spec.ipv6 = Some(Ipv6Spec::default()));
+        let web = lab.container("web", &[&front]);
+        let peer = lab.container("peer", &[&front]);
+        let place = &peer.namespace;
+        let from = |name: &str, kind| ask(place, front.gateway, name, kind);
+        let own = web.endpoints[0].ipv6.unwrap().address;
+        let answer = from("web", RecordType::AAAA);
+        assert_eq!(answer.answers[0].data, RData::AAAA(own.into()));
+        assert_eq!(answer.answers.len(), 1);
+        let digits: String = own
+            .octets()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let labels: Vec<String> = digits.chars().rev().map(String::from).collect();
+        let reverse = format!("{}.ip6.arpa.", labels.join("."));
+        let answer = from(&reverse, RecordType::PTR);
+        assert_eq!(answer.answers[0].data.to_string(), "web.front.");
+        // Another name counts at once.
+        lab.run(lab.net.rename(&web.container, "site".parse().unwrap()))
+            .unwrap();
+        assert_eq!(
+            addresses(&from("site", RecordType::A)),
+            [web.endpoints[0].address]
+        );
+        assert_eq!(code(&from("web", RecordType::A)), ResponseCode::NXDomain);
+        lab.run(lab.net.rename(&Id::random(), "nobody".parse().unwrap()))
+            .unwrap();
     });
 }
 
