@@ -455,14 +455,14 @@ fn hostile_archives_stay_inside() {
         "set -e; mkdir t; echo evil > t/evil; ln -s {0} t/link
         tar cf up.tar -C t --transform 's,^evil,../../../../../../../..{0}/evil,' -P evil
         tar cf through.tar -C t link; tar rf through.tar -C t --transform 's,^evil,link/evil,' evil
-        tar cJf packed.tar.xz -C t evil; head -c 700 through.tar > cut.tar; tar czf good.tar.gz -C t evil",
+        printf 'LZIP\\001 and more' > packed.tar.lz; echo fine > t/fine; tar cJf good.tar.xz -C t fine; head -c 700 through.tar > cut.tar; tar czf good.tar.gz -C t evil",
         sentinel.display()
     );
     lab.sh(lab.path(), &script).ok();
     let put = |name: &str| lab.sh(lab.path(), &format!("docker cp - c:/ < {name}"));
     for (name, told) in [
         ("up.tar", "`..`"),
-        ("packed.tar.xz", "compressed with xz"),
+        ("packed.tar.lz", "compressed with lzip"),
         ("cut.tar", "ends"),
     ] {
         let refused = put(name).refused();
@@ -477,6 +477,8 @@ fn hostile_archives_stay_inside() {
     let inside = format!("{}/evil", sentinel.display());
     assert_eq!(lab.orc(["exec", "c", "cat", &inside]).ok(), "evil\n");
     put("good.tar.gz").ok();
+    put("good.tar.xz").ok();
+    assert_eq!(lab.orc(["exec", "c", "cat", "/fine"]).ok(), "fine\n");
     assert_eq!(tree(&sentinel), [""; 0], "nothing was written on the host");
     assert!(!Path::new("/evil").exists());
     lab.orc_line("rm -f c").ok();

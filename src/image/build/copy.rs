@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +36,8 @@ use crate::unpack::attributes::set_xattrs;
 
 /// Files up to this are read and written in one go.
 const SMALL_BYTES: usize = 256 << 10;
+/// The unit of `st_blocks` (stat(3type)), whatever the file system's is.
+const STAT_BLOCK: u64 = 512;
 
 /// A source: a file, or a directory with what is wanted of it.
 #[derive(Debug)]
@@ -244,7 +246,12 @@ impl<'a> Copier<'a> {
             return Ok(made.write_all(&self.buffer[..filled])?);
         }
         // Only now is it known to be large: from the start, for what is shared is shared in blocks.
-        std::io::Seek::rewind(&mut source)?;
+        let stat = rustix::fs::fstat(source)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        if u64::try_from(stat.st_blocks).unwrap_or(0) * STAT_BLOCK < size {
+            return copy_pieces(source, made, size);
+        }
+        source.rewind()?;
         std::io::copy(&mut source, &mut made)?;
         Ok(())
     }
@@ -327,6 +334,17 @@ impl<'a> Copier<'a> {
         self.chmod
             .map_or(meta.mode, |chmod| chmod.apply(meta.mode, is_directory))
     }
+}
+
+/// Copies what is between the holes of a file.
+fn copy_pieces(mut source: &File, mut made: &File, size: u64) -> Result<()> {
+    made.set_len(size)?;
+    for piece in look::map(source, size)?.pieces {
+        source.seek(SeekFrom::Start(piece.offset))?;
+        made.seek(SeekFrom::Start(piece.offset))?;
+        std::io::copy(&mut source.take(piece.length), &mut made)?;
+    }
+    Ok(())
 }
 
 fn not_a_directory(path: &Path) -> Error {

@@ -144,7 +144,7 @@ pub(super) fn xattr(file: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Vec<u8>>
 }
 
 /// Where the bytes of a file of `size` are. The kernel tells holes without reading them (lseek(2)).
-pub(super) fn map(file: &File, size: u64) -> Result<Map> {
+pub(crate) fn map(file: &File, size: u64) -> Result<Map> {
     let mut pieces = Vec::new();
     let mut at = 0;
     while at < size {

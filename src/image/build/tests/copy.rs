@@ -436,3 +436,24 @@ async fn hard_links_attributes_and_times_are_kept() {
     let meta = tool.metadata().unwrap();
     assert_eq!((meta.mtime(), meta.uid()), (1_000, 3));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holes_stay_holes() {
+    use std::os::unix::fs::{FileExt, MetadataExt};
+    let bed = bed();
+    bed.base().await;
+    let file = std::fs::File::create(bed.at("disk.img")).unwrap();
+    file.set_len(64 << 20).unwrap();
+    file.write_all_at(b"start", 0).unwrap();
+    file.write_all_at(b"middle", 32 << 20).unwrap();
+    let image = bed.build("FROM base\nCOPY disk.img /").await.unwrap();
+    let layer = image.layers.last().unwrap().hex().to_owned();
+    let layer = bed.dir.path().join("store/layers").join(layer);
+    let copied = std::fs::File::open(layer.join("fs/disk.img")).unwrap();
+    let meta = copied.metadata().unwrap();
+    assert_eq!(meta.len(), 64 << 20);
+    assert!(meta.blocks() * 512 < 2 << 20, "{} blocks", meta.blocks());
+    let mut bytes = [0; 8];
+    copied.read_exact_at(&mut bytes, (32 << 20) - 1).unwrap();
+    assert_eq!(&bytes, b"\0middle\0");
+}
