@@ -133,6 +133,10 @@ fn read(options: &LoadOptions, reader: &mut Reader<'_>) -> Result<Project> {
 
     let lenient = options.no_interpolate || options.no_normalize;
     let mut project = typed::project(tree, &selection, lenient)?;
+    let services = project.services.values_mut();
+    for service in services.chain(project.disabled.values_mut()) {
+        service.old_names = options.compatibility;
+    }
     project.name = name;
     project.working_dir = place.directory;
     project.files = place.files;

@@ -15,6 +15,7 @@ mod lint;
 mod load;
 mod lower;
 mod one_off;
+mod options;
 mod page;
 mod publish;
 mod refusals;
