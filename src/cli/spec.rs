@@ -228,6 +228,7 @@ fn resources(flags: &CreateFlags) -> Result<Resources> {
         cpuset_cpus: flags.cpuset_cpus.clone(),
         cpuset_mems: flags.cpuset_mems.clone(),
         pids: flags.pids_limit,
+        ..Resources::default()
     })
 }
 

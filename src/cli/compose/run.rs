@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use orc_base::{Context, Error, Result};
-use orc_compose::model::Project;
 use orc_compose::observe::observe;
 use orc_compose::one_off::{RunOptions, one_off};
 use orc_host::container::Mount;
 
-use crate::cli::compose::carry_out::{Work, files_dir};
+use crate::cli::compose::carry_out::Work;
 use crate::cli::compose::up::{Pull, build_policy};
 use crate::cli::exec::variables;
 use crate::cli::failure::{OK, Outcome};
@@ -109,12 +108,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn options(
-        &self,
-        session: &Session,
-        project: &Project,
-        command: &[String],
-    ) -> Result<RunOptions> {
+    fn options(&self, command: &[String]) -> Result<RunOptions> {
         let here = std::env::current_dir().context(|| "find the working directory")?;
         let mounts = self
             .volume
@@ -161,7 +155,6 @@ impl Run {
             remove_orphans: self.remove_orphans,
             pull: self.pull.map(Into::into),
             build: build_policy(self.build, false),
-            files_dir: files_dir(session, &project.name)?,
         })
     }
 
@@ -180,7 +173,7 @@ impl Run {
             host: session.host().await?,
         };
         let observed = observe(&*work.host, &project.name).await?;
-        let options = self.options(session, &project, command)?;
+        let options = self.options(command)?;
         let one_off = one_off(&project, &observed, service, &options, &slug()?)?;
         one_off
             .plan

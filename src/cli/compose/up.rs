@@ -293,7 +293,7 @@ impl Up {
         Ok(())
     }
 
-    fn wanted(&self, session: &Session, project: &Project) -> Result<Wanted> {
+    fn wanted(&self) -> Result<Wanted> {
         let made = self.make.wanted(&self.services)?;
         Ok(Wanted {
             no_deps: self.no_deps,
@@ -332,7 +332,7 @@ impl Up {
                 .ok_or_else(|| project.no_such_service(service))?;
         }
         quiet_pull(&self.make, &mut flags);
-        let wanted = self.wanted(session, &project)?;
+        let wanted = self.wanted()?;
         let work = Work {
             flags: &flags,
             project: &project,
