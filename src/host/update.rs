@@ -31,7 +31,7 @@ impl ContainerUpdate {
 
 fn resources(is: &Resources, change: &Resources) -> Resources {
     let text = |change: &Option<String>, is: &Option<String>| {
-        change.as_ref().or(is.as_ref()).map(String::clone)
+        change.as_ref().or(is.as_ref()).cloned()
     };
     Resources {
         memory_bytes: change.memory_bytes.or(is.memory_bytes),
@@ -48,7 +48,9 @@ fn resources(is: &Resources, change: &Resources) -> Resources {
         pids: change.pids.or(is.pids),
         memory_swappiness: change.memory_swappiness.or(is.memory_swappiness),
         oom_kill_disable: change.oom_kill_disable.or(is.oom_kill_disable),
-        cpu_realtime_runtime_us: change.cpu_realtime_runtime_us.or(is.cpu_realtime_runtime_us),
+        cpu_realtime_runtime_us: change
+            .cpu_realtime_runtime_us
+            .or(is.cpu_realtime_runtime_us),
         cpu_realtime_period_us: change.cpu_realtime_period_us.or(is.cpu_realtime_period_us),
         block_io: block_io(&is.block_io, &change.block_io),
     }
