@@ -3,7 +3,7 @@
 //! As docker compose does it: the path starts at the project's directory, and what is in the file goes
 //! to the engine, which knows what it means. A file that is not there is said when the service is made.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use orc_base::{Error, Result};
 
@@ -20,7 +20,7 @@ pub(crate) fn read(project: &mut Project, files: &dyn Files) {
             continue;
         };
         let path = join(&directory, path);
-        match text(files, path) {
+        match text(files, &path) {
             Ok(text) => service.seccomp_profile = Some(text),
             Err(error) => project.findings.push(Finding {
                 subject: Subject::Service(name.clone()),
@@ -42,8 +42,8 @@ fn named(service: &Service) -> Option<&str> {
     (!matches!(last, "unconfined" | "builtin" | "")).then_some(last)
 }
 
-fn text(files: &dyn Files, path: PathBuf) -> Result<String> {
-    let text = files.read(&path)?;
+fn text(files: &dyn Files, path: &Path) -> Result<String> {
+    let text = files.read(path)?;
     match text.trim_start().starts_with('{') {
         true => Ok(text),
         false => Err(Error::invalid(format!(
