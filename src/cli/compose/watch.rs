@@ -6,10 +6,9 @@
 use clap::Args;
 use orc_compose::model::Project;
 use orc_compose::plan::{Goal, Up as Wanted};
-use orc_compose::watch::rules::rules;
 
 use crate::cli::compose::carry_out::Work;
-use crate::cli::compose::watching::runner::{Options, Runner, Watch as Watched, say};
+use crate::cli::compose::watching::runner::{Options, Runner, Watch as Watched, rules_of, say};
 use crate::cli::failure::{OK, Outcome, or_interrupted};
 use crate::cli::project::ProjectFlags;
 use crate::cli::session::Session;
@@ -41,9 +40,7 @@ impl Watch {
     pub(crate) async fn run(self, session: &Session, flags: ProjectFlags) -> Outcome {
         let mut project = flags.load(&self.services)?;
         if flags.dry_run {
-            let watched = rules(&project, &self.services)?;
-            watched.notes.iter().for_each(|note| out::warning(note));
-            for rule in watched.rules {
+            for rule in rules_of(&project, &self.services)? {
                 out::line(&escape::line(&rule.to_string()));
             }
             return Ok(OK);

@@ -83,7 +83,10 @@ impl Patterns {
 
     /// Whether nothing can ever count.
     pub(crate) fn leave_out_all(&self) -> bool {
-        !self.may_enter(Path::new("")) && !self.counts(Path::new(""))
+        match self.root.is_dir() {
+            true => !self.may_enter(Path::new("")),
+            false => !self.counts(Path::new("")),
+        }
     }
 
     /// What the patterns of the rule itself are held against: a file is seen from its directory.
@@ -106,6 +109,23 @@ impl Patterns {
         let inside = whole.strip_prefix(directory).ok()?.to_str()?;
         Some((inside.trim_end_matches('/').to_owned(), ignore))
     }
+}
+
+/// What there is to say about a rule before anything changes: why it does nothing, or not yet.
+pub(crate) fn remark(rule: &Rule) -> Result<Option<String>> {
+    let say = |text: &str| {
+        let (service, path, action) = (&rule.service, rule.path.display(), rule.action.as_str());
+        Some(format!("watch of {service}: {path} ({action}): {text}"))
+    };
+    Ok(if Patterns::of(rule)?.leave_out_all() {
+        say(
+            "nothing counts: `ignore`, `include` or the ignore file of the build context leaves out all of it",
+        )
+    } else if !rule.path.exists() {
+        say("it is not there; it counts as soon as it is")
+    } else {
+        None
+    })
 }
 
 /// The ignore file of a context: the Dockerfile's own, or everyone's.
@@ -240,6 +260,16 @@ mod tests {
         assert!(!with(&context.join("src"), "Dockerfile").leave_out_all());
         // The Dockerfile's own ignore file comes first.
         std::fs::write(context.join("dev.dockerignore"), "src\n").unwrap();
+        let mut hidden = rule(&context.join("tmp"), &[], &[]);
+        hidden.context = Some(rule::Context {
+            directory: context.clone(),
+            dockerfile: "Dockerfile".into(),
+        });
+        let said = remark(&hidden).unwrap().unwrap();
+        assert!(said.contains("(sync): nothing counts"), "{said}");
+        let said = remark(&rule(&context.join("later"), &[], &[])).unwrap();
+        assert!(said.is_some_and(|said| said.contains("not there")));
+        assert_eq!(remark(&rule(&context, &[], &[])).unwrap(), None);
         check(&with(&context, "dev"), &[("src/a", false), ("other", true)]);
         std::fs::write(context.join("bad.dockerignore"), "[a\n").unwrap();
         let mut bad = rule(&context, &[], &[]);

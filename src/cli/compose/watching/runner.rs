@@ -28,6 +28,7 @@ use orc_host::stream::{Output, Stream};
 use crate::cli::compose::carry_out::Work;
 use crate::cli::compose::names;
 use crate::cli::compose::watching::notify::{Heard, Listener, listen};
+use crate::cli::compose::watching::patterns::remark;
 use crate::cli::compose::watching::send::send;
 use crate::cli::project::ProjectFlags;
 use crate::ui::prefix::Prefixes;
@@ -43,15 +44,24 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to watch for `services` and what they need, or for all; says which rules do nothing.
     pub(crate) fn begin(project: &Project, services: &[String]) -> Result<Self> {
-        let watched = rules(project, services)?;
-        for note in &watched.notes {
-            out::warning(note);
-        }
+        let rules = rules_of(project, services)?;
         Ok(Self {
-            listener: listen(&watched.rules)?,
-            rules: watched.rules,
+            listener: listen(&rules)?,
+            rules,
         })
     }
+}
+
+/// The rules; says about each that does nothing why.
+pub(crate) fn rules_of(project: &Project, services: &[String]) -> Result<Vec<Rule>> {
+    let watched = rules(project, services)?;
+    watched.notes.iter().for_each(|note| out::warning(note));
+    for rule in &watched.rules {
+        if let Some(text) = remark(rule)? {
+            out::warning(&text);
+        }
+    }
+    Ok(watched.rules)
 }
 
 /// How things are done.

@@ -93,6 +93,7 @@ mod tests {
         host.add_image("busybox:latest", ImageConfig::default());
         let spec = ContainerSpec {
             image: "busybox:latest".into(),
+            command: Some(vec!["true".into()]),
             ..ContainerSpec::default()
         };
         host.create_container(Some("web"), &spec).await.unwrap();

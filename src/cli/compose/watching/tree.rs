@@ -266,26 +266,36 @@ impl Tree {
     /// looks at the directory above will see it.
     fn read(&self, below: &Path, path: &Path) -> Result<BTreeMap<OsString, Stamp>> {
         let mut now = BTreeMap::new();
+        let before = match &self.seen {
+            Seen::Directory(all) => all.get(below),
+            Seen::Nothing | Seen::File(_) => None,
+        };
         let entries = match std::fs::read_dir(path) {
             Err(error) if is_gone(&error) => return Ok(now),
             other => other.context(|| format!("read the directory {}", path.display()))?,
         };
         for entry in entries {
             let entry = entry.context(|| format!("read the directory {}", path.display()))?;
-            let child = below.join(entry.file_name());
-            let counts = self.patterns.counts(&child);
-            if !counts && !self.patterns.may_enter(&child) {
-                continue;
-            }
             let meta = match entry.metadata() {
                 Err(error) if is_gone(&error) => continue,
                 other => other.context(|| format!("look at {}", entry.path().display()))?,
             };
-            if counts || meta.is_dir() {
-                now.insert(entry.file_name(), Stamp::of(&meta));
+            let (name, stamp) = (entry.file_name(), Stamp::of(&meta));
+            // Patterns take longer than looking; what mattered last time does.
+            let known = before.is_some_and(|before| {
+                let old = before.get(&name);
+                old.is_some_and(|old| old.is_directory() == stamp.is_directory())
+            });
+            if known || self.matters(&below.join(&name), &stamp) {
+                now.insert(name, stamp);
             }
         }
         Ok(now)
+    }
+
+    /// Whether something counts, or something in it may.
+    fn matters(&self, below: &Path, stamp: &Stamp) -> bool {
+        self.patterns.counts(below) || (stamp.is_directory() && self.patterns.may_enter(below))
     }
 
     /// Tells of all that was in a directory, and forgets it.
