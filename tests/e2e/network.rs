@@ -11,7 +11,7 @@ const PAGE: &str = "<h1>Hello from orc</h1>\n";
 struct Neighbour(String);
 
 impl Neighbour {
-    /// The lab gets 10.9.0.1, the neighbour 10.9.0.2.
+    /// The lab gets 10.9.0.1 and 2001:db8::1, the neighbour 10.9.0.2 and 2001:db8::2.
     fn join(lab: &Lab) -> Self {
         let name = format!("{}-n", lab.namespace());
         let ip = |line: &str| run(Command::new("ip").args(line.split_whitespace())).ok();
@@ -21,8 +21,11 @@ impl Neighbour {
             "-n {} link add lan type veth peer name lan netns {name}",
             lab.namespace()
         ));
-        for (namespace, address) in [(lab.namespace(), "10.9.0.1/24"), (&name, "10.9.0.2/24")] {
-            ip(&format!("-n {namespace} addr add {address} dev lan"));
+        for (namespace, last) in [(lab.namespace(), 1), (&name, 2)] {
+            ip(&format!("-n {namespace} addr add 10.9.0.{last}/24 dev lan"));
+            ip(&format!(
+                "-n {namespace} addr add 2001:db8::{last}/64 dev lan nodad"
+            ));
             ip(&format!("-n {namespace} link set lan up"));
         }
         neighbour
@@ -375,4 +378,190 @@ fn flushed_rules_come_back() {
     lab.host(["nft", "flush", "ruleset"]).ok();
     answers(&lab, "http://127.0.0.1:8080/");
     lab.orc_line("rm -f web").ok();
+}
+
+#[test]
+fn networks_have_ipv6() {
+    let lab = Lab::with_busybox("ipv6");
+    let neighbour = Neighbour::join(&lab);
+    let file = "
+services:
+  web:
+    image: example/busybox:1
+    command: httpd -f -p 80 -h /var/www
+    init: true
+    ports: ['8080:80', '[::1]:8081:80']
+    networks:
+      front: {ipv6_address: 'fd00:77::99'}
+  peer:
+    image: example/busybox:1
+    command: sleep 100000
+    init: true
+    networks: [front]
+  lone:
+    image: example/busybox:1
+    command: sleep 100000
+    init: true
+    networks: [back]
+networks:
+  front:
+    enable_ipv6: true
+    ipam: {config: [{subnet: 'fd00:77::/64', aux_addresses: {router: 'fd00:77::2'}}]}
+  back:
+    enable_ipv6: true
+";
+    let project = lab.project("six", file);
+    // The first time, the host begins to forward IPv6 and has routes for it from then on.
+    lab.sh(&project, "orc up -d && orc down").ok();
+    until("the host's own addresses are settled", || {
+        let tentative = lab.host(["ip", "-6", "addr", "show", "tentative"]);
+        tentative.ok().is_empty().then_some(())
+    });
+    let before = lab.snapshot();
+    lab.sh(&project, "orc up -d").ok();
+    answers(&lab, "http://127.0.0.1:8080/");
+    let sh = |line: &str| lab.sh(&project, line);
+    let names = sh("orc exec peer nslookup -type=aaaa web").ok();
+    assert!(names.contains("fd00:77::99"), "{names}");
+    sh("orc exec peer ping -6 -c 1 -W 2 web").ok();
+    let url = "http://[fd00:77::99]/";
+    let page = sh(&format!("orc exec peer wget -qO- {url}")).ok();
+    assert_eq!(page, PAGE);
+    let far = sh(&format!("orc exec lone timeout 2 wget -qO- {url}"));
+    assert_ne!(far.code, 0, "another network is apart: {far}");
+    // The one that is reserved is left out.
+    let addresses = sh("orc exec peer ip -6 addr show eth0").ok();
+    assert!(addresses.contains("fd00:77::3/64"), "{addresses}");
+    let hosts = sh("orc exec web cat /etc/hosts").ok();
+    assert!(hosts.contains("fd00:77::99\t"), "{hosts}");
+
+    for url in [
+        "http://[::1]:8080/",
+        "http://[::1]:8081/",
+        "http://[2001:db8::1]:8080/",
+        "http://localhost:8080/",
+    ] {
+        assert_eq!(lab.http(url).ok(), PAGE, "{url}");
+    }
+    let from_outside = neighbour.get("http://[2001:db8::1]:8080/");
+    assert_eq!(from_outside.as_deref(), Some(PAGE));
+    neighbour.ip("-6 route add fd00:77::/64 via 2001:db8::1");
+    assert_eq!(neighbour.get(url), None, "only what is published");
+    assert_eq!(neighbour.get("http://[2001:db8::1]:8081/"), None);
+    let ports = sh("orc port six-web-1 80").ok();
+    assert!(
+        ports.contains("0.0.0.0:8080\n[::]:8080\n[::1]:8081\n"),
+        "{ports}"
+    );
+    let place = "{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}}/{{.GlobalIPv6PrefixLen}} {{.IPv6Gateway}}{{end}}";
+    let place = lab.orc(["inspect", "-f", place, "six-web-1"]).ok();
+    assert_eq!(place, "fd00:77::99/64 fd00:77::1\n");
+    // The same again needs nothing.
+    sh("orc up -d --dry-run").ok();
+    let plan = sh("orc plan");
+    assert_eq!(plan.code, 0, "{plan}");
+    sh("orc down").ok();
+    before.is_back(&lab);
+}
+
+#[test]
+fn localhost_is_ipv6_too() {
+    let lab = Lab::with_busybox("local6");
+    let neighbour = Neighbour::join(&lab);
+    lab.orc_line(&format!(
+        "run -d --name web --init -p 8080:80 example/busybox:1 {HTTPD}"
+    ))
+    .ok();
+    answers(&lab, "http://127.0.0.1:8080/");
+    assert_eq!(lab.http("http://[::1]:8080/").ok(), PAGE);
+    assert_eq!(neighbour.get("http://[2001:db8::1]:8080/"), None);
+    // With the next daemon as well.
+    let daemon = lab.daemon_pid();
+    lab.host(["kill", "-9", &daemon.to_string()]).ok();
+    lab.orc_line("ps").ok();
+    answers(&lab, "http://[::1]:8080/");
+    lab.orc_line("restart -t 0 web").ok();
+    answers(&lab, "http://[::1]:8080/");
+    lab.orc_line("rm -f web").ok();
+    assert_ne!(lab.http("http://[::1]:8080/").code, 0);
+}
+
+#[test]
+fn a_new_name_counts_at_once() {
+    let lab = Lab::with_busybox("rename");
+    for name in ["web", "peer"] {
+        lab.orc_line(&format!(
+            "run -d --name {name} --init example/busybox:1 sleep 100000"
+        ))
+        .ok();
+    }
+    let resolves = |name: &str| {
+        lab.orc_line(&format!("exec peer nslookup -type=a {name}"))
+            .code
+            == 0
+    };
+    assert!(resolves("web"));
+    lab.orc_line("rename web site").ok();
+    assert!(resolves("site") && !resolves("web"));
+    // The next daemon knows it by that name too.
+    let daemon = lab.daemon_pid();
+    lab.host(["kill", "-9", &daemon.to_string()]).ok();
+    lab.orc_line("ps").ok();
+    assert!(resolves("site") && !resolves("web"));
+    lab.orc_line("rm -f site peer").ok();
+}
+
+#[test]
+fn links_are_for_who_links() {
+    let lab = Lab::with_busybox("links");
+    lab.orc_line("network create shared").ok();
+    lab.orc_line("run -d --name other --init --network shared example/busybox:1 sleep 100000")
+        .ok();
+    let file = "
+services:
+  app:
+    image: example/busybox:1
+    command: sleep 100000
+    init: true
+    links: ['db:base']
+    external_links: ['other:far']
+    networks: [default, shared]
+  db:
+    image: example/busybox:1
+    command: sleep 100000
+    init: true
+networks:
+  shared: {external: true}
+";
+    let project = lab.project("links", file);
+    lab.sh(&project, "orc up -d").ok();
+    let resolves = |from: &str, name: &str| {
+        let line = format!("orc exec {from} nslookup -type=a {name}");
+        lab.sh(&project, &line).code == 0
+    };
+    assert!(resolves("app", "base") && resolves("app", "far") && resolves("app", "db"));
+    assert!(!resolves("db", "base"), "what app calls it is app's");
+    // Whoever takes its place is meant.
+    lab.sh(&project, "orc up -d --force-recreate db").ok();
+    assert!(resolves("app", "base"));
+    lab.sh(&project, "orc down").ok();
+    lab.orc_line("rm -f other").ok();
+    lab.orc_line("network rm shared").ok();
+}
+
+#[test]
+fn a_deleted_bridge_comes_back() {
+    let lab = Lab::with_busybox("bridge");
+    lab.orc_line("network create -o com.docker.network.bridge.name=demo0 net")
+        .ok();
+    lab.orc_line(&format!(
+        "run -d --name web --init --network net -p 8080:80 example/busybox:1 {HTTPD}"
+    ))
+    .ok();
+    answers(&lab, "http://127.0.0.1:8080/");
+    lab.host(["ip", "link", "delete", "demo0"]).ok();
+    answers(&lab, "http://127.0.0.1:8080/");
+    lab.orc_line("rm -f web").ok();
+    lab.orc_line("network rm net").ok();
+    assert_ne!(lab.host(["ip", "link", "show", "demo0"]).code, 0);
 }
