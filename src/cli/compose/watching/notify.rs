@@ -442,7 +442,7 @@ mod tests {
         // Each file is made and closed: two events.
         let files = limit / 2 + 10;
         for n in 0..files {
-            std::fs::File::create(dir.path().join(n.to_string())).unwrap();
+            std::fs::File::create(dir.path().join(format!("f{n}"))).unwrap();
         }
         let dirty = listening.wait().unwrap().unwrap();
         assert!(dirty.all);
