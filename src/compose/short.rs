@@ -204,7 +204,7 @@ fn host(name: &str, address: &str, place: &Node) -> Node {
         .strip_prefix('[')
         .and_then(|inner| inner.strip_suffix(']'))
         .unwrap_or(address);
-    Node::new(format!("{}={address}", name.trim()), &place.span)
+    Node::new(format!("{}={}", name.trim(), address.trim()), &place.span)
 }
 
 /// `65535`, or `{soft: …, hard: …}`.

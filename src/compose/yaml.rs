@@ -17,6 +17,8 @@ use crate::ledger::Ledger;
 use crate::node::{Entry, Map, Mark, Node, Span, Trail, Value};
 use crate::source::Source;
 
+/// How many documents a file may have.
+const MAX_DOCUMENTS: usize = 1_000;
 /// How deep values may be nested.
 const MAX_DEPTH: usize = 200;
 
@@ -56,6 +58,11 @@ impl<'a> Composer<'a> {
             match event {
                 Event::StreamEnd => return Ok(documents),
                 Event::DocumentStart(..) => {
+                    if documents.len() == MAX_DOCUMENTS {
+                        let text = format!("more than {MAX_DOCUMENTS} documents in one file");
+                        let error = Trail::ROOT.error(&span, text);
+                        return Err(error.with_kind(Kind::Exhausted));
+                    }
                     self.anchors.clear();
                     let (event, span) = self.next()?;
                     documents.push(self.node(event, span, &Trail::ROOT)?);
@@ -223,7 +230,7 @@ impl<'a> Composer<'a> {
     fn key(&mut self, event: Event<'a>, span: &Span, trail: &Trail<'_>) -> Result<Option<String>> {
         // What most keys are needs no value of its own.
         if let Event::Scalar(text, style, 0, None) = &event
-            && (*style != ScalarStyle::Plain || matches!(resolve(text), Value::Text(_)))
+            && (*style != ScalarStyle::Plain || resolve(text).is_none())
         {
             self.count(0, text.len(), span, trail)?;
             return Ok(Some(text.to_string()));
@@ -320,51 +327,44 @@ fn scalar(
     match tag.and_then(Tag::core_suffix) {
         Some("str" | "binary" | "timestamp") => Ok(Value::Text(text)),
         Some(suffix @ ("int" | "float" | "bool" | "null")) => {
-            let value = resolve(&text);
-            let fits = match suffix {
+            let fits = |value: &Value| match suffix {
                 "int" => matches!(value, Value::Int(_)),
                 "float" => matches!(value, Value::Int(_) | Value::Float(_)),
                 "bool" => matches!(value, Value::Bool(_)),
                 _ => matches!(value, Value::Null),
             };
-            match fits {
-                true => Ok(value),
-                false => Err(trail.error(span, format!("`{text}` is not a YAML !!{suffix}"))),
+            match resolve(&text).filter(fits) {
+                Some(value) => Ok(value),
+                None => Err(trail.error(span, format!("`{text}` is not a YAML !!{suffix}"))),
             }
         }
-        _ if style == ScalarStyle::Plain => Ok(match resolve(&text) {
-            Value::Text(_) => Value::Text(text),
-            value => value,
-        }),
+        _ if style == ScalarStyle::Plain => Ok(resolve(&text).unwrap_or(Value::Text(text))),
         _ => Ok(Value::Text(text)),
     }
 }
 
-/// What a plain scalar means to yaml.v3.
-fn resolve(text: &str) -> Value {
+/// What a plain scalar means to yaml.v3; `None` when it is a string.
+fn resolve(text: &str) -> Option<Value> {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => return Some(Value::Null),
+        "true" | "True" | "TRUE" => return Some(Value::Bool(true)),
+        "false" | "False" | "FALSE" => return Some(Value::Bool(false)),
         ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => {
-            return Value::Float(f64::INFINITY);
+            return Some(Value::Float(f64::INFINITY));
         }
-        "-.inf" | "-.Inf" | "-.INF" => return Value::Float(f64::NEG_INFINITY),
-        ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
+        "-.inf" | "-.Inf" | "-.INF" => return Some(Value::Float(f64::NEG_INFINITY)),
+        ".nan" | ".NaN" | ".NAN" => return Some(Value::Float(f64::NAN)),
         _ => {}
     }
     let first = text.as_bytes()[0];
     if !matches!(first, b'0'..=b'9' | b'+' | b'-' | b'.') || text.len() > 40 {
-        return Value::Text(text.into());
+        return None;
     }
     let digits = text.replace('_', "");
     match integer(&digits) {
-        Some(value) => Value::Int(value),
-        None if looks_like_float(&digits) => match digits.parse() {
-            Ok(value) => Value::Float(value),
-            Err(_) => Value::Text(text.into()),
-        },
-        None => Value::Text(text.into()),
+        Some(value) => Some(Value::Int(value)),
+        None if looks_like_float(&digits) => digits.parse().ok().map(Value::Float),
+        None => None,
     }
 }
 

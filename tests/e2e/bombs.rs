@@ -25,6 +25,7 @@ fn each_is_refused_in_little_time_and_memory() {
             std::fs::write(directory.path().join(name), text).expect("a file");
         }
         let (status, took) = run(directory.path());
+        println!("{}: {took:?}", bomb.name);
         assert_eq!(status.code(), Some(1), "{}: {status}", bomb.name);
         assert!(took.time < TIME, "{}: {took:?}", bomb.name);
         assert!(took.memory_kib < MEMORY, "{}: {took:?}", bomb.name);

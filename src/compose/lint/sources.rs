@@ -116,9 +116,7 @@ impl Sources {
 
     /// Whether the value of `key` stands in the file as it is, and does not come from a variable.
     pub(crate) fn is_literal(&self, span: &Span, key: &str, value: &str) -> bool {
-        let line = span
-            .file_name()
-            .and_then(|file| self.line(file, span.line));
+        let line = span.file_name().and_then(|file| self.line(file, span.line));
         let Some(line) = line else {
             return false;
         };

@@ -12,8 +12,8 @@ pub(crate) struct Bomb {
     pub(crate) refusal: &'static str,
 }
 
-const VALUES: &str = "the project has more than 200000 values";
-const ALIASED: &str = "excessive aliasing: the project has more than 200000 values";
+const VALUES: &str = "the project has more than 125000 values";
+const ALIASED: &str = "excessive aliasing: the project has more than 125000 values";
 const DEEP: &str = "recursion limit exceeded: more than 200 values are nested in one another";
 const TEXT: &str = "the project has more than 16 MiB of text";
 
@@ -95,7 +95,11 @@ fn of_size() -> Vec<Bomb> {
             VALUES,
         ),
         alone("many keys", format!("x-a:\n{keys}"), VALUES),
-        alone("many documents", "a: 1\n---\n".repeat(300_000), VALUES),
+        alone(
+            "many documents",
+            "a: 1\n---\n".repeat(300_000),
+            "more than 1000 documents in one file",
+        ),
         alone(
             "many mistakes",
             format!("services:\n  a:\n{unknown}"),
@@ -164,7 +168,7 @@ fn of_services() -> Vec<Bomb> {
     });
     let fan = lines(5_000, |index| format!("  s{index}: {{extends: base}}"));
     let much = items("x", 5_000);
-    let ranges = items("'1-20000'", 100);
+    let ranges = items("'1-16384'", 100);
     vec![
         alone(
             "extends in a long row",
@@ -184,7 +188,7 @@ fn of_services() -> Vec<Bomb> {
         alone(
             "all ports",
             "services: {a: {image: x, ports: ['1-65535:1-65535', '1-65535']}}\n".to_owned(),
-            "more than 20000 ports: `network_mode: host` needs none published",
+            "more than 16384 ports: `network_mode: host` needs none published",
         ),
         alone(
             "many ranges of ports",
