@@ -1,5 +1,5 @@
-//! Compose projects: `up -d` and `down` of many trivial services, an `up` that has nothing to do, and a
-//! rolling update.
+//! Compose projects: `up -d` and `down` of many trivial services, an `up` that has nothing to do, a
+//! rolling update, and `config` of a large project.
 //!
 //! Each is measured as people feel it: `orc` from its start to its end, with the daemon there and the
 //! image local. Beside them, in turns and in one run, is the kernel's floor of `benches/start`: a
@@ -7,6 +7,7 @@
 //! this machine; the limits that are printed are a tenth of what docker compose 2.40 on dockerd 28
 //! needs elsewhere.
 
+mod config;
 #[path = "../start/floor.rs"]
 mod floor;
 #[path = "../../tests/support/mod.rs"]
@@ -58,6 +59,7 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     match args.get(1).map(String::as_str) {
         Some("floor") => floor::run(args[2].as_ref(), FLOORS),
+        Some("config") => config(),
         _ => compare(),
     }
 }
@@ -68,6 +70,18 @@ fn compare() {
         up_and_down(&lab, size);
     }
     rolling(&lab);
+    config();
+}
+
+fn config() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let times = config::rounds(directory.path());
+    println!(
+        "`orc compose config` of 2 000 lines, median of {}: {:.2} ms",
+        times.len(),
+        median(&times).as_secs_f64() * 1e3
+    );
+    print_limit("config", &times, config::LIMIT_MS);
 }
 
 fn up_and_down(lab: &Lab, size: &Size) {

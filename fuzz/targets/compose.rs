@@ -58,7 +58,11 @@ fuzz_target!(|text: &str| {
             assert_eq!(printed, twice, "what is printed is the same project");
         }
         // Twice the text may be beyond a bound.
-        Err(error) => assert_eq!(error.kind(), orc_base::Kind::Exhausted, "{error}\n{printed}"),
+        Err(error) => assert_eq!(
+            error.kind(),
+            orc_base::Kind::Exhausted,
+            "{error}\n{printed}"
+        ),
     }
 });
 
@@ -85,5 +89,9 @@ fn split(text: &str) -> BTreeMap<PathBuf, String> {
 
 /// Messages say something, and not without end.
 fn check(text: &str) {
-    assert!(!text.is_empty() && text.len() < 64 << 10, "{} bytes", text.len());
+    assert!(
+        !text.is_empty() && text.len() < 64 << 10,
+        "{} bytes",
+        text.len()
+    );
 }
