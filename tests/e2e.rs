@@ -13,6 +13,7 @@ mod docker_cli;
 mod examples;
 mod foreground;
 mod hostile;
+mod mounts;
 mod network;
 mod registry;
 mod serving;

@@ -241,7 +241,7 @@ fn stopped(core: &Core, record: &ContainerRecord, wanted: Mounts) -> Result<View
     if wanted == Mounts::None {
         return View::of_stopped(&rootfs, &[]);
     }
-    let (own, _open) = mounts::found(core, record)?;
+    let own = mounts::found(core, record)?;
     let generated: Vec<Mount> = FILES
         .iter()
         .map(|(name, target)| (core.store.generated(&record.id, name), target))

@@ -1,7 +1,6 @@
 //! What is mounted into a container: planned when it is made, found when it starts.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use orc_base::{Context, Error, Id, Kind, Result};
@@ -133,22 +132,18 @@ fn exists(source: &Path) -> Result<()> {
     }
 }
 
-/// The mounts in the words of the runtime, with descriptors that must live until they are mounted.
-pub(crate) fn found(
-    core: &Core,
-    record: &ContainerRecord,
-) -> Result<(Vec<spec::Mount>, Vec<OwnedFd>)> {
-    let mut open = Vec::new();
+/// The mounts in the words of the runtime.
+pub(crate) fn found(core: &Core, record: &ContainerRecord) -> Result<Vec<spec::Mount>> {
     let mut mounts = record
         .mounts
         .iter()
-        .map(|mount| find(mount, core, &record.id, &mut open))
+        .map(|mount| find(mount, core, &record.id))
         .collect::<Result<Vec<_>>>()?;
     mounts.extend(given(&core.store, record));
-    Ok((mounts, open))
+    Ok(mounts)
 }
 
-fn find(mount: &Mount, core: &Core, user: &Id, open: &mut Vec<OwnedFd>) -> Result<spec::Mount> {
+fn find(mount: &Mount, core: &Core, user: &Id) -> Result<spec::Mount> {
     match mount {
         Mount::Bind {
             source,
@@ -198,12 +193,20 @@ fn find(mount: &Mount, core: &Core, user: &Id, open: &mut Vec<OwnedFd>) -> Resul
             // Only when someone removed it between the making of the container and its record.
             core.volumes.provide(&spec, false, core.now())?;
             core.volumes.bring_up(name, user)?;
-            let (source, file) = core.volumes.source(name, subpath.as_deref())?;
-            open.extend(file);
+            let source = core.volumes.source(name)?;
+            let readonly = *read_only || core.volumes.is_read_only(name)?;
+            if let Some(subpath) = subpath.as_ref().filter(|path| !path.is_empty()) {
+                return Ok(spec::Mount::Within {
+                    directory: source,
+                    subpath: subpath.clone(),
+                    target: target.clone(),
+                    readonly,
+                });
+            }
             Ok(spec::Mount::Bind {
                 source,
                 target: target.clone(),
-                readonly: *read_only || core.volumes.is_read_only(name)?,
+                readonly,
                 submounts: spec::Submounts::Follow,
                 propagation: Propagation::Private,
             })

@@ -3,7 +3,6 @@
 //! The intent is on disk before the first side effect; every side effect has a name that follows
 //! from the container's id, so whoever finds the intent after a crash can undo it all.
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -191,8 +190,6 @@ struct Prepared {
     rootfs: Rootfs,
     state_dir: PathBuf,
     mounts: Vec<Mount>,
-    /// Keeps the sources of mounts open until they are mounted.
-    _open: Vec<OwnedFd>,
 }
 
 fn prepare(core: &Core, record: &ContainerRecord) -> Result<Prepared> {
@@ -201,7 +198,7 @@ fn prepare(core: &Core, record: &ContainerRecord) -> Result<Prepared> {
         .images
         .snapshot(&record.id, &image)
         .context(|| format!("image {}", record.spec.image))?;
-    let (mounts, open) = mounts::found(core, record)?;
+    let mounts = mounts::found(core, record)?;
     let state_dir = core.store.dirs().run_container(&record.id);
     fs::remove_dir_all(&state_dir)?;
     fs::create_dir_all(&state_dir, 0o700)?;
@@ -215,7 +212,6 @@ fn prepare(core: &Core, record: &ContainerRecord) -> Result<Prepared> {
         },
         state_dir,
         mounts,
-        _open: open,
     })
 }
 

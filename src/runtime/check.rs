@@ -156,6 +156,7 @@ fn mount(mount: &Mount) -> Result<()> {
             "mount source {} is not an absolute path",
             source.display()
         ))),
+        Mount::Within { directory, .. } => absolute(std::slice::from_ref(directory)),
         Mount::Copy { source, .. } if !source.is_absolute() => Err(Error::invalid(format!(
             "mount source {} is not an absolute path",
             source.display()

@@ -32,6 +32,13 @@ pub(crate) enum Step {
         propagation: Propagation,
         readonly: bool,
     },
+    /// Open something below a directory, likewise.
+    OpenWithin {
+        number: usize,
+        directory: PathBuf,
+        subpath: String,
+        readonly: bool,
+    },
     /// No mount made from here on is seen outside, and none made outside is seen here.
     Isolate,
     /// Open the layers of an image, or something in them.
@@ -164,7 +171,12 @@ pub(crate) fn plan(spec: &ContainerSpec) -> Result<Vec<Step>> {
 pub(crate) fn plan_files(rootfs: &Rootfs, binds: &[Mount]) -> Vec<Step> {
     let binds: Vec<Mount> = binds
         .iter()
-        .filter(|mount| matches!(mount, Mount::Bind { .. } | Mount::Layers { .. }))
+        .filter(|mount| {
+            matches!(
+                mount,
+                Mount::Bind { .. } | Mount::Within { .. } | Mount::Layers { .. }
+            )
+        })
         .cloned()
         .collect();
     let mut steps = Vec::new();
@@ -181,21 +193,32 @@ pub(crate) fn plan_files(rootfs: &Rootfs, binds: &[Mount]) -> Vec<Step> {
 
 fn opens(mounts: &[Mount], steps: &mut Vec<Step>) {
     for (number, mount) in mounts.iter().enumerate() {
-        if let Mount::Bind {
-            source,
-            readonly,
-            submounts,
-            propagation,
-            ..
-        } = mount
-        {
-            steps.push(Step::Open {
+        match mount {
+            Mount::Bind {
+                source,
+                readonly,
+                submounts,
+                propagation,
+                ..
+            } => steps.push(Step::Open {
                 number,
                 source: source.clone(),
                 submounts: *submounts,
                 propagation: *propagation,
                 readonly: *readonly,
-            });
+            }),
+            Mount::Within {
+                directory,
+                subpath,
+                readonly,
+                ..
+            } => steps.push(Step::OpenWithin {
+                number,
+                directory: directory.clone(),
+                subpath: subpath.clone(),
+                readonly: *readonly,
+            }),
+            _ => {}
         }
     }
 }
@@ -226,7 +249,7 @@ fn images_and_copies(mounts: &[Mount], steps: &mut Vec<Step>) {
                 gid: *gid,
                 mode: *mode,
             }),
-            Mount::Bind { .. } | Mount::Tmpfs { .. } => {}
+            Mount::Bind { .. } | Mount::Within { .. } | Mount::Tmpfs { .. } => {}
         }
     }
     if !copies.is_empty() {
@@ -278,9 +301,10 @@ fn mounts(mounts: &[Mount], steps: &mut Vec<Step>) {
     ordered.sort_by_key(|(target, ..)| target.components().count());
     for (target, number, mount) in ordered {
         steps.push(match mount {
-            Mount::Bind { .. } | Mount::Layers { .. } | Mount::Copy { .. } => {
-                Step::Bind { number, target }
-            }
+            Mount::Bind { .. }
+            | Mount::Within { .. }
+            | Mount::Layers { .. }
+            | Mount::Copy { .. } => Step::Bind { number, target },
             Mount::Tmpfs {
                 size_bytes,
                 mode,
@@ -326,6 +350,19 @@ impl fmt::Display for Step {
                     "open mount source {} as #{number} ({depth}, {}, {propagation:?})",
                     source.display(),
                     access(readonly)
+                )
+            }
+            Self::OpenWithin {
+                number,
+                directory,
+                subpath,
+                readonly,
+            } => {
+                let access = access(readonly);
+                let directory = directory.display();
+                write!(
+                    f,
+                    "open {subpath} inside mount source {directory} as #{number} ({access})"
                 )
             }
             Self::Isolate => f.write_str("leave the host's mounts"),

@@ -91,6 +91,18 @@ pub enum Mount {
         /// Which later mounts are seen on the other side.
         propagation: Propagation,
     },
+    /// A file or directory below a directory of the host, found in the container's own view of mounts
+    /// without ever leaving the directory.
+    Within {
+        /// An absolute path on the host; must exist.
+        directory: PathBuf,
+        /// What is mounted of it.
+        subpath: String,
+        /// Where it appears; made inside the root when missing.
+        target: String,
+        /// Whether the container may write it.
+        readonly: bool,
+    },
     /// The layers of an image, or something in them; read-only.
     Layers {
         /// Topmost first.
@@ -138,6 +150,7 @@ impl Mount {
     pub fn target(&self) -> &str {
         match self {
             Self::Bind { target, .. }
+            | Self::Within { target, .. }
             | Self::Layers { target, .. }
             | Self::Copy { target, .. }
             | Self::Tmpfs { target, .. } => target,

@@ -133,6 +133,10 @@ fn files(lab: &Lab) -> BTreeSet<String> {
 fn walk(directory: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
+        // What ran before is told also after `down`.
+        if path.ends_with("data/compose") {
+            continue;
+        }
         // What is inside an unpacked layer is the image's business.
         let inside_layer = path.ends_with("fs")
             && path

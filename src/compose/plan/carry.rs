@@ -47,6 +47,35 @@ pub(crate) fn carry_over(old: &Container, spec: &mut ContainerSpec, observed: &O
     }
 }
 
+/// The anonymous volumes that a container has from one it replaced and that nobody else mounts: its
+/// own go with it, these do not, because it mounts them by name.
+pub(crate) fn carried<'o>(container: &'o Container, observed: &'o Observed) -> Vec<&'o str> {
+    let used = |name: &str| {
+        let mut others = observed
+            .containers
+            .iter()
+            .filter(|other| other.id != container.id);
+        others.any(|other| {
+            other
+                .mounts
+                .iter()
+                .any(|point| point.name.as_deref() == Some(name))
+        })
+    };
+    let named = container
+        .spec
+        .mounts
+        .iter()
+        .filter_map(|mount| match mount {
+            Mount::Volume { name, .. } => observed.volumes.get(name),
+            _ => None,
+        });
+    named
+        .filter(|volume| volume.anonymous && !used(&volume.name))
+        .map(|volume| volume.name.as_str())
+        .collect()
+}
+
 /// Whether the old file asked for the volume, which the new one no longer does: an anonymous mount
 /// with a name came from the image and was carried over before.
 fn asked_for_by_file(old: &Container, target: &str) -> bool {

@@ -14,7 +14,7 @@ use crate::model::Project;
 use crate::model::service::{Condition, Service};
 use crate::observe::{Observed, number};
 use crate::plan::builds::Builds;
-use crate::plan::carry::carry_over;
+use crate::plan::carry::{carried, carry_over};
 use crate::plan::compare::{self, divergence, has_completed, is_so_far};
 use crate::plan::initial::{Before, Initial};
 use crate::plan::removal::{Removal, remove_container};
@@ -247,7 +247,7 @@ impl<'a> Planner<'a> {
                     timeout: self.options.timeout,
                     volumes: self.options.renew_anonymous_volumes,
                 };
-                remove_container(&mut self.plan, self.project, old, &removal, &before)
+                self.discard(old, &removal, &before)
             }
         };
         after.push(removed);
@@ -255,6 +255,25 @@ impl<'a> Planner<'a> {
         let started = self.start(service, number, &name, cause, &[made])?;
         self.renewed.insert(service.name.clone());
         Ok((name, started.unwrap_or(made)))
+    }
+
+    /// Removes a container, and when its anonymous volumes go, those too that it has from another. The
+    /// answer is the step that removes the container.
+    pub(super) fn discard(
+        &mut self,
+        container: &Container,
+        removal: &Removal<'_>,
+        after: &[usize],
+    ) -> usize {
+        let removed = remove_container(&mut self.plan, self.project, container, removal, after);
+        if removal.volumes {
+            for name in carried(container, self.observed) {
+                let name = name.to_owned();
+                let action = Action::RemoveVolume { name };
+                self.plan.add(None, action, removal.cause, vec![removed]);
+            }
+        }
+        removed
     }
 
     /// Adds the step that makes a container.
@@ -407,7 +426,7 @@ impl<'a> Planner<'a> {
                     timeout: self.options.timeout,
                     volumes: true,
                 };
-                remove_container(&mut self.plan, self.project, container, &removal, &[])
+                self.discard(container, &removal, &[])
             }
         };
         self.gone.insert(container.name.clone(), step);

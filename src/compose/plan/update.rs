@@ -14,7 +14,7 @@ use crate::observe::label;
 use crate::plan::compare::{self, is_up};
 use crate::plan::fate::Fate;
 use crate::plan::planner::{Planner, replica};
-use crate::plan::removal::{Removal, remove_container};
+use crate::plan::removal::Removal;
 use crate::plan::rolling::{self, Course};
 use crate::plan::{Action, Trial};
 
@@ -146,7 +146,7 @@ impl<'a> Planner<'a> {
             timeout: self.options.timeout,
             volumes: self.options.renew_anonymous_volumes,
         };
-        let removed = remove_container(&mut self.plan, self.project, old, &removal, &[proof]);
+        let removed = self.discard(old, &removal, &[proof]);
         let action = Action::RenameContainer {
             name: beside,
             new_name: name.clone(),

@@ -147,6 +147,18 @@ impl Work {
                 let source = open_source(source, *submounts, *propagation, *readonly)?;
                 self.keep(*number, source)
             }
+            Step::OpenWithin {
+                number,
+                directory,
+                subpath,
+                readonly,
+            } => {
+                let directory = Root::open(directory)?;
+                let place = directory.open_at(subpath, OFlags::PATH, Mode::empty())?;
+                let tree = clone_of(place.as_fd(), true)?;
+                own(&tree, Propagation::Private, *readonly, true)?;
+                self.keep(*number, tree)
+            }
             Step::Isolate => isolate(),
             Step::Layers {
                 number,
@@ -431,22 +443,26 @@ fn open_source(
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     let tree = open_tree(CWD, source, flags)?;
-    let propagation = match propagation {
-        Propagation::Private => libc::MS_PRIVATE,
-        Propagation::Slave => libc::MS_SLAVE,
-        Propagation::Shared => libc::MS_SHARED,
-    };
     let below = readonly && submounts != Submounts::Writable;
-    let attributes = MountAttributes {
-        set: if below { libc::MOUNT_ATTR_RDONLY } else { 0 },
-        propagation,
-        recursive,
-    };
-    mount_setattr(tree.as_fd(), attributes)?;
+    own(&tree, propagation, below, recursive)?;
     if readonly && !below {
         set_attributes(tree.as_fd(), RDONLY, false)?;
     }
     Ok(tree)
+}
+
+/// Sets how a tree of mounts is connected with the one it was copied from, and whether it is written.
+fn own(tree: &OwnedFd, propagation: Propagation, readonly: bool, recursive: bool) -> Result<()> {
+    let attributes = MountAttributes {
+        set: if readonly { libc::MOUNT_ATTR_RDONLY } else { 0 },
+        propagation: match propagation {
+            Propagation::Private => libc::MS_PRIVATE,
+            Propagation::Slave => libc::MS_SLAVE,
+            Propagation::Shared => libc::MS_SHARED,
+        },
+        recursive,
+    };
+    Ok(mount_setattr(tree.as_fd(), attributes)?)
 }
 
 fn isolate() -> Result<()> {

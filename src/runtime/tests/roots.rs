@@ -23,6 +23,7 @@ crate::tests! {
     host_namespaces_can_be_used
     binds_propagate_as_asked
     mounts_below_a_source_are_as_asked
+    a_part_of_a_directory_stays_inside_it
     images_are_mounted_beside_the_root
     copies_are_in_memory
 }
@@ -419,6 +420,39 @@ async fn mounts_below_a_source_are_as_asked(bed: Bed) {
         outcome.stdout,
         "leave not\nleave/below not\nfollow not\nfollow/below not\nfollow/below there\nwritable not\nwritable/below written\nwritable/below there\n"
     );
+}
+
+async fn a_part_of_a_directory_stays_inside_it(bed: Bed) {
+    let data = bed.path("data");
+    std::fs::create_dir_all(data.join("sub")).unwrap();
+    std::fs::write(data.join("sub/file"), "inside\n").unwrap();
+    std::fs::write(data.join("top"), "the top\n").unwrap();
+    std::fs::write(bed.path("top"), "outside\n").unwrap();
+    symlink("/", data.join("out")).unwrap();
+    let within = |target: &str, subpath: &str, readonly| Mount::Within {
+        directory: data.clone(),
+        subpath: subpath.into(),
+        target: target.into(),
+        readonly,
+    };
+    let mut spec = bed.script(
+        "cat /a/file /b/file /c/top /d/top; echo x > /a/new; (echo x > /b/new) 2>/dev/null || echo read-only",
+    );
+    spec.mounts = vec![
+        within("/a", "sub", false),
+        within("/b", "sub", true),
+        within("/c", "out", true),
+        within("/d", "../../..", true),
+    ];
+    let outcome = bed.run(&spec).await;
+    assert_eq!(
+        outcome.stdout,
+        "inside\ninside\nthe top\nthe top\nread-only\n"
+    );
+    assert!(data.join("sub/new").exists());
+    spec.mounts = vec![within("/a", "nope", false)];
+    let error = bed.refusal(&spec).await;
+    assert!(error.to_string().contains("nope"), "{error}");
 }
 
 async fn images_are_mounted_beside_the_root(bed: Bed) {
