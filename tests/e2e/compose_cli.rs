@@ -97,6 +97,12 @@ fn volumes_and_use_are_listed() {
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["Name"], "listing_data");
 
+    let images = lab.sh(&project, "orc compose images --format json").ok();
+    let images: serde_json::Value = serde_json::from_str(&images).expect("JSON");
+    assert_eq!(images.as_array().map(Vec::len), Some(2), "{images}");
+    assert_eq!(images[0]["Repository"], "example/busybox");
+    assert!(images[0]["Size"].as_u64() > Some(1000), "{images}");
+
     // A loop that uses a processor, so that there is something to see.
     lab.sh(&project, "orc compose exec -d a sh -c 'while :; do :; done'")
         .ok();

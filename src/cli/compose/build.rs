@@ -69,6 +69,7 @@ impl Build {
         if self.quiet {
             flags.progress = Mode::Quiet;
         }
+        self.unmade();
         let project = flags.load(&self.services)?;
         if self.print {
             let (services, over) = (&self.services, self.overrides()?);
@@ -110,6 +111,21 @@ impl Build {
             follow(steps, flags.progress, "push", &format!("Image {image}")).await?;
         }
         Ok(OK)
+    }
+
+    /// Says which flags ask for what is not made here.
+    fn unmade(&self) {
+        if let Some(builder) = &self.builder {
+            out::warning(&format!(
+                "`--builder {builder}` is ignored: the daemon builds, and there is one"
+            ));
+        }
+        for (flag, value) in [("provenance", &self.provenance), ("sbom", &self.sbom)] {
+            let off = |value: &String| matches!(value.as_str(), "false" | "0" | "disabled=true");
+            if value.as_ref().is_some_and(|value| !off(value)) {
+                out::warning(&format!("`--{flag}` is ignored: attestations are not made"));
+            }
+        }
     }
 
     fn overrides(&self) -> Result<Overrides> {

@@ -7,6 +7,7 @@ use orc_base::{Error, Result, Time};
 use orc_compose::labels;
 use orc_compose::model::Project;
 use orc_host::container::{Container, ContainerFilter};
+use orc_host::image::Image;
 use serde_json::{Value, json};
 
 use crate::cli::compose::names;
@@ -320,6 +321,7 @@ impl Images {
         });
         containers.sort_by(|a, b| a.name.cmp(&b.name));
         let images = host.list_images().await?;
+        let as_json = format == Format::Json;
         let now = session.now();
         let mut rows = Vec::new();
         for container in &containers {
@@ -334,25 +336,42 @@ impl Images {
                 out::line(describe::short_id(&image.id));
                 continue;
             }
-            let (repository, tag) = describe::split_tag(&container.spec.image);
-            let mut row = Row::default()
-                .with("ID", describe::short_id(&image.id))
-                .with("ContainerName", container.name.clone())
-                .with("Repository", repository)
-                .with("Tag", if tag == "<none>" { "latest" } else { tag })
-                .with("Platform", format!("{}/{}", image.os, image.architecture))
-                .with("Size", orc_base::units::format_bytes(image.size_bytes));
-            row = row.with(
+            rows.push(image_row(container, image, now, as_json));
+        }
+        match (self.quiet, as_json) {
+            (true, _) => {}
+            (false, false) => format.print(IMAGES, &rows)?,
+            // As docker compose: one array, not one object a line.
+            (false, true) => {
+                let text = Format::Json.render(IMAGES, &rows)?;
+                out::line(&format!("[{}]", text.lines().collect::<Vec<_>>().join(",")));
+            }
+        }
+        Ok(OK)
+    }
+}
+
+/// The image of one container: for programs ids are whole and sizes numbers, as docker compose has it.
+fn image_row(container: &Container, image: &Image, now: Time, as_json: bool) -> Row {
+    let (repository, tag) = describe::split_tag(&container.spec.image);
+    let row = Row::default()
+        .with("ContainerName", container.name.clone())
+        .with("Repository", repository)
+        .with("Tag", if tag == "<none>" { "latest" } else { tag })
+        .with("Platform", format!("{}/{}", image.os, image.architecture));
+    match as_json {
+        true => row
+            .with("ID", image.id.clone())
+            .with("Size", image.size_bytes)
+            .with("Created", image.created.map(|time| time.to_string())),
+        false => row
+            .with("ID", describe::short_id(&image.id))
+            .with("Size", orc_base::units::format_bytes(image.size_bytes))
+            .with(
                 "CreatedSince",
                 image
                     .created
                     .map_or("N/A".into(), |time| describe::ago(time, now)),
-            );
-            rows.push(row);
-        }
-        if !self.quiet {
-            format.print(IMAGES, &rows)?;
-        }
-        Ok(OK)
+            ),
     }
 }
