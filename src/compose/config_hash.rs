@@ -487,18 +487,18 @@ mod tests {
 
     use super::*;
 
-    fn check(service: Json, expected: &str) {
-        assert_eq!(written(&service, SERVICE), expected);
+    fn check(service: &Json, expected: &str) {
+        assert_eq!(written(service, SERVICE), expected);
     }
 
     #[test]
     fn keys_stand_as_in_the_structure_and_empty_ones_do_not() {
         check(
-            json!({"image": "x", "networks": {"default": null}, "command": null, "tty": false}),
+            &json!({"image": "x", "networks": {"default": null}, "command": null, "tty": false}),
             r#"{"command":null,"entrypoint":null,"image":"x","networks":{"default":null}}"#,
         );
         check(
-            json!({
+            &json!({
                 "working_dir": "/", "user": "", "command": [], "entrypoint": ["sh", "-c"],
                 "environment": {"B": null, "A": "<&>"}, "init": false, "attach": true,
                 "mem_limit": "1048576", "shm_size": "0", "cpus": 0.1, "privileged": false,
@@ -511,7 +511,7 @@ mod tests {
     #[test]
     fn what_says_when_and_how_often_does_not_count() {
         check(
-            json!({
+            &json!({
                 "build": {"context": "/"}, "pull_policy": "always", "scale": 3, "depends_on": {"b": {}},
                 "profiles": ["p"], "deploy": {"replicas": 2},
             }),
@@ -522,7 +522,7 @@ mod tests {
     #[test]
     fn structures_below() {
         check(
-            json!({
+            &json!({
                 "ports": [{"mode": "ingress", "target": 80, "published": "8080", "protocol": "tcp"}],
                 "volumes": [
                     {"type": "bind", "source": "/a", "target": "/b", "bind": {"create_host_path": true}},

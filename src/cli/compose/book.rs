@@ -31,6 +31,11 @@ impl Book {
         })
     }
 
+    /// Whether something stands in it.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| path.exists())
+    }
+
     /// What it says.
     pub(crate) fn read(&self) -> Result<History> {
         match &self.path {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use orc_base::Result;
 use orc_compose::converge::{Observer, Outcome, Quiet, carry_out, converge};
 use orc_compose::model::Project;
+use orc_compose::model::service::Service;
 use orc_compose::observe::observe;
 use orc_compose::plan::{Goal, Plan, Up, changed_volumes, plan};
 use orc_host::Host;
@@ -39,6 +40,10 @@ impl Work<'_> {
 
     /// Whether `up` replaces containers lot after lot.
     pub(crate) async fn updates(&self, wanted: &Up) -> Result<bool> {
+        let deploys = |service: &Service| service.deploy.is_some();
+        if !self.project.services.values().any(deploys) {
+            return Ok(false);
+        }
         let observed = observe(&*self.host, &self.project.name).await?;
         let plan = plan(self.project, &observed, &Goal::Up(wanted.clone()))?;
         Ok(plan.updates())
@@ -123,4 +128,3 @@ impl Work<'_> {
         converge(plan, &*self.host, observer).await
     }
 }
-

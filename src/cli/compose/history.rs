@@ -124,9 +124,7 @@ fn changes(revision: &Revision, earlier: Option<&Revision>) -> String {
 
 fn images(revision: &Revision) -> Value {
     let services = revision.services.iter();
-    let image = |ran: &orc_compose::history::Ran| {
-        json!({"Image": ran.image, "ImageID": ran.image_id, "Digests": ran.digests, "ConfigHash": ran.hash})
-    };
+    let image = |ran: &orc_compose::history::Ran| json!({"Image": ran.image, "ImageID": ran.image_id, "Digests": ran.digests, "ConfigHash": ran.hash});
     services
         .map(|(name, ran)| (name.clone(), image(ran)))
         .collect::<serde_json::Map<_, _>>()

@@ -75,11 +75,7 @@ impl Rollback {
     }
 }
 
-async fn as_it_was(
-    host: &dyn orc_host::Host,
-    name: &str,
-    revision: &Revision,
-) -> Result<Project> {
+async fn as_it_was(host: &dyn orc_host::Host, name: &str, revision: &Revision) -> Result<Project> {
     let observed = observe(host, name).await?;
     revision.project(name, &crate::cli::project::environment(), &observed)
 }

@@ -189,8 +189,9 @@ async fn update(work: &Work<'_>, session: &Session, wanted: Wanted) -> Result<()
     if let Err(failure) = outcome.done {
         return Err(take_back(work, session, &outcome.back, failure).await);
     }
-    if !work.flags.dry_run {
-        let book = Book::of(session, &work.project.name)?;
+    let book = Book::of(session, &work.project.name)?;
+    let nothing_new = plan.is_empty() && book.is_begun();
+    if !work.flags.dry_run && !nothing_new {
         book.write(session, &*work.host, work.project, "up").await;
     }
     Ok(())
@@ -610,7 +611,8 @@ impl Foreground<'_> {
     async fn write_down(&self) -> Result<()> {
         let book = Book::of(self.session, &self.work.project.name)?;
         let host = &*self.work.host;
-        book.write(self.session, host, self.work.project, "up").await;
+        book.write(self.session, host, self.work.project, "up")
+            .await;
         Ok(())
     }
 
