@@ -137,7 +137,7 @@ fn keys_of_the_menu() {
     let mut press = |key: &[u8]| {
         keys.write_all(key)
             .and_then(|()| keys.flush())
-            .expect("it listens")
+            .expect("it listens");
     };
     until_said(&project, "w Enable Watch   d Detach");
     press(b"w");
