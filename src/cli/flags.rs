@@ -131,6 +131,15 @@ pub(crate) struct CreateFlags {
     /// A fixed address there
     #[arg(long, value_name = "IPV4", help_heading = "Network")]
     pub(crate) ip: Option<String>,
+    /// A fixed IPv6 address there
+    #[arg(long, value_name = "IPV6", help_heading = "Network")]
+    pub(crate) ip6: Option<String>,
+    /// A further address there that means something on that wire only
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    pub(crate) link_local_ip: Vec<String>,
+    /// What this container alone calls another one there
+    #[arg(long, value_name = "CONTAINER[:NAME]", help_heading = "Network")]
+    pub(crate) link: Vec<String>,
     /// A fixed hardware address there
     #[arg(long, value_name = "MAC", help_heading = "Network")]
     pub(crate) mac_address: Option<String>,
@@ -321,14 +330,8 @@ pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
         "name the device with --device instead",
     ),
     ("--gpus", "GPUs are not built yet"),
-    ("--ip6", "IPv6 in container networks is not built yet"),
     ("--isolation", "it is for Windows only"),
     ("--kernel-memory", "the kernel no longer has that limit"),
-    (
-        "--link",
-        "put both containers on one network: they find each other by name",
-    ),
-    ("--link-local-ip", "link-local addresses are not built"),
     ("--memory-swappiness", "it is not built yet"),
     (
         "--oom-kill-disable",

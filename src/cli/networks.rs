@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 use orc_base::{Error, Kind, Result};
-use orc_host::network::{AddressPool, EndpointSpec, Network, NetworkSpec};
+use orc_host::network::{AddressPool, EndpointSpec, Network, NetworkSpec, OPTIONS};
 
 use crate::cli::describe;
 use crate::cli::each::each;
@@ -113,15 +113,15 @@ pub(crate) struct Create {
     /// bridge
     #[arg(short, long, default_value = "bridge")]
     driver: String,
-    /// Its addresses, 172.20.0.0/16
+    /// Its addresses, 172.20.0.0/16, and with IPv6 fd00:20::/64
     #[arg(long, value_name = "CIDR")]
-    subnet: Option<String>,
+    subnet: Vec<String>,
     /// Where addresses are taken from, within the subnet
     #[arg(long, value_name = "CIDR")]
-    ip_range: Option<String>,
+    ip_range: Vec<String>,
     /// This machine's address on it
     #[arg(long, value_name = "ADDRESS")]
-    gateway: Option<IpAddr>,
+    gateway: Vec<IpAddr>,
     /// An address that something else has: NAME=ADDRESS
     #[arg(long, value_name = "NAME=ADDRESS")]
     aux_address: Vec<String>,
@@ -155,16 +155,26 @@ impl Create {
                     "`--aux-address {name}={address}`: `{address}` is not an address"
                 ))),
             });
-        let pool = AddressPool {
-            subnet: self.subnet.clone(),
-            ip_range: self.ip_range.clone(),
-            gateway: self.gateway,
-            reserved: reserved.collect::<Result<_>>()?,
-        };
-        if pool.subnet.is_none() && pool != AddressPool::default() {
-            return Err(Error::invalid(
-                "`--gateway`, `--ip-range` and `--aux-address` need `--subnet`",
-            ));
+        let mut pools: Vec<AddressPool> = self
+            .subnet
+            .iter()
+            .map(|subnet| AddressPool {
+                subnet: Some(subnet.clone()),
+                ..AddressPool::default()
+            })
+            .collect();
+        for range in &self.ip_range {
+            let pool = pool_of(&mut pools, range.contains(':'))?;
+            once("--ip-range", pool.ip_range.replace(range.clone()))?;
+        }
+        for gateway in &self.gateway {
+            let pool = pool_of(&mut pools, gateway.is_ipv6())?;
+            once("--gateway", pool.gateway.replace(*gateway))?;
+        }
+        for reserved in reserved {
+            let (name, address): (String, IpAddr) = reserved?;
+            let pool = pool_of(&mut pools, address.is_ipv6())?;
+            pool.reserved.insert(name, address);
         }
         Ok(NetworkSpec {
             name: self.name.clone(),
@@ -174,17 +184,45 @@ impl Create {
             internal: self.internal,
             attachable: self.attachable,
             ipv6: self.ipv6,
-            ipam: match pool == AddressPool::default() {
-                true => Vec::new(),
-                false => vec![pool],
-            },
+            ipam: pools,
         })
     }
 
     async fn run(self, session: &Session) -> Outcome {
         let spec = self.spec()?;
+        for option in spec
+            .options
+            .keys()
+            .filter(|key| !OPTIONS.contains(&key.as_str()))
+        {
+            out::warning(&format!(
+                "network option `{option}` is not supported and was ignored"
+            ));
+        }
         out::line(&session.host().await?.create_network(&spec).await?);
         Ok(OK)
+    }
+}
+
+/// The pool of a family: a network has one of each.
+fn pool_of(pools: &mut [AddressPool], ipv6: bool) -> Result<&mut AddressPool> {
+    let of_family = |pool: &&mut AddressPool| {
+        let subnet = pool.subnet.as_deref().unwrap_or_default();
+        subnet.contains(':') == ipv6
+    };
+    pools.iter_mut().find(of_family).ok_or_else(|| {
+        Error::invalid(
+            "`--gateway`, `--ip-range` and `--aux-address` need a `--subnet` of their family",
+        )
+    })
+}
+
+fn once<T>(flag: &str, before: Option<T>) -> Result<()> {
+    match before {
+        None => Ok(()),
+        Some(_) => Err(Error::invalid(format!(
+            "`{flag}` is given twice for one subnet"
+        ))),
     }
 }
 
@@ -219,6 +257,15 @@ pub(crate) struct Connect {
     /// A fixed address there
     #[arg(long, value_name = "IPV4")]
     ip: Option<String>,
+    /// A fixed IPv6 address there
+    #[arg(long, value_name = "IPV6")]
+    ip6: Option<String>,
+    /// A further address there that means something on that wire only
+    #[arg(long, value_name = "ADDRESS")]
+    link_local_ip: Vec<String>,
+    /// What this container alone calls another one there
+    #[arg(long, value_name = "CONTAINER[:NAME]")]
+    link: Vec<String>,
     /// The higher one gives the default route
     #[arg(
         long,
@@ -239,6 +286,13 @@ impl Connect {
             network: self.network,
             aliases: self.alias,
             ipv4: self.ip.as_deref().map(network::ipv4).transpose()?,
+            ipv6: self.ip6.as_deref().map(network::ipv6).transpose()?,
+            link_local: self
+                .link_local_ip
+                .iter()
+                .map(|text| network::address(text))
+                .collect::<Result<_>>()?,
+            links: self.link.iter().map(|text| network::link(text)).collect(),
             gateway_priority: self.gw_priority,
             ..EndpointSpec::default()
         };
@@ -296,8 +350,15 @@ mod tests {
         assert_eq!(spec_of.ipam[0].subnet.as_deref(), Some("10.1.0.0/24"));
         assert_eq!(spec_of.ipam[0].reserved["r"].to_string(), "10.1.0.7");
         assert!(spec_of.internal);
+        let both = spec("--ipv6 --subnet 10.1.0.0/24 --subnet fd00:1::/64 --gateway fd00:1::9 --ip-range 10.1.0.128/25 --aux-address r=fd00:1::7 a").unwrap();
+        assert!(both.ipv6 && both.ipam.len() == 2);
+        assert_eq!(both.ipam[0].ip_range.as_deref(), Some("10.1.0.128/25"));
+        assert_eq!(both.ipam[1].gateway, Some("fd00:1::9".parse().unwrap()));
+        assert!(both.ipam[1].reserved.contains_key("r") && both.ipam[0].gateway.is_none());
         for bad in [
             "",
+            "--subnet 10.0.0.0/8 --gateway fd00::1 a",
+            "--subnet 10.0.0.0/8 --gateway 10.0.0.1 --gateway 10.0.0.2 a",
             "--gateway 10.0.0.1 a",
             "--gateway x a",
             "--aux-address r=x --subnet 10.0.0.0/8 a",

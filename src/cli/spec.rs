@@ -149,14 +149,16 @@ fn labels(
 /// The addresses and aliases given beside `--network` are for the first network.
 fn networks(flags: &CreateFlags) -> Result<(NetworkMode, Vec<EndpointSpec>)> {
     let (mode, mut networks) = network::networks(&flags.network)?;
+    let lists = [&flags.network_alias, &flags.link_local_ip, &flags.link];
+    let single = [&flags.ip, &flags.ip6, &flags.mac_address];
     let beside =
-        !flags.network_alias.is_empty() || flags.ip.is_some() || flags.mac_address.is_some();
+        lists.iter().any(|list| !list.is_empty()) || single.iter().any(|one| one.is_some());
     if !beside {
         return Ok((mode, networks));
     }
     if mode != NetworkMode::Networks {
         return Err(Error::invalid(
-            "`--network-alias`, `--ip` and `--mac-address` need a network of orc's own",
+            "`--network-alias`, `--ip`, `--ip6`, `--link-local-ip`, `--link` and `--mac-address` need a network of orc's own",
         ));
     }
     if networks.is_empty() {
@@ -170,6 +172,15 @@ fn networks(flags: &CreateFlags) -> Result<(NetworkMode, Vec<EndpointSpec>)> {
     if let Some(ip) = &flags.ip {
         first.ipv4 = Some(network::ipv4(ip)?);
     }
+    if let Some(ip) = &flags.ip6 {
+        first.ipv6 = Some(network::ipv6(ip)?);
+    }
+    for ip in &flags.link_local_ip {
+        first.link_local.push(network::address(ip)?);
+    }
+    first
+        .links
+        .extend(flags.link.iter().map(|text| network::link(text)));
     first.mac = flags.mac_address.clone().or_else(|| first.mac.take());
     Ok((mode, networks))
 }
@@ -374,6 +385,15 @@ mod tests {
         assert_eq!(spec.networks.len(), 2);
         assert_eq!(spec.networks[0].aliases, ["x"]);
         assert_eq!(spec.networks[0].ipv4.unwrap().to_string(), "10.0.0.2");
+        let six = read("--ip6 fd00::2 --link-local-ip 169.254.0.2 --link db:base a").unwrap();
+        let first = &six.networks[0];
+        assert_eq!(first.ipv6.unwrap().to_string(), "fd00::2");
+        assert_eq!(first.link_local[0].to_string(), "169.254.0.2");
+        assert_eq!(
+            (&*first.links[0].peer, &*first.links[0].alias),
+            ("db", "base")
+        );
+        assert!(read("--ip6 10.0.0.2 a").is_err());
         assert_eq!(spec.pid, NamespaceMode::Host);
         assert_eq!(
             read("--network none a").unwrap().network_mode,

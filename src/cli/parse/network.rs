@@ -1,10 +1,10 @@
 //! `--network` in its short and long form, `--add-host`, and the addresses beside them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use orc_base::{Error, Result};
 use orc_host::container::NetworkMode;
-use orc_host::network::EndpointSpec;
+use orc_host::network::{EndpointSpec, Link};
 
 /// All `--network`s together: a mode of its own, or networks to join. `default` is `bridge`.
 pub(crate) fn networks(texts: &[String]) -> Result<(NetworkMode, Vec<EndpointSpec>)> {
@@ -53,6 +53,8 @@ fn endpoint(text: &str) -> Result<EndpointSpec> {
                 "name" => endpoint.network = named(value),
                 "alias" => endpoint.aliases.push(value.to_owned()),
                 "ip" => endpoint.ipv4 = Some(ipv4(value)?),
+                "ip6" => endpoint.ipv6 = Some(ipv6(value)?),
+                "link-local-ip" => endpoint.link_local.push(address(value)?),
                 "mac-address" => endpoint.mac = Some(value.to_owned()),
                 "gw-priority" => {
                     endpoint.gateway_priority = value
@@ -84,6 +86,27 @@ fn named(name: &str) -> String {
 pub(crate) fn ipv4(text: &str) -> Result<Ipv4Addr> {
     text.parse()
         .map_err(|_| Error::invalid(format!("`{text}` is not an address such as 172.20.0.10")))
+}
+
+/// `--ip6`.
+pub(crate) fn ipv6(text: &str) -> Result<Ipv6Addr> {
+    text.parse()
+        .map_err(|_| Error::invalid(format!("`{text}` is not an address such as fd00:20::10")))
+}
+
+/// `--link-local-ip`.
+pub(crate) fn address(text: &str) -> Result<IpAddr> {
+    text.parse()
+        .map_err(|_| Error::invalid(format!("`{text}` is not an address such as 169.254.1.1")))
+}
+
+/// `--link CONTAINER:NAME`; without a name, its own.
+pub(crate) fn link(text: &str) -> Link {
+    let (peer, alias) = text.split_once(':').unwrap_or((text, text));
+    Link {
+        peer: peer.into(),
+        alias: alias.into(),
+    }
 }
 
 /// `--add-host NAME:ADDRESS`; `=` may be the separator, and an address may be in brackets.
