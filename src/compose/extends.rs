@@ -104,7 +104,8 @@ impl Search<'_, '_> {
         let Some(node) = place.document.at(&["services", name]) else {
             return Err(self.not_found(place, name));
         };
-        self.reader.ledger.budget.copy(node)?;
+        let counted = self.reader.ledger.budget.copy(node);
+        counted.map_err(|error| trail.error(&node.span, error).with_kind(Kind::Exhausted))?;
         let mut node = node.clone();
         let Some(extends) = node.map_mut().and_then(|map| map.remove("extends")) else {
             return Ok(node);

@@ -14,8 +14,18 @@ const TIME: Duration = match cfg!(debug_assertions) {
     true => Duration::from_secs(10),
     false => Duration::from_millis(200),
 };
-/// Memory at its peak, in KiB.
-const MEMORY: i64 = 64 << 10;
+/// How often a slow run is done again.
+const TRIES: usize = 4;
+/// Memory that the program may have beside its own code, in KiB: `ulimit -d`. One that takes more is
+/// aborted, and does not end with 1.
+const MEMORY_KIB: u32 = 64 << 10;
+
+/// How the program ended, what it said, and its processor time.
+struct Ended {
+    status: ExitStatus,
+    said: String,
+    time: Duration,
+}
 
 #[test]
 fn each_is_refused_in_little_time_and_memory() {
@@ -24,39 +34,62 @@ fn each_is_refused_in_little_time_and_memory() {
         for (name, text) in &bomb.files {
             std::fs::write(directory.path().join(name), text).expect("a file");
         }
-        let (status, took) = run(directory.path());
-        println!("{}: {took:?}", bomb.name);
-        assert_eq!(status.code(), Some(1), "{}: {status}", bomb.name);
-        assert!(took.time < TIME, "{}: {took:?}", bomb.name);
-        assert!(took.memory_kib < MEMORY, "{}: {took:?}", bomb.name);
+        let mut ended = run(directory.path(), MEMORY_KIB);
+        // A machine that does other things, too, is slow at times, but not each time.
+        for _ in 0..TRIES {
+            if ended.time >= TIME {
+                ended = run(directory.path(), MEMORY_KIB);
+            }
+        }
+        let Ended { status, said, time } = ended;
+        println!("{}: {time:?}", bomb.name);
+        assert_eq!(status.code(), Some(1), "{}: {status}: {said}", bomb.name);
+        let first = said.lines().next().unwrap_or_default();
+        assert!(first.ends_with(bomb.refusal), "{}: {first}", bomb.name);
+        assert!(time < TIME, "{}: {time:?}", bomb.name);
         let left = std::fs::read_dir(directory.path()).expect("the directory");
-        assert_eq!(
-            left.count(),
-            bomb.files.len(),
-            "{}: nothing is made",
-            bomb.name
-        );
+        let left = left.count();
+        assert_eq!(left, bomb.files.len(), "{}: nothing is made", bomb.name);
     }
 }
 
-/// What a process took.
-#[derive(Debug)]
-struct Took {
-    time: Duration,
-    memory_kib: i64,
+#[test]
+fn the_bound_on_memory_is_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let keys: String = (0..100_000)
+        .map(|index| format!("  k{index}: v\n"))
+        .collect();
+    let text = format!("x-a:\n{keys}");
+    std::fs::write(directory.path().join("compose.yaml"), text).expect("a file");
+    assert!(run(directory.path(), 1 << 20).status.success());
+    assert!(!run(directory.path(), 16 << 10).status.success());
 }
 
-/// `orc compose config`, which needs no daemon, and what it took.
-fn run(directory: &Path) -> (ExitStatus, Took) {
-    let child = Command::new(env!("CARGO_BIN_EXE_orc"))
-        .args(["compose", "config", "--quiet"])
+/// `orc compose config`, which needs no daemon, with so much memory.
+fn run(directory: &Path, memory_kib: u32) -> Ended {
+    let said = tempfile::NamedTempFile::new().expect("a file");
+    let line =
+        format!("ulimit -c 0 && ulimit -d {memory_kib} && exec \"$0\" compose config --quiet");
+    let child = Command::new("sh")
+        .args(["-c", &line, env!("CARGO_BIN_EXE_orc")])
         .current_dir(directory)
         .env("ORC_RUN_ROOT", directory.join("none"))
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(said.reopen().expect("the file"))
         .spawn()
         .expect("orc starts");
-    let pid = i32::try_from(child.id()).expect("a pid");
+    let (status, time) = wait(child.id());
+    let said = std::fs::read(said.path()).expect("the file");
+    Ended {
+        status,
+        said: String::from_utf8_lossy(&said).into_owned(),
+        time,
+    }
+}
+
+/// Waits for a child and tells its processor time.
+fn wait(pid: u32) -> (ExitStatus, Duration) {
+    let pid = i32::try_from(pid).expect("a pid");
     let mut status = 0;
     // SAFETY: all zeros is a valid `rusage`, which is plain numbers.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -67,9 +100,6 @@ fn run(directory: &Path) -> (ExitStatus, Took) {
         let micros = i64::from(spent.tv_sec) * 1_000_000 + i64::from(spent.tv_usec);
         Duration::from_micros(u64::try_from(micros).unwrap_or_default())
     };
-    let took = Took {
-        time: time(usage.ru_utime) + time(usage.ru_stime),
-        memory_kib: i64::from(usage.ru_maxrss),
-    };
-    (ExitStatus::from_raw(status), took)
+    let spent = time(usage.ru_utime) + time(usage.ru_stime);
+    (ExitStatus::from_raw(status), spent)
 }
