@@ -606,10 +606,9 @@ async fn an_address_is_imported() {
     let comment = &image.history[0].comment;
     assert!(comment.starts_with("Imported from http://"), "{comment}");
     assert!(!comment.contains("secret"), "{comment}");
-    let events = recorder.0.lock().unwrap();
+    let events = recorder.0.into_inner().unwrap();
     let told = |event: &ProgressEvent| matches!(event.phase, Phase::Downloading { current, .. } if current > 1 << 20);
     assert!(events.iter().any(told), "{events:?}");
-    drop(events);
 
     let files = bench.files();
     let cut = format!("200 OK\r\ncontent-length: {}", packed.len() + 1);
