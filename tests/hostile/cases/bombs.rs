@@ -140,7 +140,10 @@ fn directories() -> Pieces {
     let long = "n".repeat(240);
     Box::new((0..150_000).map(move |number| {
         let path = format!("{number:08}{long}");
-        tape().pax(&[("path", path.as_bytes())]).directory("d").done()
+        tape()
+            .pax(&[("path", path.as_bytes())])
+            .directory("d")
+            .done()
     }))
 }
 
