@@ -2,7 +2,15 @@
 
 use std::io::{BufRead, Write};
 
-use orc_base::{Context, Result};
+use orc_base::{Context, Error, Result};
+
+/// [`confirm`] where somebody may interrupt the question: the thread that heeds signals is not kept.
+pub(crate) async fn ask(what: String) -> Result<bool> {
+    let answer = tokio::task::spawn_blocking(move || confirm(&what));
+    answer
+        .await
+        .map_err(|error| Error::internal(format!("ask whether to go on: {error}")))?
+}
 
 /// Whether the answer is yes. The question goes to standard error.
 pub(crate) fn confirm(what: &str) -> Result<bool> {

@@ -69,11 +69,15 @@ fn files_go_in_and_out_by_the_name_of_the_service() {
         std::fs::read_to_string(project.join("back")).expect("a file"),
         "for all\n"
     );
-    lab.sh(&project, "orc compose cp nope:/tmp/note x").refused();
+    lab.sh(&project, "orc compose cp nope:/tmp/note x")
+        .refused();
 
     // What the container became: an image and an archive.
     let id = lab
-        .sh(&project, "orc compose commit -m 'with a note' b example/noted:1")
+        .sh(
+            &project,
+            "orc compose commit -m 'with a note' b example/noted:1",
+        )
         .ok();
     assert!(id.starts_with("sha256:"), "{id}");
     let kept = lab.orc_line("run --rm example/noted:1 cat /tmp/note").ok();
@@ -104,8 +108,11 @@ fn volumes_and_use_are_listed() {
     assert!(images[0]["Size"].as_u64() > Some(1000), "{images}");
 
     // A loop that uses a processor, so that there is something to see.
-    lab.sh(&project, "orc compose exec -d a sh -c 'while :; do :; done'")
-        .ok();
+    lab.sh(
+        &project,
+        "orc compose exec -d a sh -c 'while :; do :; done'",
+    )
+    .ok();
     let stats = lab
         .sh(&project, "orc compose stats --no-stream --format json")
         .ok();
@@ -122,17 +129,28 @@ fn volumes_and_use_are_listed() {
     assert!(percent(&rows[0]) > 5.0, "{stats}");
     assert!(percent(&rows[1]) < percent(&rows[0]), "{stats}");
     for row in &rows {
-        assert!(!row["MemUsage"].as_str().expect("text").starts_with("0B"), "{row}");
+        assert!(
+            !row["MemUsage"].as_str().expect("text").starts_with("0B"),
+            "{row}"
+        );
         assert_ne!(row["PIDs"], "0", "{row}");
     }
     let docker = lab.docker("stats --no-stream --format {{.Name}}").ok();
-    assert!(docker.contains("listing-a-1") && docker.contains("listing-b-1"), "{docker}");
+    assert!(
+        docker.contains("listing-a-1") && docker.contains("listing-b-1"),
+        "{docker}"
+    );
     lab.sh(&project, "orc compose stop b").ok();
     let all = lab
-        .sh(&project, "orc compose stats -a --no-stream --format '{{.Name}} {{.CPUPerc}}'")
+        .sh(
+            &project,
+            "orc compose stats -a --no-stream --format '{{.Name}} {{.CPUPerc}}'",
+        )
         .ok();
     assert!(all.contains("listing-b-1 --"), "{all}");
-    let one = lab.orc_line("stats --no-stream --format {{.PIDs}} listing-a-1").ok();
+    let one = lab
+        .orc_line("stats --no-stream --format {{.PIDs}} listing-a-1")
+        .ok();
     assert!(one.trim().parse::<u64>().expect("a number") >= 2, "{one}");
     lab.sh(&project, "orc down -v").ok();
 }
@@ -141,7 +159,9 @@ fn volumes_and_use_are_listed() {
 fn logs_of_several_are_in_the_order_of_time() {
     let lab = Lab::with_busybox("merged");
     let talk = |begin: &str, words: &str| {
-        format!("image: example/busybox:1\n    command: sh -c 'sleep {begin}; for i in {words}; do echo $$i; sleep 1; done'")
+        format!(
+            "image: example/busybox:1\n    command: sh -c 'sleep {begin}; for i in {words}; do echo $$i; sleep 1; done'"
+        )
     };
     let file = format!(
         "services:\n  a:\n    {}\n  b:\n    {}\n",
@@ -150,10 +170,12 @@ fn logs_of_several_are_in_the_order_of_time() {
     );
     let project = lab.project("merged", &file);
     lab.sh(&project, "orc up -d").ok();
-    lab.sh(&project, "orc compose wait a b; orc wait merged-a-1 merged-b-1").ok();
-    let stamped = lab
-        .sh(&project, "orc compose logs --no-log-prefix -t")
-        .ok();
+    lab.sh(
+        &project,
+        "orc compose wait a b; orc wait merged-a-1 merged-b-1",
+    )
+    .ok();
+    let stamped = lab.sh(&project, "orc compose logs --no-log-prefix -t").ok();
     let times: Vec<&str> = stamped
         .lines()
         .map(|line| line.split(' ').next().expect("a time"))
@@ -164,7 +186,10 @@ fn logs_of_several_are_in_the_order_of_time() {
         .lines()
         .filter_map(|line| line.split(' ').nth(1)?.chars().next())
         .collect();
-    assert!(names.contains("ab") && names.contains("ba"), "not merged: {stamped}");
+    assert!(
+        names.contains("ab") && names.contains("ba"),
+        "not merged: {stamped}"
+    );
     lab.sh(&project, "orc down").ok();
 }
 
@@ -207,9 +232,13 @@ fn exit_codes_are_docker_composes() {
     assert_eq!(code("orc compose --progress plain --ansi always ps"), 1);
     // Whatever goes on, somebody who interrupts it sees 130.
     for (signal, verb) in [("INT", "logs -f"), ("TERM", "events"), ("INT", "stats")] {
-        let script = format!("timeout -s {signal} --preserve-status 2 orc compose {verb} >/dev/null");
+        let script =
+            format!("timeout -s {signal} --preserve-status 2 orc compose {verb} >/dev/null");
         assert_eq!(code(&script), 130, "{signal} {verb}");
     }
+    // Also at a question that nobody answers.
+    let asked = "sleep 6 | timeout -s INT --preserve-status 2 orc compose rm ends";
+    assert_eq!(code(asked), 130);
     lab.sh(&project, "orc down").ok();
 }
 
@@ -218,7 +247,10 @@ fn progress_has_many_faces() {
     let lab = Lab::with_busybox("faces");
     let project = lab.project("faces", &format!("services:\n  a:\n    {BUSY}\n"));
     let plain = lab.sh(&project, "orc compose --progress plain up -d");
-    assert!(plain.stderr.contains(" Container faces-a-1 Started"), "{plain}");
+    assert!(
+        plain.stderr.contains(" Container faces-a-1 Started"),
+        "{plain}"
+    );
     assert_eq!(plain.stdout, "", "{plain}");
     let json = lab.sh(&project, "orc compose --progress json restart -t 0");
     let line = json.stderr.lines().next().expect("a line");
@@ -231,7 +263,10 @@ fn progress_has_many_faces() {
     let quiet = lab.sh(&project, "orc compose --progress quiet restart -t 0");
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
     let moved = lab.sh(&project, "COMPOSE_STATUS_STDOUT=1 orc compose restart -t 0");
-    assert!(moved.stdout.contains("faces-a-1") && moved.stderr.is_empty(), "{moved}");
+    assert!(
+        moved.stdout.contains("faces-a-1") && moved.stderr.is_empty(),
+        "{moved}"
+    );
 
     // On a terminal the lines are live: a header, a line a thing, and the cursor goes up.
     let mut script = lab.command([
@@ -249,7 +284,10 @@ fn progress_has_many_faces() {
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("[+] restart 1/1"), "{shown:?}");
     assert!(shown.contains("✔ Container faces-a-1"), "{shown:?}");
-    assert!(shown.contains("\u{1b}[2A"), "nothing was drawn over: {shown:?}");
+    assert!(
+        shown.contains("\u{1b}[2A"),
+        "nothing was drawn over: {shown:?}"
+    );
     let columns = shown.lines().map(|line| line.chars().count()).max();
     assert!(columns.is_some_and(|columns| columns < 120), "{shown:?}");
     lab.sh(&project, "orc down").ok();
@@ -264,8 +302,11 @@ fn images_are_pinned_pushed_and_the_project_published() {
         "services:\n  app:\n    image: {image}\n    build: .\n    environment:\n      GREETING: hello\n      PORT: ${{PORT:-80}}\n    volumes: ['./here:/here']\n  base:\n    image: ${{BASE:-{image}}}\n    command: ['true']\n"
     );
     let project = lab.project("publishing", &file);
-    std::fs::write(project.join("Dockerfile"), "FROM example/busybox:1\nRUN echo x >/x\n")
-        .expect("a file");
+    std::fs::write(
+        project.join("Dockerfile"),
+        "FROM example/busybox:1\nRUN echo x >/x\n",
+    )
+    .expect("a file");
     lab.sh(&project, "orc compose build -q").ok();
     let bake = lab.sh(&project, "orc compose build --print").ok();
     let bake: serde_json::Value = serde_json::from_str(&bake).expect("JSON");
@@ -275,15 +316,30 @@ fn images_are_pinned_pushed_and_the_project_published() {
     lab.sh(&project, "orc compose push").ok();
 
     let digests = lab
-        .sh(&project, "orc compose config --resolve-image-digests --images")
+        .sh(
+            &project,
+            "orc compose config --resolve-image-digests --images",
+        )
         .ok();
-    assert!(digests.starts_with(&format!("{image}@sha256:")), "{digests}");
+    assert!(
+        digests.starts_with(&format!("{image}@sha256:")),
+        "{digests}"
+    );
     let lock = lab
-        .sh(&project, "orc compose config --lock-image-digests --format json")
+        .sh(
+            &project,
+            "orc compose config --lock-image-digests --format json",
+        )
         .ok();
     let lock: serde_json::Value = serde_json::from_str(&lock).expect("JSON");
     assert_eq!(lock["services"]["app"]["image"], digests.trim());
-    assert_eq!(lock["services"]["app"].as_object().expect("an object").len(), 1);
+    assert_eq!(
+        lock["services"]["app"]
+            .as_object()
+            .expect("an object")
+            .len(),
+        1
+    );
 
     // What everybody would see is said first.
     let name = registry.name("example/project:1");
@@ -292,26 +348,49 @@ fn images_are_pinned_pushed_and_the_project_published() {
     for concern in ["GREETING", "./here"] {
         assert!(text.stderr.contains(concern), "{text}");
     }
-    assert!(!text.stderr.contains("PORT"), "a variable is no value: {text}");
+    assert!(
+        !text.stderr.contains("PORT"),
+        "a variable is no value: {text}"
+    );
     let published = lab
-        .sh(&project, &format!("orc compose publish -y --resolve-image-digests {name}"))
+        .sh(
+            &project,
+            &format!("orc compose publish -y --resolve-image-digests {name}"),
+        )
         .ok();
-    assert!(published.starts_with(&format!("{name}@sha256:")), "{published}");
+    assert!(
+        published.starts_with(&format!("{name}@sha256:")),
+        "{published}"
+    );
     let raw = lab
-        .host(["skopeo", "inspect", "--raw", "--tls-verify=false", &format!("docker://{name}")])
+        .host([
+            "skopeo",
+            "inspect",
+            "--raw",
+            "--tls-verify=false",
+            &format!("docker://{name}"),
+        ])
         .ok();
     let manifest: serde_json::Value = serde_json::from_str(&raw).expect("a manifest");
-    assert_eq!(manifest["artifactType"], "application/vnd.docker.compose.project");
+    assert_eq!(
+        manifest["artifactType"],
+        "application/vnd.docker.compose.project"
+    );
     let layer = &manifest["layers"][0];
-    assert_eq!(layer["mediaType"], "application/vnd.docker.compose.file+yaml");
-    let document = std::fs::read_to_string(
-        registry.blob(layer["digest"].as_str().expect("a digest")),
-    )
-    .expect("the document");
+    assert_eq!(
+        layer["mediaType"],
+        "application/vnd.docker.compose.file+yaml"
+    );
+    let document =
+        std::fs::read_to_string(registry.blob(layer["digest"].as_str().expect("a digest")))
+            .expect("the document");
     for kept in ["${PORT:-80}", "./here", digests.trim()] {
         assert!(document.contains(kept), "{kept} is not in\n{document}");
     }
-    let refused = lab.sh(&project, &format!("orc compose pull --ignore-buildable && orc compose publish --app {name}"));
+    let refused = lab.sh(
+        &project,
+        &format!("orc compose pull --ignore-buildable && orc compose publish --app {name}"),
+    );
     assert!(refused.stderr.contains("--app"), "{refused}");
 }
 
@@ -325,23 +404,36 @@ fn attach_and_pull_heed_their_flags() {
     let failed = lab.sh(&project, "orc compose pull lost");
     assert_eq!(failed.code, 1, "{failed}");
     let passed = lab.sh(&project, "orc compose pull --ignore-pull-failures lost");
-    assert!(passed.code == 0 && passed.stderr.contains("nowhere"), "{passed}");
+    assert!(
+        passed.code == 0 && passed.stderr.contains("nowhere"),
+        "{passed}"
+    );
     lab.sh(&project, "orc up -d").ok();
     // Signals that are not passed on leave the container alone.
     let mut attach = lab.spawn([
         "sh",
         "-c",
-        &format!("cd {} && exec orc compose attach --no-stdin --sig-proxy=false a", project.display()),
+        &format!(
+            "cd {} && exec orc compose attach --no-stdin --sig-proxy=false a",
+            project.display()
+        ),
     ]);
     std::thread::sleep(Duration::from_millis(700));
     let pid = attach.id().to_string();
     lab.host(["kill", "-INT", &pid]).ok();
     until("attach ends", || attach.try_wait().expect("its state"));
-    let state = lab.orc(["inspect", "-f", "{{.State.Status}}", "flags-a-1"]).ok();
+    let state = lab
+        .orc(["inspect", "-f", "{{.State.Status}}", "flags-a-1"])
+        .ok();
     assert_eq!(state, "running\n");
     let old = lab.sh(&project, "orc compose --compatibility -p old up -d");
     assert_eq!(old.code, 0, "{old}");
-    assert!(lab.orc(["ps", "--format", "{{.Names}}"]).ok().contains("old_a_1"));
-    lab.sh(&project, "orc compose --compatibility -p old down").ok();
+    assert!(
+        lab.orc(["ps", "--format", "{{.Names}}"])
+            .ok()
+            .contains("old_a_1")
+    );
+    lab.sh(&project, "orc compose --compatibility -p old down")
+        .ok();
     lab.sh(&project, "orc down").ok();
 }

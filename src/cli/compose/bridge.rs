@@ -95,7 +95,11 @@ pub(crate) enum Alpha {
 #[derive(Debug, Args)]
 pub(crate) struct Words {
     /// What docker compose takes there
-    #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "WORD",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     words: Vec<String>,
 }
 

@@ -70,7 +70,7 @@ impl Work<'_> {
             let question = format!(
                 "Volume {name} exists and is not as the file says now. It can be made anew, and all that is in it is lost."
             );
-            if yes || (asks && prompt::confirm(&question)?) {
+            if yes || (asks && prompt::ask(question).await?) {
                 renew_volumes.insert(name);
             }
         }

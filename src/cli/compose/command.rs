@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 
 use crate::cli::compose::{
-    bridge, build, config, copy, down, exec, graph, history, lint, list, logs, look, pause, plan, publish,
-    pull, push, rollback, run, up, verbs, watch,
+    bridge, build, config, copy, down, exec, graph, history, lint, list, logs, look, pause, plan,
+    publish, pull, push, rollback, run, up, verbs, watch,
 };
 use crate::cli::failure::{Outcome, or_interrupted};
 use crate::cli::project::ProjectFlags;

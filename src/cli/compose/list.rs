@@ -245,7 +245,8 @@ impl Volumes {
         let mut volumes = host.list_volumes().await?;
         match self.services.is_empty() {
             true => {
-                volumes.retain(|volume| volume.labels.get(labels::PROJECT) == Some(&project.name))
+                let own = Some(&project.name);
+                volumes.retain(|volume| volume.labels.get(labels::PROJECT) == own);
             }
             false => {
                 let filter = ContainerFilter::labelled(labels::PROJECT, &project.name);

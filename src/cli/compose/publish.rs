@@ -89,7 +89,7 @@ impl Publish {
             out::line(&format!("publish {}", self.repository));
             return Ok(OK);
         }
-        if !self.may_be_seen(&first.concerns)? {
+        if !self.may_be_seen(&first.concerns).await? {
             return Ok(OK);
         }
         let host = session.host().await?;
@@ -97,7 +97,9 @@ impl Publish {
             .await
             .into_iter()
             .collect::<Result<()>>()?;
-        let digest = self.send(&host, &options, first, &project, flags.at_once()).await?;
+        let digest = self
+            .send(&host, &options, first, &project, flags.at_once())
+            .await?;
         out::line(&format!("{}@{digest}", self.repository));
         Ok(OK)
     }
@@ -121,7 +123,10 @@ impl Publish {
         let send = |config_type: Option<&str>| {
             let artifact = artifact(&published, config_type);
             let account = account.clone();
-            async move { host.push_artifact(&self.repository, &artifact, account).await }
+            async move {
+                host.push_artifact(&self.repository, &artifact, account)
+                    .await
+            }
         };
         match self.oci_version {
             Some(OciVersion::V1_0) => send(Some(OLD_CONFIG)).await,
@@ -135,7 +140,7 @@ impl Publish {
     }
 
     /// Asks, when there is something to ask about; where nobody can answer it is a refusal.
-    fn may_be_seen(&self, concerns: &[String]) -> Result<bool> {
+    async fn may_be_seen(&self, concerns: &[String]) -> Result<bool> {
         if concerns.is_empty() || self.yes {
             return Ok(true);
         }
@@ -149,10 +154,11 @@ impl Publish {
                 self.repository
             )));
         }
-        prompt::confirm(&format!(
+        prompt::ask(format!(
             "Everybody who may read {} will see:{list}",
             self.repository
         ))
+        .await
     }
 }
 
@@ -169,11 +175,14 @@ fn artifact(published: &Publication, config_type: Option<&str>) -> Artifact {
         text: published.document.clone(),
         annotations: annotated(FILE_NAME, "compose.yaml"),
     };
-    let env_files = published.env_files.iter().map(|(name, text)| ArtifactLayer {
-        media_type: ENV_FILE.into(),
-        text: text.clone(),
-        annotations: annotated(ENV_FILE_NAME, name),
-    });
+    let env_files = published
+        .env_files
+        .iter()
+        .map(|(name, text)| ArtifactLayer {
+            media_type: ENV_FILE.into(),
+            text: text.clone(),
+            annotations: annotated(ENV_FILE_NAME, name),
+        });
     Artifact {
         media_type: PROJECT.into(),
         config_type: config_type.map(str::to_owned),

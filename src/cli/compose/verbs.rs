@@ -168,7 +168,7 @@ impl Rm {
             return Ok(OK);
         }
         let what = format!("This will remove containers of project {}.", project.name);
-        if !self.force && !flags.dry_run && !prompt::confirm(&what)? {
+        if !self.force && !flags.dry_run && !prompt::ask(what).await? {
             return Ok(OK);
         }
         work.carry_out(&plan, "rm").await?;
