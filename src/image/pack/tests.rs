@@ -413,7 +413,10 @@ fn a_merged_tree_is_packed_as_it_looks() {
 fn single_things_are_packed_as_if_one_user_owned_them() {
     let place = place();
     let root = place.directory("root");
-    script(&root, "mkdir -p d/e; echo x > d/f; chown 5:6 d/f; ln -s /etc/passwd d/link");
+    script(
+        &root,
+        "mkdir -p d/e; echo x > d/f; chown 5:6 d/f; ln -s /etc/passwd d/link",
+    );
     let named = |path: &str, called: &str| Named {
         path: root.join(path),
         called: called.into(),
