@@ -357,7 +357,10 @@ impl Host for Client {
             paths: paths.to_vec(),
         };
         let address = Address::of("/orc/containers/{}/remove-paths", name);
-        Ask::post(address).json(&body)?.done(&self.connections).await
+        Ask::post(address)
+            .json(&body)?
+            .done(&self.connections)
+            .await
     }
 
     async fn export_container(&self, name: &str) -> Result<Stream<Bytes>> {

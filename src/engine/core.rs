@@ -20,11 +20,11 @@ use crate::cell::Cell;
 use crate::events::Events;
 use crate::execs::Execs;
 use crate::networks::Networks;
+use crate::pulls::Pulls;
 use crate::registry::Registry;
 use crate::running_builds::RunningBuilds;
 use crate::store::Store;
 use crate::tails::Tails;
-use crate::pulls::Pulls;
 use crate::translate::Machine;
 use crate::volumes::Volumes;
 

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use orc_base::fs::{self, Durability};
 use orc_base::{Context, Error, Id, Name, Result};
-use orc_host::container::{
-    ContainerSpec, Created, GivenFile, Mount, NamespaceMode, NetworkMode,
-};
+use orc_host::container::{ContainerSpec, Created, GivenFile, Mount, NamespaceMode, NetworkMode};
 use orc_host::event::Subject;
 use orc_host::volume::VolumeSpec;
 use orc_image::image::Image;

@@ -317,7 +317,9 @@ mod tests {
     fn an_images_labels_make_no_member_of_a_project() {
         let own = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             let pairs = pairs.iter();
-            pairs.map(|(key, value)| ((*key).into(), (*value).into())).collect()
+            pairs
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect()
         };
         let labels = put(&ContainerSpec::default()).labels;
         assert_eq!(labels, own(&[("a", "image"), ("b", "image")]));
@@ -327,7 +329,11 @@ mod tests {
         };
         assert_eq!(
             put(&spec).labels,
-            own(&[("a", "image"), ("b", "spec"), ("com.docker.compose.project", "spec")])
+            own(&[
+                ("a", "image"),
+                ("b", "spec"),
+                ("com.docker.compose.project", "spec")
+            ])
         );
     }
 

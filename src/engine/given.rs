@@ -168,7 +168,10 @@ mod tests {
         for (files, word) in [
             (vec![path], "absolute"),
             (vec![mode], "7777"),
-            (vec![file("/a", 0), file("/a/", 0)], "Duplicate mount point: /a"),
+            (
+                vec![file("/a", 0), file("/a/", 0)],
+                "Duplicate mount point: /a",
+            ),
             (vec![file("/taken", 0)], "Duplicate mount point: /taken"),
             (vec![file("/a", MAX_GIVEN_FILE + 1)], "larger than"),
             (large.collect(), "together"),

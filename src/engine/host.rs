@@ -29,7 +29,8 @@ use crate::cell::Cell;
 use crate::core::{Core, blocking, whole};
 use crate::engine::Engine;
 use crate::{
-    archive, attach, builds, check, commit, create, images, joins, limits, logs, present, registries, remove, run_exec, start, stats, stop, system, top, usage,
+    archive, attach, builds, check, commit, create, images, joins, limits, logs, present,
+    registries, remove, run_exec, start, stats, stop, system, top, usage,
 };
 
 impl Engine {
@@ -184,8 +185,7 @@ impl Host for Engine {
         let cell = self.core.find(name)?;
         cell.running()?;
         let group = self.core.runtime.cgroup(&self.core.cgroup_of(cell.id()))?;
-        let own_network =
-            cell.record().spec.network_mode != orc_host::container::NetworkMode::Host;
+        let own_network = cell.record().spec.network_mode != orc_host::container::NetworkMode::Host;
         let pid = cell.phase().state().pid().filter(|_| own_network);
         let now = self.core.now();
         blocking(move || stats::look(&group, pid, now)).await

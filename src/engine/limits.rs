@@ -18,7 +18,11 @@ use crate::validate::validate;
 /// What this machine does not keep of what is asked for, one sentence each.
 pub(crate) fn warnings(core: &Core, spec: &ContainerSpec) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
-    if let Some(parent) = spec.cgroup_parent.as_deref().filter(|path| is_elsewhere(core, path)) {
+    if let Some(parent) = spec
+        .cgroup_parent
+        .as_deref()
+        .filter(|path| is_elsewhere(core, path))
+    {
         warnings.push(format!(
             "cgroup parent {parent} is not the machine's: the container is below orc's own group, in {}/{}",
             core.cgroup_parent,
@@ -32,7 +36,9 @@ pub(crate) fn warnings(core: &Core, spec: &ContainerSpec) -> Result<Vec<String>>
         &spec.resources,
         devices::block_io(&spec.resources.block_io)?,
     );
-    let group = core.runtime.cgroup(&format!("{}/limits", core.cgroup_parent))?;
+    let group = core
+        .runtime
+        .cgroup(&format!("{}/limits", core.cgroup_parent))?;
     warnings.extend(group.unkept(&wanted)?);
     Ok(warnings)
 }
@@ -64,7 +70,11 @@ pub(crate) async fn update(
     let mut warnings = warnings(core, &spec).context(within)?;
     let old = std::mem::replace(&mut record.spec, spec);
     if cell.run().is_some() && record.spec.resources != old.resources {
-        warnings.extend(change(core, cell, &old.resources, &record.spec.resources).await.context(within)?);
+        warnings.extend(
+            change(core, cell, &old.resources, &record.spec.resources)
+                .await
+                .context(within)?,
+        );
     }
     warnings.dedup();
     let (inner, saved) = (core.clone(), record.clone());

@@ -19,9 +19,7 @@ use orc_image::build::runner::{RunStep, StepMount, StepOutput, StepRunner};
 use orc_net::model::{AttachRequest, Sandbox};
 use orc_runtime::Monitor;
 use orc_runtime::log::{LogReader, Stream};
-use orc_runtime::spec::{
-    LogSpec, Mount, Namespace, Namespaces, Propagation, Rootfs, Submounts,
-};
+use orc_runtime::spec::{LogSpec, Mount, Namespace, Namespaces, Propagation, Rootfs, Submounts};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actions::tear_down;

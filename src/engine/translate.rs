@@ -11,8 +11,8 @@ use orc_host::container::{NetworkMode, Ulimit};
 use orc_host::exec::ExecSpec;
 use orc_runtime::capability::Set;
 use orc_runtime::spec::{
-    self, BlockIo, ContainerSpec, Device, LogSpec, Mount, Namespaces, ProcessSpec, Propagation, Resources, Submounts,
-    Rlimit, Rootfs, Seccomp, Stdio,
+    self, BlockIo, ContainerSpec, Device, LogSpec, Mount, Namespaces, ProcessSpec, Propagation,
+    Resources, Rlimit, Rootfs, Seccomp, Stdio, Submounts,
 };
 
 use crate::devices;
@@ -213,10 +213,7 @@ pub(crate) fn machine_warnings(
 }
 
 /// Limits in the words of the runtime.
-pub(crate) fn resources(
-    wanted: &orc_host::container::Resources,
-    block_io: BlockIo,
-) -> Resources {
+pub(crate) fn resources(wanted: &orc_host::container::Resources, block_io: BlockIo) -> Resources {
     let positive = |value: Option<u64>| value.filter(|value| *value > 0);
     let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     Resources {
@@ -243,10 +240,7 @@ pub(crate) fn resources(
 fn swap(wanted: &orc_host::container::Resources) -> Option<i64> {
     let memory = wanted.memory_bytes.filter(|memory| *memory > 0);
     let twice = memory.and_then(|memory| i64::try_from(memory.checked_mul(2)?).ok());
-    wanted
-        .memory_swap_bytes
-        .filter(|swap| *swap != 0)
-        .or(twice)
+    wanted.memory_swap_bytes.filter(|swap| *swap != 0).or(twice)
 }
 
 /// Docker's two defaults for a network namespace of the container's own, and what was asked for.
@@ -422,7 +416,9 @@ mod tests {
                 },
                 ..Wanted::default()
             };
-            order(wanted, Machine::default()).resources.memory_swap_bytes
+            order(wanted, Machine::default())
+                .resources
+                .memory_swap_bytes
         };
         assert_eq!(swap(Some(64 << 20), None), Some(128 << 20));
         assert_eq!(swap(Some(64 << 20), Some(-1)), Some(-1));

@@ -386,12 +386,9 @@ fn check_mount(mount: &Mount) -> Result<()> {
         }
         Mount::Image { image, subpath, .. } => match subpath {
             _ if image.is_empty() => Err(Error::invalid("a mount of an image must name one")),
-            Some(path) if path.starts_with('/') || path.contains('\0') => {
-                Err(Error::invalid(format!(
-                    "image subpath `{}` must be relative",
-                    path.escape_default()
-                )))
-            }
+            Some(path) if path.starts_with('/') || path.contains('\0') => Err(Error::invalid(
+                format!("image subpath `{}` must be relative", path.escape_default()),
+            )),
             _ => Ok(()),
         },
         Mount::Tmpfs { options, .. } => tmpfs_options(options).map(drop),
@@ -552,13 +549,13 @@ mod tests {
             ),
             (
                 Kind::Invalid,
-                "seccomp profile",
-                refused(|spec| spec.seccomp_profile = Some("{}".into())),
+                "cgroup parent",
+                refused(|spec| spec.cgroup_parent = Some("/a/../../b".into())),
             ),
             (
                 Kind::Invalid,
-                "cgroup parent",
-                refused(|spec| spec.cgroup_parent = Some("/a/../../b".into())),
+                "seccomp profile",
+                refused(|spec| spec.seccomp_profile = Some("{}".into())),
             ),
             (
                 Kind::Invalid,

@@ -30,9 +30,8 @@ impl ContainerUpdate {
 }
 
 fn resources(is: &Resources, change: &Resources) -> Resources {
-    let text = |change: &Option<String>, is: &Option<String>| {
-        change.as_ref().or(is.as_ref()).cloned()
-    };
+    let text =
+        |change: &Option<String>, is: &Option<String>| change.as_ref().or(is.as_ref()).cloned();
     Resources {
         memory_bytes: change.memory_bytes.or(is.memory_bytes),
         memory_swap_bytes: change.memory_swap_bytes.or(is.memory_swap_bytes),

@@ -19,6 +19,7 @@ use crate::server::call::Call;
 use crate::server::disk;
 use crate::server::reply::{self, Reply};
 use crate::wire::container as wire;
+use crate::wire::host_config::HostConfig;
 
 /// `GET /containers/json`
 pub(crate) async fn list(call: Call) -> Result<Reply> {

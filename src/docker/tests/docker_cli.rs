@@ -183,7 +183,15 @@ async fn docker_runs_containers() {
     docker
         .refused(&["run", "nope:1", "true"], 125, "manifest unknown")
         .await;
-    let weighed = ["run", "--name", "w", "--blkio-weight", "10", "busybox", "true"];
+    let weighed = [
+        "run",
+        "--name",
+        "w",
+        "--blkio-weight",
+        "10",
+        "busybox",
+        "true",
+    ];
     let ran = docker.run(&weighed).await;
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     let changed = docker

@@ -21,7 +21,9 @@ use crate::fake::files::Files;
 use crate::fake::program;
 use crate::fake::program::Ends;
 use crate::fake::world::{Entry, World, merge_env, with_tag};
-use crate::image::{Credentials, History, Image, ImageConfig, ImportSource, ImportTar, Progress, Removal};
+use crate::image::{
+    Credentials, History, Image, ImageConfig, ImportSource, ImportTar, Progress, Removal,
+};
 use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
 use crate::stats::{NetworkUse, Stats};
@@ -154,7 +156,9 @@ impl Host for FakeHost {
         };
         let inherited = image.config.inherited_labels();
         let labels = inherited.chain(&spec.labels);
-        let labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let labels = labels
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         let check = spec
             .healthcheck
             .clone()
