@@ -60,10 +60,16 @@ configs:
     lab.sh(&project, "TOKEN=geheim-42 NAME=orc orc up -d").ok();
     let inside = "stat -c '%u:%g %a' /run/secrets/token /etc/key /srv/page; stat -f -c %T /run/secrets/token /etc/key; cat /run/secrets/token; echo; cat /etc/key /run/secrets/plain /srv/page; (echo x > /etc/key) 2>&1 | grep -o Read-only";
     assert_eq!(
-        lab.sh(&project, &format!("orc exec a sh -c \"{inside}\"")).ok(),
+        lab.sh(&project, &format!("orc exec a sh -c \"{inside}\""))
+            .ok(),
         "7:8 400\n7:0 440\n0:0 444\ntmpfs\ntmpfs\ngeheim-42\nfirst\nas it is\nhello ${NAME} from orc\nRead-only\n"
     );
-    let shown = lab.sh(&project, "orc inspect given-a-1; orc compose config; orc plan").stdout;
+    let shown = lab
+        .sh(
+            &project,
+            "orc inspect given-a-1; orc compose config; orc plan",
+        )
+        .stdout;
     assert!(!shown.contains("geheim-42"), "{shown}");
     let records = lab.data_root();
     assert!(holds(&records, "geheim-42"), "kept for the next start");
@@ -74,7 +80,8 @@ configs:
     assert!(lab.host(["kill", "-9", &pid]).code == 0);
     lab.sh(&project, "orc compose restart a").ok();
     assert_eq!(
-        lab.sh(&project, "orc exec a cat /etc/key /run/secrets/token").ok(),
+        lab.sh(&project, "orc exec a cat /etc/key /run/secrets/token")
+            .ok(),
         "second\ngeheim-42"
     );
     lab.sh(&project, "TOKEN=geheim-42 NAME=orc orc down").ok();
@@ -112,16 +119,17 @@ volumes:
 "
     );
     let project = lab.project("kinds", &file);
+    let before = lab.snapshot();
     lab.sh(
         &project,
-        "orc volume create --label com.docker.compose.project=kinds kinds_data && orc run --rm -v kinds_data:/d example/busybox:1 sh -c 'mkdir /d/sub; echo deep > /d/sub/file'",
+        "orc volume create --label com.docker.compose.project=kinds kinds_data && orc run --rm --network none -v kinds_data:/d example/busybox:1 sh -c 'mkdir /d/sub; echo deep > /d/sub/file'",
     )
     .ok();
-    let before = lab.snapshot();
     lab.sh(&project, "orc up -d").ok();
     let inside = "cat /image/index.html /part/file /var/www/sub/file; ls /whole/bin/busybox; (echo x > /image/new) 2>&1 | grep -o Read-only; stat -c %a /t; stat -c %u /memory; stat -f -c %T /memory; echo shared > /memory/file";
     assert_eq!(
-        lab.sh(&project, &format!("orc exec a sh -c \"{inside}\"")).ok(),
+        lab.sh(&project, &format!("orc exec a sh -c \"{inside}\""))
+            .ok(),
         "<h1>Hello from orc</h1>\ndeep\ndeep\n/whole/bin/busybox\nRead-only\n700\n5\ntmpfs\n"
     );
     assert_eq!(
@@ -133,15 +141,24 @@ volumes:
     let point = |index: usize, target: &str| {
         let points = shown[index]["Mounts"].as_array().expect("mounts").iter();
         let mut points = points.filter(|point| point["Destination"] == target);
-        points.next().cloned().unwrap_or_else(|| panic!("{target}: {shown}"))
+        points
+            .next()
+            .cloned()
+            .unwrap_or_else(|| panic!("{target}: {shown}"))
     };
     let image = point(0, "/image");
-    assert_eq!((&image["Type"], &image["RW"]), (&"image".into(), &false.into()));
+    assert_eq!(
+        (&image["Type"], &image["RW"]),
+        (&"image".into(), &false.into())
+    );
     assert_eq!(point(0, "/here")["Propagation"], "rslave");
     assert_eq!(point(1, "/anon")["Name"], point(0, "/anon")["Name"]);
     assert_eq!(point(1, "/part")["RW"], false);
     assert_eq!(shown[1]["HostConfig"]["VolumesFrom"][0], "kinds-a-1:ro");
-    let anonymous = point(0, "/anon")["Name"].as_str().expect("a name").to_owned();
+    let anonymous = point(0, "/anon")["Name"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
     let labels = lab
         .orc(["volume", "inspect", "-f", "{{.Labels.mine}}", &anonymous])
         .ok();
@@ -153,11 +170,14 @@ volumes:
     let pid = lab.daemon_pid().to_string();
     assert!(lab.host(["kill", "-9", &pid]).code == 0);
     lab.sh(&project, "orc compose stop a").ok();
-    assert_eq!(lab.sh(&project, "orc exec b cat /mine/file").ok(), "shared\n");
-    lab.sh(&project, "orc compose stop b && orc compose start").ok();
+    assert_eq!(
+        lab.sh(&project, "orc exec b cat /mine/file").ok(),
+        "shared\n"
+    );
+    lab.sh(&project, "orc compose stop b && orc compose start")
+        .ok();
     lab.sh(&project, "orc exec b ls /mine/file").refused();
     lab.sh(&project, "orc down -v").ok();
-    lab.orc_line("volume create kinds_data").ok();
     before.is_back(&lab);
 
     let none = lab.orc_line("volume create --opt type=nosuchfs --opt device=:/x none");
@@ -175,11 +195,17 @@ fn a_volume_that_changed_is_made_anew_with_yes_only() {
     };
     let project = lab.project("drift", &text(1));
     let before = lab.snapshot();
-    lab.sh(&project, "orc up -d && orc exec a sh -c 'echo kept > /data/file; echo mine > /anon/file'")
-        .ok();
+    lab.sh(
+        &project,
+        "orc up -d && orc exec a sh -c 'echo kept > /data/file; echo mine > /anon/file'",
+    )
+    .ok();
     std::fs::write(project.join("compose.yaml"), text(2)).expect("a file");
     let told = lab.sh(&project, "orc up -d </dev/null");
-    assert!(told.code == 0 && told.stderr.contains("`orc up -y`"), "{told}");
+    assert!(
+        told.code == 0 && told.stderr.contains("`orc up -y`"),
+        "{told}"
+    );
     assert_eq!(lab.sh(&project, "orc exec a cat /data/file").ok(), "kept\n");
     lab.sh(&project, "orc up -d -y").ok();
     lab.sh(&project, "orc exec a cat /data/file").refused();
@@ -189,7 +215,8 @@ fn a_volume_that_changed_is_made_anew_with_yes_only() {
     assert_eq!(lab.sh(&project, "orc exec a cat /anon/file").ok(), "mine\n");
     lab.sh(&project, "orc up -d --force-recreate -V").ok();
     lab.sh(&project, "orc exec a cat /anon/file").refused();
-    lab.sh(&project, "orc up -d --force-recreate && orc down -v").ok();
+    lab.sh(&project, "orc up -d --force-recreate && orc down -v")
+        .ok();
     before.is_back(&lab);
 }
 
@@ -226,22 +253,30 @@ volumes: {{data: }}
     ] {
         assert!(failed.stderr.contains(expected), "{failed}");
     }
-    let running = lab.sh(&project, "orc compose ps -a --format '{{.Name}}'").ok();
+    let running = lab
+        .sh(&project, "orc compose ps -a --format '{{.Name}}'")
+        .ok();
     assert_eq!(running, "hooks-a-1\n", "b waits for the hook, init is gone");
 
     std::fs::write(project.join("compose.yaml"), text(0)).expect("a file");
     let done = lab.sh(&project, "orc up -d");
     assert!(done.code == 0 && done.stderr.contains("a | bye"), "{done}");
     assert_eq!(
-        lab.sh(&project, "orc exec a cat /data/first /data/last").ok(),
+        lab.sh(&project, "orc exec a cat /data/first /data/last")
+            .ok(),
         "init 0\nstopped\n"
     );
-    let plan = lab.sh(&project, "orc plan --json; orc down --dry-run").stdout;
+    let plan = lab
+        .sh(&project, "orc plan --json; orc down --dry-run")
+        .stdout;
     assert!(plan.contains("run pre_stop 1 in hooks-a-1"), "{plan}");
     lab.sh(&project, "orc compose restart a").ok();
-    lab.sh(&project, "orc compose stop a && orc compose start a").ok();
+    lab.sh(&project, "orc compose stop a && orc compose start a")
+        .ok();
     assert_eq!(
-        lab.sh(&project, "orc exec a sh -c 'cat /data/last | wc -l'").ok().trim(),
+        lab.sh(&project, "orc exec a sh -c 'cat /data/last | wc -l'")
+            .ok()
+            .trim(),
         "3"
     );
     // One that is run once is the caller's own affair.
