@@ -165,11 +165,11 @@ impl Create {
             .collect();
         for range in &self.ip_range {
             let pool = pool_of(&mut pools, range.contains(':'))?;
-            once("--ip-range", pool.ip_range.replace(range.clone()))?;
+            once("--ip-range", pool.ip_range.replace(range.clone()).is_none())?;
         }
         for gateway in &self.gateway {
             let pool = pool_of(&mut pools, gateway.is_ipv6())?;
-            once("--gateway", pool.gateway.replace(*gateway))?;
+            once("--gateway", pool.gateway.replace(*gateway).is_none())?;
         }
         for reserved in reserved {
             let (name, address): (String, IpAddr) = reserved?;
@@ -217,10 +217,10 @@ fn pool_of(pools: &mut [AddressPool], ipv6: bool) -> Result<&mut AddressPool> {
     })
 }
 
-fn once<T>(flag: &str, before: Option<T>) -> Result<()> {
-    match before {
-        None => Ok(()),
-        Some(_) => Err(Error::invalid(format!(
+fn once(flag: &str, first: bool) -> Result<()> {
+    match first {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
             "`{flag}` is given twice for one subnet"
         ))),
     }

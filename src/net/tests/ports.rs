@@ -96,6 +96,29 @@ fn a_port_of_one_address_answers_there_only() {
 }
 
 #[test]
+fn a_network_may_say_where_its_ports_are() {
+    on_a_machine(|lab| {
+        let neighbour = lab.neighbour();
+        let front = lab.network_with("front", |spec| {
+            spec.host_ip = Some(LOOPBACK);
+            spec.ipv6 = Some(crate::model::Ipv6Spec::default());
+        });
+        let mut ports = both(None, 5000);
+        ports.extend(both(Some(MACHINE), 5001));
+        let web = lab.published("web", &[&front], ports);
+        lab.serve(&web.namespace, "web", 80);
+        assert!(tcp(&lab.machine(), LOOPBACK, 5000).starts_with("web"));
+        assert!(is_silent(&lab.machine(), MACHINE, 5000));
+        assert!(is_silent(&neighbour, MACHINE, 5000));
+        // Whoever names an address means that one.
+        assert!(tcp(&neighbour, MACHINE, 5001).starts_with("web"));
+        let addresses: Vec<_> = web.ports.iter().map(|port| port.host_ip).collect();
+        assert!(addresses.iter().all(IpAddr::is_ipv4), "{addresses:?}");
+        assert!(web.relayed.is_empty());
+    });
+}
+
+#[test]
 fn the_wire_reaches_nothing_else() {
     on_a_machine(|lab| {
         let neighbour = lab.neighbour();
