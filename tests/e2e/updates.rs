@@ -25,7 +25,9 @@ const GOOD: &str = "touch /up; exec sleep 1000";
 
 /// What the containers of the project are called and run, in order of name.
 fn running(lab: &Lab, directory: &Path) -> Vec<String> {
-    let names = lab.sh(directory, "orc compose ps --format '{{.Name}}'").ok();
+    let names = lab
+        .sh(directory, "orc compose ps --format '{{.Name}}'")
+        .ok();
     let command = |name: &str| {
         let line = format!("orc inspect --format '{{{{.Name}}}} {{{{.Config.Cmd}}}}' {name}");
         lab.sh(directory, &line).ok().trim().to_owned()
@@ -54,7 +56,10 @@ fn an_update_starts_the_new_one_first_and_keeps_the_names() {
     let now = running(&lab, &directory);
     assert_eq!(now.len(), 2, "{now:?}");
     for (number, line) in now.iter().enumerate() {
-        assert!(line.starts_with(&format!("/demo-web-{} ", number + 1)), "{now:?}");
+        assert!(
+            line.starts_with(&format!("/demo-web-{} ", number + 1)),
+            "{now:?}"
+        );
         assert!(line.contains("echo new"), "{now:?}");
     }
     // Names lead to the new ones, and nothing is left to do.
@@ -85,7 +90,10 @@ fn an_update_that_fails_is_taken_back() {
             assert!(told.stderr.contains(words), "{words}: {told}");
         }
         assert_eq!(running(&lab, &directory), good);
-        let states = lab.sh(&directory, "orc compose ps -a --format '{{.State}} {{.Health}}'");
+        let states = lab.sh(
+            &directory,
+            "orc compose ps -a --format '{{.State}} {{.Health}}'",
+        );
         assert_eq!(states.ok(), "running healthy\nrunning healthy\n");
         lab.sh(&directory, "orc down").ok();
     }
@@ -122,7 +130,10 @@ fn history_tells_what_ran_and_rollback_runs_it_again() {
     let new_image = lab.sh(&directory, image).ok();
 
     let plan = lab.sh(&directory, "orc compose --dry-run rollback 1").ok();
-    assert!(plan.contains("stop demo-a-1  (configuration changed)"), "{plan}");
+    assert!(
+        plan.contains("stop demo-a-1  (configuration changed)"),
+        "{plan}"
+    );
     lab.sh(&directory, "orc compose rollback 1").ok();
     assert_eq!(lab.sh(&directory, word).ok(), "one$\n");
     assert_ne!(lab.sh(&directory, image).ok(), new_image);
