@@ -1,11 +1,11 @@
 //! How much memory the windows of zstd streams and the dictionaries of xz streams take.
 //!
 //! A decoder keeps as many of its last bytes as the frame says (RFC 8878, section 3.1.1.1.2). Builders
-//! of images write windows up to 8 MiB, which that section asks every decoder to take, and `zstd --long`
-//! and `zstd --ultra -22` want 128 MiB; `xz` keeps a dictionary of 8 MiB, `xz -9` one of 64. The usual ones are never waited for: as many are in use as
-//! layers are unpacked. Larger ones take turns, so at most one of them is in use in this process.
-//! Measured, the daemon's peak while it pulls four layers at once: 74 MiB with windows of 8 MiB, 175
-//! with windows of 128.
+//! of images write windows up to 8 MiB, which that section asks every decoder to take; `zstd --long`
+//! and `zstd --ultra -22` want 128 MiB. `xz` keeps a dictionary of 8 MiB, `xz -9` one of 64. The usual
+//! ones are never waited for: as many are in use as layers are unpacked. Larger ones take turns, so at
+//! most one of them is in use in this process. Measured, the daemon's peak while it pulls four layers
+//! at once: 74 MiB with windows of 8 MiB, 175 with windows of 128.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
