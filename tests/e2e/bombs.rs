@@ -66,6 +66,10 @@ fn the_bound_on_memory_is_one() {
 }
 
 /// `orc compose config`, which needs no daemon, with so much memory.
+#[expect(
+    clippy::zombie_processes,
+    reason = "`wait4` waits for it, and tells its processor time"
+)]
 fn run(directory: &Path, memory_kib: u32) -> Ended {
     let said = tempfile::NamedTempFile::new().expect("a file");
     let line =
@@ -97,7 +101,7 @@ fn wait(pid: u32) -> (ExitStatus, Duration) {
     let waited = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
     assert_eq!(waited, pid);
     let time = |spent: libc::timeval| {
-        let micros = i64::from(spent.tv_sec) * 1_000_000 + i64::from(spent.tv_usec);
+        let micros = spent.tv_sec * 1_000_000 + spent.tv_usec;
         Duration::from_micros(u64::try_from(micros).unwrap_or_default())
     };
     let spent = time(usage.ru_utime) + time(usage.ru_stime);
