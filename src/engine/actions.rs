@@ -41,9 +41,8 @@ pub(crate) async fn settle(core: &Arc<Core>, cell: &Arc<Cell>) {
     cell.settle();
 }
 
-/// Removes the network, namespace, cgroup and run directory of a container, and the mounts of volumes
-/// that only it used, that does not run. Does
-/// all it can, on whatever is there.
+/// Removes what the last run of a container made: network, namespace, cgroup, run directory, and the
+/// mounts of volumes that only it used. Does all it can, on whatever is there.
 pub(crate) async fn tear_down(core: &Arc<Core>, id: &Id, cgroup: &str) -> Result<()> {
     let network = async {
         let detached = core.net.detach(id).await.context(|| "detach the network");
