@@ -148,8 +148,10 @@ fn walk(directory: &Path, found: &mut BTreeSet<String>) {
         {
             walk(&path, found);
         }
-        // The list of what builds may use again is there from the first build on, also when empty.
-        if !path.ends_with("images/cache.json") {
+        // Lists that are there from their first use on: of what builds may use again, also when empty,
+        // and of when images were last fetched.
+        let list = path.ends_with("images/cache.json") || path.ends_with("data/pulled.json");
+        if !list {
             found.insert(path.display().to_string());
         }
     }

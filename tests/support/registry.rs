@@ -31,6 +31,8 @@ impl Registry {
         std::fs::write(&config, text).expect("the registry's configuration");
         let process = lab
             .command(["docker-registry", "serve", &config.display().to_string()])
+            // It tells of every blob that it does not have yet, even when only errors are wanted.
+            .stderr(std::process::Stdio::null())
             .spawn()
             .expect("docker-registry starts");
         let registry = Self {
