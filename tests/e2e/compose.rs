@@ -466,7 +466,7 @@ fn waiting_says_which_probe_and_a_failure_shows_the_last_lines() {
     assert_eq!(ran.code, 1, "{ran}");
     assert!(
         ran.stderr.lines().any(|line| {
-            line.starts_with(" Container why-db-1  Waiting: db: healthy (probe ")
+            line.starts_with(" Container why-db-1 Waiting: db: healthy (probe ")
                 && line.ends_with(" of 20: connection refused)")
         }),
         "{ran}"
