@@ -15,7 +15,7 @@ install = @missing=; for package in $(1); do \
 	done; \
 	[ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
-.PHONY: all demo test check unit e2e corpus fuzz bench deny deps-demo deps-test docker-client images clean
+.PHONY: all demo test check unit e2e corpus fuzz vm bench deny deps-demo deps-test docker-client images clean
 
 all: ## Builds orc in release mode: target/release/orc
 	$(call install,$(BUILD_PACKAGES))
@@ -75,6 +75,13 @@ fuzz: ## Each reader of foreign text and bytes under libFuzzer; docs/fuzzing.md 
 			target/fuzz/corpus/$$target $$seeds -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 \
 			-artifact_prefix=target/fuzz/artifacts/$$target/ -print_final_stats=1 || exit 1; \
 	done
+
+# Which tests of the whole program run there. It is a machine without hardware: they take ten times as long.
+VM_TESTS ?= e2e::confine e2e::network e2e::compose:: e2e::daemon e2e::mounts e2e::attributes e2e::storage
+
+vm: deps-test images all ## The runtime's and the program's tests on Debian's own kernel with cgroup v2 alone, in qemu
+	$(call install,kmod qemu-system-x86)
+	@tests/vm/tests.sh $(VM_TESTS)
 
 bench: deps-test images ## Prints the measured ratios
 	$(CARGO) bench --bench start --bench pull --bench build --bench compose --locked
