@@ -9,7 +9,7 @@ use orc_base::{Error, Result};
 use crate::node::{Map, Node, Value};
 
 /// How many values the files of a project may come to.
-const MAX_VALUES: usize = 125_000;
+const MAX_VALUES: usize = 64_000;
 /// How many bytes of text: values, keys and variables.
 const MAX_BYTES: usize = 16 << 20;
 

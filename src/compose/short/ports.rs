@@ -8,7 +8,7 @@ use crate::node::{Map, Node, Trail, Value};
 use crate::spec::{Paths, text_of};
 
 /// How many ports one item may publish.
-const MAX_PORTS: usize = 16_384;
+const MAX_PORTS: usize = 12_000;
 
 /// An item of the list: a number, a string for one port or several, or the long form.
 pub(crate) fn spread(node: Node, trail: &Trail<'_>) -> Result<Vec<Node>> {

@@ -58,7 +58,7 @@ fn warnings_have_an_end() {
 #[test]
 fn what_is_only_large_is_loaded() {
     let start = Instant::now();
-    let keys = lines(100_000, |index| format!("  k{index}: v\n"));
+    let keys = lines(50_000, |index| format!("  k{index}: v\n"));
     load(&format!("x-a:\n{keys}"));
     let row = lines(5_000, |index| {
         format!("  s{index}: {{image: x, links: [s{}]}}\n", index + 1)

@@ -157,7 +157,12 @@ async fn use_is_told_as_docker_tells_it() {
         twice.pointer(&total).unwrap().as_u64().unwrap()
     };
     assert!(total("cpu_stats") > total("precpu_stats") && total("precpu_stats") > 0);
-    assert!(server.get("/containers/nobody/stats").await.contains(" 404 "));
+    assert!(
+        server
+            .get("/containers/nobody/stats")
+            .await
+            .contains(" 404 ")
+    );
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ pub(crate) struct Bomb {
     pub(crate) refusal: &'static str,
 }
 
-const VALUES: &str = "the project has more than 125000 values";
-const ALIASED: &str = "excessive aliasing: the project has more than 125000 values";
+const VALUES: &str = "the project has more than 64000 values";
+const ALIASED: &str = "excessive aliasing: the project has more than 64000 values";
 const DEEP: &str = "recursion limit exceeded: more than 200 values are nested in one another";
 const TEXT: &str = "the project has more than 16 MiB of text";
 
@@ -87,6 +87,7 @@ fn of_aliases() -> Vec<Bomb> {
 
 fn of_size() -> Vec<Bomb> {
     let keys = lines(300_000, |index| format!("  k{index}: v"));
+    let services = lines(100_000, |index| format!("  s{index}: {{image: x}}"));
     let unknown = lines(50_000, |index| format!("    key{index}: v"));
     let mut bombs = vec![
         alone(
@@ -95,6 +96,7 @@ fn of_size() -> Vec<Bomb> {
             VALUES,
         ),
         alone("many keys", format!("x-a:\n{keys}"), VALUES),
+        alone("many services", format!("services:\n{services}"), VALUES),
         alone(
             "many documents",
             "a: 1\n---\n".repeat(300_000),
@@ -168,7 +170,7 @@ fn of_services() -> Vec<Bomb> {
     });
     let fan = lines(5_000, |index| format!("  s{index}: {{extends: base}}"));
     let much = items("x", 5_000);
-    let ranges = items("'1-16384'", 100);
+    let ranges = items("'1-12000'", 100);
     vec![
         alone(
             "extends in a long row",
@@ -188,7 +190,7 @@ fn of_services() -> Vec<Bomb> {
         alone(
             "all ports",
             "services: {a: {image: x, ports: ['1-65535:1-65535', '1-65535']}}\n".to_owned(),
-            "more than 16384 ports: `network_mode: host` needs none published",
+            "more than 12000 ports: `network_mode: host` needs none published",
         ),
         alone(
             "many ranges of ports",
