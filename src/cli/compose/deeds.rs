@@ -5,6 +5,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream;
 use orc_base::Result;
 use orc_compose::converge::{Observer, OperationEvent, Phase};
+use orc_host::image as host;
+use orc_host::stream::Stream;
 
 use crate::ui::progress::{Progress, TICK};
 
@@ -41,6 +43,24 @@ pub(crate) async fn carry_out(
     }
     display.finish();
     results.into_iter().flatten().collect()
+}
+
+/// Shows how far a transfer has come, to its end.
+pub(crate) async fn follow(
+    display: &Progress,
+    id: usize,
+    subject: &str,
+    mut steps: Stream<host::Progress>,
+) -> Result<()> {
+    while let Some(step) = steps.next().await {
+        display.event(OperationEvent {
+            id,
+            subject: subject.to_owned(),
+            text: String::new(),
+            phase: Phase::Progress(step?),
+        });
+    }
+    Ok(())
 }
 
 async fn one(display: &Progress, id: usize, deed: Deed<'_>) -> (usize, Result<()>) {

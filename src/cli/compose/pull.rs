@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use futures_util::StreamExt;
 use orc_base::Result;
-use orc_compose::converge::{Observer, OperationEvent, Phase};
 use orc_compose::model::Project;
 use orc_compose::plan::{self, Action, Goal, Plan};
 
@@ -105,16 +103,8 @@ async fn fetch_all(work: &Work<'_>, plan: &Plan) -> Vec<orc_base::Error> {
         let subject = format!("Image {image}");
         let (host, told) = (Arc::clone(&work.host), subject.clone());
         let fetch = async move {
-            let mut steps = host.pull_image(image, platform.as_deref(), None).await?;
-            while let Some(step) = steps.next().await {
-                display.event(OperationEvent {
-                    id,
-                    subject: told.clone(),
-                    text: String::new(),
-                    phase: Phase::Progress(step?),
-                });
-            }
-            Ok(())
+            let steps = host.pull_image(image, platform.as_deref(), None).await?;
+            deeds::follow(display, id, &told, steps).await
         };
         Deed {
             subject,

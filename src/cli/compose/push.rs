@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
-use futures_util::StreamExt;
 use orc_base::Result;
-use orc_compose::converge::{Observer, OperationEvent, Phase};
 use orc_compose::model::Project;
 use orc_host::Host;
 
@@ -96,16 +94,8 @@ pub(crate) async fn push(
         let subject = format!("Image {image}");
         let (host, told) = (Arc::clone(host), subject.clone());
         let work = async move {
-            let mut steps = host.push_image(image, credentials(image).await?).await?;
-            while let Some(step) = steps.next().await {
-                display.event(OperationEvent {
-                    id,
-                    subject: told.clone(),
-                    text: String::new(),
-                    phase: Phase::Progress(step?),
-                });
-            }
-            Ok(())
+            let steps = host.push_image(image, credentials(image).await?).await?;
+            deeds::follow(display, id, &told, steps).await
         };
         Deed {
             subject,
