@@ -1,11 +1,11 @@
 //! How much memory the windows of zstd streams and the dictionaries of xz streams take.
 //!
 //! A decoder keeps as many of its last bytes as the frame says (RFC 8878, section 3.1.1.1.2). Builders
-//! of images write windows up to 8 MiB, which that section asks every decoder to take; `zstd --long`
-//! and `zstd --ultra -22` want 128 MiB. `xz` keeps a dictionary of 8 MiB, `xz -9` one of 64. The usual
-//! ones are never waited for: as many are in use as layers are unpacked. Larger ones take turns, so at
-//! most one of them is in use in this process. Measured, the daemon's peak while it pulls four layers
-//! at once: 74 MiB with windows of 8 MiB, 175 with windows of 128.
+//! of images write windows of 2 MiB by default and of 8 MiB at most, which that section asks every
+//! decoder to take; `zstd --long` and `zstd --ultra -22` want 128 MiB. `xz` keeps a dictionary of
+//! 8 MiB, `xz -9` one of 64. Small ones are never waited for. Of those of 8 MiB two are in use in this
+//! process at once, so that a pull stays below 64 MiB however many layers there are; a larger one waits
+//! until it is alone.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,19 +16,22 @@ use orc_base::{Error, Kind, Result};
 use crate::unpack::compression::Compression;
 use crate::unpack::limits::MAX_WINDOW_LOG;
 
-/// The largest window that takes no turns, as a power of two. Every stream may have that much, in
-/// later frames, too.
+/// The largest window that is never waited for, as a power of two.
+const SMALL_LOG: u32 = 21;
+/// The largest window that is not alone. Every stream may have that much, in later frames, too.
 const USUAL_LOG: u32 = 23;
+/// How many windows of that size are in use at once.
+const ROOM: u8 = 2;
 /// How often one that waits looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(100);
 
-static LARGE: Large = Large::new();
+static ROOMS: Rooms = Rooms::new();
 
 /// The right to have a window; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Window {
     log: u32,
-    _turn: Option<Turn<'static>>,
+    _room: Room<'static>,
 }
 
 impl Window {
@@ -45,9 +48,15 @@ impl Window {
             _ => 0,
         };
         let log = log_of(wanted, compression)?;
-        let is_large = log > USUAL_LOG;
-        let turn = is_large.then(|| LARGE.wait(cancelled)).transpose()?;
-        Ok(Self { log, _turn: turn })
+        let room = match log {
+            ..=SMALL_LOG => 0,
+            ..=USUAL_LOG => 1,
+            _ => ROOM,
+        };
+        Ok(Self {
+            log: log.max(USUAL_LOG),
+            _room: ROOMS.wait(room, cancelled)?,
+        })
     }
 
     /// The largest window that the stream may have, as a power of two.
@@ -56,48 +65,54 @@ impl Window {
     }
 }
 
-/// Whether a large window is in use.
+/// How much room is left for windows that are not small.
 #[derive(Debug)]
-struct Large {
-    used: Mutex<bool>,
-    free: Condvar,
+struct Rooms {
+    free: Mutex<u8>,
+    returned: Condvar,
 }
 
-/// The only large window.
+/// The part of it that one window has.
 #[derive(Debug)]
-struct Turn<'l>(&'l Large);
+struct Room<'r> {
+    of: &'r Rooms,
+    taken: u8,
+}
 
-impl Large {
+impl Rooms {
     const fn new() -> Self {
         Self {
-            used: Mutex::new(false),
-            free: Condvar::new(),
+            free: Mutex::new(ROOM),
+            returned: Condvar::new(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, u8> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever has it ends when its source does, or stalls for longer than a source may.
-    fn wait(&self, cancelled: &AtomicBool) -> Result<Turn<'_>> {
-        let mut used = self.lock();
-        while *used {
+    /// Whoever has room ends when its source does, or stalls for longer than a source may.
+    fn wait(&self, wanted: u8, cancelled: &AtomicBool) -> Result<Room<'_>> {
+        let mut free = self.lock();
+        while *free < wanted {
             if cancelled.load(Ordering::Relaxed) {
                 return Err(Error::new(Kind::Timeout, "unpacking was cancelled"));
             }
-            let waited = self.free.wait_timeout(used, LOOK);
-            used = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.returned.wait_timeout(free, LOOK);
+            free = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        *used = true;
-        Ok(Turn(self))
+        *free -= wanted;
+        Ok(Room {
+            of: self,
+            taken: wanted,
+        })
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Room<'_> {
     fn drop(&mut self) {
-        *self.0.lock() = false;
-        self.0.free.notify_one();
+        *self.of.lock() += self.taken;
+        self.of.returned.notify_all();
     }
 }
 
@@ -110,7 +125,7 @@ fn log_of(bytes: u64, compression: Compression) -> Result<u32> {
             compression.name()
         )));
     }
-    Ok(bytes.next_power_of_two().ilog2().max(USUAL_LOG))
+    Ok(bytes.next_power_of_two().ilog2())
 }
 
 /// What the header of the first frame says; nothing when a skippable frame is first.
@@ -222,24 +237,27 @@ mod tests {
     }
 
     #[test]
-    fn large_ones_take_turns() {
-        static ALONE: Large = Large::new();
-        let turn = ALONE.wait(&AtomicBool::new(false)).unwrap();
-        assert!(ALONE.wait(&AtomicBool::new(true)).is_err());
-        let waiting = std::thread::spawn(|| ALONE.wait(&AtomicBool::new(false)).map(drop));
-        drop(turn);
+    fn two_usual_ones_or_a_large_one_at_once() {
+        static ALONE: Rooms = Rooms::new();
+        let gone = AtomicBool::new(true);
+        let (one, _two) = (ALONE.wait(1, &gone).unwrap(), ALONE.wait(1, &gone).unwrap());
+        assert!(ALONE.wait(1, &gone).is_err());
+        drop(one);
+        assert!(ALONE.wait(ROOM, &gone).is_err());
+        let third = ALONE.wait(1, &gone).unwrap();
+        let waiting = std::thread::spawn(|| ALONE.wait(1, &AtomicBool::new(false)).map(drop));
+        drop(third);
         waiting.join().unwrap().unwrap();
-        drop(ALONE.wait(&AtomicBool::new(true)).unwrap());
     }
 
     #[test]
-    fn usual_ones_never_wait() {
+    fn small_ones_never_wait() {
         let gone = AtomicBool::new(true);
-        let _large = LARGE.wait(&AtomicBool::new(false)).unwrap();
-        let usual = frame(USUAL_LOG, 3 << 20, false);
-        let claim = |start: &[u8]| Window::claim(Compression::Zstd, start, &gone);
-        assert_eq!(claim(&usual).unwrap().log(), USUAL_LOG);
-        let larger = frame(USUAL_LOG + 1, 3 << 20, false);
-        assert_eq!(claim(&larger).unwrap_err().kind(), Kind::Timeout);
+        let _large = ROOMS.wait(ROOM, &AtomicBool::new(false)).unwrap();
+        let claim = |log| Window::claim(Compression::Zstd, &frame(log, 3 << 20, false), &gone);
+        assert_eq!(claim(SMALL_LOG).unwrap().log(), USUAL_LOG);
+        for log in [USUAL_LOG, USUAL_LOG + 1] {
+            assert_eq!(claim(log).unwrap_err().kind(), Kind::Timeout);
+        }
     }
 }
