@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["base", "host", "image", "runtime", "net"]),
     ("docker", &["base", "host"]),
     ("compose", &["base", "host"]),
+    ("store", &["base"]),
 ];
 
 /// The crates of the tests, which a layer's `testing.rs` may use: only tests compile it.

@@ -27,6 +27,8 @@ pub enum Kind {
     Unsupported,
     /// The thing is already as asked; nothing was done.
     Unchanged,
+    /// It was there once and is no longer kept; start over from what is now.
+    Expired,
     /// Something failed that no caller can act on.
     Internal,
 }

@@ -102,7 +102,7 @@ pub(crate) struct Trouble {
     trail: Vec<String>,
 }
 
-const KINDS: [(Kind, &str); 10] = [
+const KINDS: [(Kind, &str); 11] = [
     (Kind::NotFound, "not-found"),
     (Kind::Conflict, "conflict"),
     (Kind::Invalid, "invalid"),
@@ -112,6 +112,7 @@ const KINDS: [(Kind, &str); 10] = [
     (Kind::Exhausted, "exhausted"),
     (Kind::Unsupported, "unsupported"),
     (Kind::Unchanged, "unchanged"),
+    (Kind::Expired, "expired"),
     (Kind::Internal, "internal"),
 ];
 

@@ -9,12 +9,13 @@ use orc_base::Kind;
 pub(crate) const HEADER: &str = "orc-kind";
 
 /// Every kind with its status and its word.
-const KINDS: [(Kind, u16, &str); 10] = [
+const KINDS: [(Kind, u16, &str); 11] = [
     (Kind::NotFound, 404, "not-found"),
     (Kind::Conflict, 409, "conflict"),
     (Kind::Invalid, 400, "invalid"),
     (Kind::Denied, 403, "denied"),
     (Kind::Unchanged, 304, "unchanged"),
+    (Kind::Expired, 410, "expired"),
     (Kind::Unavailable, 503, "unavailable"),
     (Kind::Unsupported, 501, "unsupported"),
     (Kind::Internal, 500, "internal"),
