@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use orc_base::clock::SystemClock;
 use orc_base::dirs::Dirs;
@@ -28,6 +29,9 @@ use crate::store::Store;
 use crate::system;
 use crate::tails::Tails;
 use crate::volumes::Volumes;
+
+/// How long interfaces that are going may take when the daemon ends; the next one goes on with them.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What an engine is told.
 pub struct Options {
@@ -119,9 +123,14 @@ impl Engine {
 }
 
 impl Engine {
-    /// Ends what ends with the daemon: builds. Containers go on.
+    /// Ends what ends with the daemon: builds, and the removal of interfaces, of which people have
+    /// been told. Containers go on.
     pub async fn end(&self) {
-        self.core.builds.end().await;
+        let interfaces = tokio::time::timeout(SETTLE_TIMEOUT, self.core.net.settle());
+        let ((), settled) = tokio::join!(self.core.builds.end(), interfaces);
+        if let Ok(Err(error)) = settled {
+            tracing::warn!("{}", error.within("wait for interfaces to go"));
+        }
     }
 }
 

@@ -92,10 +92,17 @@ impl Bridge {
 
     /// The link of that name when it is the owner's; [`orc_base::Kind::Conflict`] when it is
     /// somebody else's. A derived name without any alias is ours: it was made just before a crash.
+    /// One that is about to go is waited for and gone, whosever it was.
     fn own_link(&mut self, name: &str, owner: &Id, derived: &str) -> Result<Option<Link>> {
+        // Asked first: what goes while the kernel is asked for the link was doomed before.
+        let doomed = self.reaper.doomed();
         let Some(link) = self.routes.link(name)? else {
             return Ok(None);
         };
+        if doomed.contains(&link.index) {
+            let _ = self.reaper.settled().blocking_recv();
+            return Ok(None);
+        }
         let untagged = link.alias.is_none() && name == derived;
         if untagged || self.owner(&link).as_ref() == Some(owner) {
             return Ok(Some(link));
@@ -131,19 +138,10 @@ impl Bridge {
             netns::sysctl(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
         }
         let index = self.routes.existing(name)?.index;
-        let mut requests = vec![
-            route::tag(name, &self.alias(&network.id)),
-            route::add_address(index, network.gateway, network.subnet.prefix()),
-        ];
-        if let Some(plan) = network.ipv6 {
-            let link_local = Mac::from_address(network.gateway).link_local();
-            requests.push(route::add_address(
-                index,
-                plan.gateway,
-                plan.subnet.prefix(),
-            ));
-            requests.push(route::add_address(index, link_local, 64));
-        }
+        let mut requests = vec![route::tag(name, &self.alias(&network.id))];
+        let addresses = addresses(network).into_iter();
+        requests
+            .extend(addresses.map(|(address, prefix)| route::add_address(index, address, prefix)));
         requests.push(route::set_up(name));
         self.routes.apply(requests)
     }
@@ -199,9 +197,6 @@ impl Bridge {
         network: &Network,
         endpoint: &Endpoint,
     ) -> Result<bool> {
-        if self.reaper.is_doomed(veth.index) {
-            return Ok(false);
-        }
         if !netns::inside(place.namespace, || is_inside(endpoint)).unwrap_or(false) {
             return Ok(false);
         }
@@ -224,10 +219,7 @@ impl Bridge {
 impl Driver for Bridge {
     fn create_network(&mut self, network: &Network) -> Result<()> {
         let derived = bridge_name(&network.id);
-        let mut found = self.own_link(&network.bridge, &network.id, &derived)?;
-        if let Some(link) = found.take_if(|link| self.reaper.is_doomed(link.index)) {
-            self.delete_now(&link);
-        }
+        let found = self.own_link(&network.bridge, &network.id, &derived)?;
         if found.is_none() {
             self.create_bridge(network)?;
         }
@@ -242,7 +234,12 @@ impl Driver for Bridge {
         if let Some(link) = self.routes.link(&network.bridge)?
             && self.owner(&link).as_ref() == Some(&network.id)
         {
+            // The link goes a little later; its subnets are free now.
+            let freed = self
+                .routes
+                .delete_addresses(link.index, &addresses(network));
             self.reaper.delete(link.index);
+            freed?;
         }
         Ok(())
     }
@@ -259,7 +256,7 @@ impl Driver for Bridge {
             if self.adopt(place, &veth, &bridge, network, endpoint)? {
                 return Ok(());
             }
-            // Half made, or the last run's that the reaper has not come to yet.
+            // Half made.
             self.delete_now(&veth);
         }
         let result = self.create_veth(place, &bridge, network, endpoint);
@@ -304,6 +301,17 @@ impl Driver for Bridge {
     fn settled(&mut self) -> oneshot::Receiver<()> {
         self.reaper.settled()
     }
+}
+
+/// All addresses of a network's bridge with their prefix lengths.
+fn addresses(network: &Network) -> Vec<(IpAddr, u8)> {
+    let mut all = vec![(IpAddr::V4(network.gateway), network.subnet.prefix())];
+    if let Some(plan) = network.ipv6 {
+        let link_local = Mac::from_address(network.gateway).link_local();
+        all.push((plan.gateway.into(), plan.subnet.prefix()));
+        all.push((link_local.into(), 64));
+    }
+    all
 }
 
 /// Keeps IPv6 off a link of an IPv4 network, router advertisements first of all.

@@ -41,7 +41,8 @@ pub(crate) trait Driver: Send {
     /// Makes the network on this host.
     fn create_network(&mut self, network: &Network) -> Result<()>;
 
-    /// Begins to remove the network from this host; nothing may be attached to it.
+    /// Begins to remove the network from this host; nothing may be attached to it. Its subnets and
+    /// the name of its bridge can be used again at once.
     fn remove_network(&mut self, network: &Network) -> Result<()>;
 
     /// Gives a container its interface on the network, up and with its address.

@@ -139,13 +139,14 @@ impl Net {
             .await
     }
 
-    /// Removes a network, and returns when its links are gone; fine when there is none. While
-    /// containers are on it, that is a conflict that names them.
+    /// Removes a network; fine when there is none. While containers are on it, that is a conflict
+    /// that names them. Its name, rules and subnets are free when this returns; its bridge vanishes
+    /// soon after, which takes the kernel some 25 ms: [`Net::settle`] waits for that.
     pub async fn remove_network(&self, id: &Id) -> Result<()> {
         let id = id.clone();
-        let settled = self.worker.run(move |runner| runner.remove_network(&id));
-        wait(settled.await?).await;
-        Ok(())
+        self.worker
+            .run(move |runner| runner.remove_network(&id))
+            .await
     }
 
     /// Makes the network namespace of a container, with nothing but a loopback.

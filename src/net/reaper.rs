@@ -1,18 +1,24 @@
 //! Deletes links beside everything else.
 //!
 //! The kernel waits for other processors to forget a link, about 25 ms, however many go at once.
-//! So whoever wants links gone only says so; one thread deletes all that have come up meanwhile.
+//! So whoever wants links gone only says so; one thread deletes all that have come up meanwhile. It
+//! lingers a moment before it begins, since links go in company: the last containers of a network,
+//! then its bridge. Whoever waits for the end is not kept waiting for that.
 //! Links are told by number, which is not used again: one that was made anew under the same name is
 //! safe.
 
 use std::collections::HashSet;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use orc_base::{Context, Result};
 use tokio::sync::oneshot;
 
 use crate::route::Routes;
+
+/// How long links that nobody waits for may be in one company.
+const LINGER: Duration = Duration::from_millis(50);
 
 /// The end that links are given to.
 #[derive(Debug)]
@@ -51,9 +57,9 @@ impl Reaper {
         let _ = self.jobs.send(Job::Delete(link));
     }
 
-    /// Whether the link of that number is about to go: it must not be used again.
-    pub(crate) fn is_doomed(&self, link: u32) -> bool {
-        lock(&self.doomed).contains(&link)
+    /// The numbers of the links that are about to go: they must not be used again.
+    pub(crate) fn doomed(&self) -> HashSet<u32> {
+        lock(&self.doomed).clone()
     }
 
     /// Fires when all links given before are gone.
@@ -70,13 +76,7 @@ fn lock(doomed: &Doomed) -> MutexGuard<'_, HashSet<u32>> {
 
 fn run(mut routes: Routes, jobs: &Receiver<Job>, doomed: &Doomed) {
     while let Ok(first) = jobs.recv() {
-        let (mut links, mut waiting) = (Vec::new(), Vec::new());
-        for job in std::iter::once(first).chain(jobs.try_iter()) {
-            match job {
-                Job::Delete(link) => links.push(link),
-                Job::Settle(done) => waiting.push(done),
-            }
-        }
+        let Company { links, waiting } = gather(first, jobs);
         if let Err(error) = routes.delete(&links) {
             tracing::warn!(%error, "interfaces of containers that are gone stay behind");
         }
@@ -85,4 +85,31 @@ fn run(mut routes: Routes, jobs: &Receiver<Job>, doomed: &Doomed) {
             let _ = done.send(());
         }
     }
+}
+
+/// Links that go together, and who waits for that.
+#[derive(Debug, Default)]
+struct Company {
+    links: Vec<u32>,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// What comes up soon after `first`, or until somebody waits.
+fn gather(first: Job, jobs: &Receiver<Job>) -> Company {
+    let mut company = Company::default();
+    let until = Instant::now() + LINGER;
+    let mut next = Some(first);
+    while let Some(job) = next {
+        match job {
+            Job::Delete(link) => company.links.push(link),
+            Job::Settle(done) => company.waiting.push(done),
+        }
+        next = match company.waiting.is_empty() {
+            true => jobs
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+                .ok(),
+            false => jobs.try_recv().ok(),
+        };
+    }
+    company
 }

@@ -16,6 +16,7 @@ const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
+const DELETE_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const GET_ROUTE: u16 = 26;
@@ -127,6 +128,18 @@ impl Routes {
             },
             false => Ok(()),
         }
+    }
+
+    /// Takes addresses from a link, and the routes to their subnets with them; what is gone is fine.
+    pub(crate) fn delete_addresses(&mut self, index: u32, all: &[(IpAddr, u8)]) -> Result<()> {
+        let one = |(address, prefix): &(IpAddr, u8)| delete_address(index, *address, *prefix);
+        for outcome in self.0.apply_each(all.iter().map(one).collect())? {
+            match outcome {
+                Ok(()) | Err(Errno::ADDRNOTAVAIL | Errno::NODEV) => {}
+                Err(errno) => return Err(errno).context(|| "take the addresses from a bridge"),
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn links(&mut self) -> Result<Vec<Link>> {
@@ -353,12 +366,12 @@ fn put_address(message: &mut Message, kind: u16, address: IpAddr) {
     };
 }
 
-/// Takes an address away.
-#[cfg(test)]
+/// Takes an address away, and the route to its subnet.
 pub(crate) fn delete_address(index: u32, address: impl Into<IpAddr>, prefix: u8) -> Request {
     let address = address.into();
     let [a, b, c, d] = index.to_ne_bytes();
-    let mut message = Message::new(21, 0).fixed(&[family(address), prefix, 0, 0, a, b, c, d]);
+    let fixed = [family(address), prefix, 0, 0, a, b, c, d];
+    let mut message = Message::new(DELETE_ADDRESS, 0).fixed(&fixed);
     put_address(&mut message, IFA_LOCAL, address);
     Request::new(format!("delete address {address}/{prefix}"), message)
 }

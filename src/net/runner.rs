@@ -190,17 +190,16 @@ impl Runner {
     }
 
     /// Fine when there is no such network.
-    pub(crate) fn remove_network(&mut self, id: &Id) -> Result<oneshot::Receiver<()>> {
-        let network = self.registry().networks.get(id).cloned();
-        if let Some(network) = network {
-            self.registry().check_unused(&network)?;
-            self.forget_network(&network);
-            // Without the bridge its rules match nothing: what failed is told, and done later.
-            let published = self.publish();
-            let removed = self.driver.remove_network(&network);
-            Error::all([published, removed].into_iter().filter_map(Result::err))?;
-        }
-        Ok(self.driver.settled())
+    pub(crate) fn remove_network(&mut self, id: &Id) -> Result<()> {
+        let Some(network) = self.registry().networks.get(id).cloned() else {
+            return Ok(());
+        };
+        self.registry().check_unused(&network)?;
+        self.forget_network(&network);
+        // Without the bridge its rules match nothing: what failed is told, and done later.
+        let published = self.publish();
+        let removed = self.driver.remove_network(&network);
+        Error::all([published, removed].into_iter().filter_map(Result::err))
     }
 
     pub(crate) fn attach(&mut self, request: &AttachRequest) -> Result<Sandbox> {

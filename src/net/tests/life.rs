@@ -63,6 +63,7 @@ fn nothing_is_left_when_all_is_removed() {
             for network in [&front, &back, &back] {
                 lab.net.remove_network(&network.id).await.unwrap();
             }
+            lab.net.settle().await.unwrap();
         });
         assert_eq!(links(), BTreeSet::new());
         assert!(!web.namespace.exists());
@@ -399,7 +400,54 @@ fn many_at_once() {
         assert_eq!(names.len(), 20);
         join(lab, ids.iter().map(|id| lab.net.detach(id)));
         lab.run(lab.net.remove_network(&front.id)).unwrap();
+        lab.run(lab.net.settle()).unwrap();
         assert_eq!(links(), BTreeSet::new());
+    });
+}
+
+#[test]
+fn a_removed_networks_place_is_free_at_once() {
+    on_a_machine(|lab| {
+        let wanted = |spec: &mut NetworkSpec| {
+            spec.bridge_name = Some("demo0".into());
+            spec.subnet = Some("10.7.0.0/24".parse().unwrap());
+            spec.ipv6 = Some(crate::model::Ipv6Spec {
+                subnet: Some("fd00:7::/64".parse().unwrap()),
+                ..crate::model::Ipv6Spec::default()
+            });
+        };
+        let plain = |spec: &mut NetworkSpec| {
+            wanted(spec);
+            spec.bridge_name = None;
+        };
+        let kept = lab.network("kept");
+        for round in 0..6 {
+            let front = match round % 2 {
+                0 => lab.network_with("front", wanted),
+                _ => lab.network_with("front", plain),
+            };
+            let web = lab.container("web", &[&front]);
+            let peer = lab.container("peer", &[&front]);
+            lab.serve(&web.namespace, "web", 80);
+            let address = web.endpoints[0].address;
+            assert!(tcp(&lab.machine(), address, 80).starts_with("web"));
+            assert!(tcp(&peer.namespace, address, 80).starts_with("web"));
+            lab.run(async {
+                for sandbox in lab.net.sandboxes() {
+                    lab.net.detach(&sandbox.container).await.unwrap();
+                }
+                lab.net.remove_network(&front.id).await.unwrap();
+            });
+            // So is a subnet that was chosen.
+            let first = lab.network("first");
+            lab.run(lab.net.remove_network(&first.id)).unwrap();
+            let second = lab.network("second");
+            assert_eq!(first.subnet, second.subnet);
+            lab.run(lab.net.remove_network(&second.id)).unwrap();
+        }
+        lab.run(lab.net.settle()).unwrap();
+        assert_eq!(links(), BTreeSet::from([kept.bridge]));
+        assert!(Routes::open().unwrap().link("demo0").unwrap().is_none());
     });
 }
 
