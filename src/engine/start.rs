@@ -28,6 +28,8 @@ use crate::{devices, mounts, wiring};
 
 /// Where a container that may speak to the engine finds it.
 const API_SOCKET: &str = "/var/run/docker.sock";
+/// Where programs find POSIX shared memory (shm_overview(7)).
+const SHM: &str = "/dev/shm";
 
 /// Starts a container for someone.
 pub(crate) async fn start(core: &Arc<Core>, cell: &Arc<Cell>) -> Result<()> {
@@ -249,11 +251,15 @@ async fn connect(
 
 /// A namespace of another container, which must run.
 fn of_other(core: &Core, other: &str, name: &str) -> Result<Namespace> {
+    file_of_other(core, other, name).map(Namespace::Path)
+}
+
+fn file_of_other(core: &Core, other: &str, name: &str) -> Result<PathBuf> {
     let run = core
         .find(other)
         .and_then(|cell| cell.running())
         .context(|| format!("join the {name} namespace of container {other}"))?;
-    Ok(Namespace::Path(run.monitor.namespace_path(name)))
+    Ok(run.monitor.namespace_path(name))
 }
 
 fn request(record: &ContainerRecord, namespace: PathBuf) -> Result<AttachRequest> {
@@ -308,16 +314,27 @@ fn generate(
             propagation: Propagation::Private,
         });
     }
-    if record.spec.ipc == NamespaceMode::Host {
-        mounts.push(Mount::Bind {
-            source: "/dev/shm".into(),
-            target: "/dev/shm".into(),
+    mounts.extend(shared_memory(core, record)?);
+    Ok(mounts)
+}
+
+/// POSIX shared memory goes with the IPC namespace; a container with one of its own has its own.
+fn shared_memory(core: &Core, record: &ContainerRecord) -> Result<Option<Mount>> {
+    Ok(match &record.spec.ipc {
+        NamespaceMode::Private => None,
+        NamespaceMode::Host => Some(Mount::Bind {
+            source: SHM.into(),
+            target: SHM.into(),
             readonly: false,
             submounts: Submounts::Leave,
             propagation: Propagation::Private,
-        });
-    }
-    Ok(mounts)
+        }),
+        NamespaceMode::Container(other) => Some(Mount::Joined {
+            namespace: file_of_other(core, other, "mnt")?,
+            path: SHM.into(),
+            target: SHM.into(),
+        }),
+    })
 }
 
 /// Writes the generated files of a container with its own network.

@@ -174,11 +174,6 @@ fn confinement(spec: &ContainerSpec, warnings: &mut Vec<String>) -> Result<()> {
             "the cgroup namespace of another container cannot be joined",
         ));
     }
-    if let NamespaceMode::Container(_) = spec.ipc {
-        warnings.push(
-            "The IPC namespace of the other container is joined, its /dev/shm is not shared".into(),
-        );
-    }
     if spec.uts != NamespaceMode::Private && (spec.hostname.is_some() || spec.domainname.is_some())
     {
         return Err(Error::invalid(

@@ -157,6 +157,12 @@ fn mount(mount: &Mount) -> Result<()> {
             source.display()
         ))),
         Mount::Within { directory, .. } => absolute(std::slice::from_ref(directory)),
+        Mount::Joined {
+            namespace, path, ..
+        } => {
+            inside("mount source", path)?;
+            absolute(std::slice::from_ref(namespace))
+        }
         Mount::Copy { source, .. } if !source.is_absolute() => Err(Error::invalid(format!(
             "mount source {} is not an absolute path",
             source.display()

@@ -125,7 +125,7 @@ fn enter(fd: BorrowedFd<'_>, kind: LinkNameSpaceType) -> Result<()> {
 }
 
 /// A namespace's file and nothing else.
-fn open(path: &Path) -> Result<OwnedFd> {
+pub(crate) fn open(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, Mode::empty())?;
     let magic = rustix::fs::fstatfs(&fd)?.f_type as u32;

@@ -39,6 +39,12 @@ pub(crate) enum Step {
         subpath: String,
         readonly: bool,
     },
+    /// Open a directory of another mount namespace, likewise.
+    OpenJoined {
+        number: usize,
+        namespace: PathBuf,
+        path: String,
+    },
     /// No mount made from here on is seen outside, and none made outside is seen here.
     Isolate,
     /// Open the layers of an image, or something in them.
@@ -218,7 +224,14 @@ fn opens(mounts: &[Mount], steps: &mut Vec<Step>) {
                 subpath: subpath.clone(),
                 readonly: *readonly,
             }),
-            _ => {}
+            Mount::Joined {
+                namespace, path, ..
+            } => steps.push(Step::OpenJoined {
+                number,
+                namespace: namespace.clone(),
+                path: path.clone(),
+            }),
+            Mount::Layers { .. } | Mount::Copy { .. } | Mount::Tmpfs { .. } => {}
         }
     }
 }
@@ -249,7 +262,10 @@ fn images_and_copies(mounts: &[Mount], steps: &mut Vec<Step>) {
                 gid: *gid,
                 mode: *mode,
             }),
-            Mount::Bind { .. } | Mount::Within { .. } | Mount::Tmpfs { .. } => {}
+            Mount::Bind { .. }
+            | Mount::Within { .. }
+            | Mount::Joined { .. }
+            | Mount::Tmpfs { .. } => {}
         }
     }
     if !copies.is_empty() {
@@ -303,6 +319,7 @@ fn mounts(mounts: &[Mount], steps: &mut Vec<Step>) {
         steps.push(match mount {
             Mount::Bind { .. }
             | Mount::Within { .. }
+            | Mount::Joined { .. }
             | Mount::Layers { .. }
             | Mount::Copy { .. } => Step::Bind { number, target },
             Mount::Tmpfs {
@@ -365,6 +382,11 @@ impl fmt::Display for Step {
                     "open {subpath} inside mount source {directory} as #{number} ({access})"
                 )
             }
+            Self::OpenJoined {
+                number,
+                namespace,
+                path,
+            } => write!(f, "open {path} of {} as #{number}", namespace.display()),
             Self::Isolate => f.write_str("leave the host's mounts"),
             Self::Layers {
                 number,

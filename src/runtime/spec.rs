@@ -103,6 +103,15 @@ pub enum Mount {
         /// Whether the container may write it.
         readonly: bool,
     },
+    /// A directory as another mount namespace has it, such as the `/dev/shm` of another container.
+    Joined {
+        /// The file of the namespace: `/proc/PID/ns/mnt`.
+        namespace: PathBuf,
+        /// An absolute path in it; must be a directory.
+        path: String,
+        /// Where it appears; made inside the root when missing.
+        target: String,
+    },
     /// The layers of an image, or something in them; read-only.
     Layers {
         /// Topmost first.
@@ -151,6 +160,7 @@ impl Mount {
         match self {
             Self::Bind { target, .. }
             | Self::Within { target, .. }
+            | Self::Joined { target, .. }
             | Self::Layers { target, .. }
             | Self::Copy { target, .. }
             | Self::Tmpfs { target, .. } => target,

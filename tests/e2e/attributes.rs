@@ -298,6 +298,11 @@ services:
         }
         assert_ne!(space("a", kind), own(kind), "{kind}");
     }
+    a("echo shared > /dev/shm/of-a");
+    let n = |script: &str| inside(&lab, &project, "n", script);
+    assert_eq!(n("cat /dev/shm/of-a"), "shared\n");
+    assert_eq!(a("echo again > /dev/shm/of-a"), "");
+    assert_eq!(n("cat /dev/shm/of-a"), "again\n");
     assert_eq!(space("h", "cgroup"), own("cgroup"));
     assert_ne!(space("a", "cgroup"), own("cgroup"));
     assert_eq!(

@@ -95,6 +95,14 @@ struct Work {
 impl Work {
     fn carry_out(&mut self, step: &Step, site: &Site<'_>) -> Result<()> {
         match step {
+            Step::OpenJoined {
+                number,
+                namespace,
+                path,
+            } => {
+                let found = source::joined(site.alone, namespace, path)?;
+                self.keep(*number, found)
+            }
             Step::Proc => self.proc(),
             Step::Sysctl { path, value } => self.sysctl(path, value),
             Step::Sys { readonly } => {

@@ -1,7 +1,7 @@
-//! What is mounted into a root and is no place of the host's: the layers of an image, and copies of
-//! small files in memory.
+//! What is mounted into a root and is no place of the host's: the layers of an image, copies of small
+//! files in memory, and directories of other containers.
 //!
-//! Both are made on a directory of ours in the container's own mount namespace and taken off it again
+//! The first two are made on a directory of ours in the container's own mount namespace and taken off it again
 //! at once: open_tree(2) copies only what is attached (before Linux 6.15). What was copied keeps the
 //! file system alive, so it is gone with the container and there is nothing to clean up.
 
@@ -16,9 +16,12 @@ use rustix::io::Errno;
 use rustix::mount::{
     FsOpenFlags, MoveMountFlags, UnmountFlags, fsconfig_set_flag, fsopen, move_mount, unmount,
 };
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::namespaces;
 use crate::rootfs::mount::{NODEV, NOEXEC, NOSUID, RDONLY, clone_of, mounted, set_attributes};
 use crate::rootfs::{Copied, overlay};
+use crate::sys::linux::Alone;
 
 /// The most bytes of a file that is copied: as much as Docker's store of configs takes.
 const MAX_COPY: u64 = 1 << 20;
@@ -51,6 +54,30 @@ fn inside(root: &Root, subpath: Option<&str>) -> Result<OwnedFd> {
     let copy = clone_of(place.as_fd(), false)?;
     set_attributes(copy.as_fd(), RDONLY | NODEV, false)?;
     Ok(copy)
+}
+
+/// A directory that another mount namespace has at `path`: a mount that is attached nowhere, for
+/// open_tree(2) copies nothing of other namespaces. This process goes there and comes back: nothing
+/// that it finds there is more than a name below the root of that namespace.
+pub(super) fn joined(_alone: &Alone, namespace: &Path, path: &str) -> Result<OwnedFd> {
+    let own = namespaces::open(Path::new("/proc/self/ns/mnt")).context(|| "hold its own mounts")?;
+    let root = Root::open(Path::new("/"))?;
+    let other = namespaces::open(namespace)?;
+    move_into_link_name_space(other.as_fd(), Some(LinkNameSpaceType::Mount))
+        .context(|| format!("enter the mounts of {}", namespace.display()))?;
+    let found = directory(path);
+    move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Mount))
+        .context(|| "come back to its own mounts")?;
+    // Entering leads to the root of all mounts, which need not be where this process was.
+    rustix::process::fchdir(&root)?;
+    rustix::process::chroot(".")?;
+    found
+}
+
+fn directory(path: &str) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let place = Root::open(Path::new("/"))?.open_at(path, flags, Mode::empty())?;
+    clone_of(place.as_fd(), false)
 }
 
 /// Copies of files, each as a mount that is attached nowhere, by their numbers. They are never

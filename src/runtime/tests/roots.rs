@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use orc_base::Kind;
+use orc_runtime::log::Stream;
 use orc_runtime::signal;
 use orc_runtime::spec::{Mount, Namespace, Propagation, Submounts};
 
@@ -20,6 +21,7 @@ crate::tests! {
     shared_memory_has_its_size
     huge_account_files_are_refused
     namespaces_can_be_joined
+    a_directory_of_another_container_can_be_joined
     host_namespaces_can_be_used
     binds_propagate_as_asked
     mounts_below_a_source_are_as_asked
@@ -302,6 +304,59 @@ async fn huge_account_files_are_refused(bed: Bed) {
         error.to_string().contains("/etc/group of the image"),
         "{error}"
     );
+}
+
+async fn a_directory_of_another_container_can_be_joined(bed: Bed) {
+    let mut first = bed.script(
+        "echo theirs > /dev/shm/a; echo ready; while [ ! -e /dev/shm/b ]; do sleep 0.01; done; cat /dev/shm/b",
+    );
+    first.shm_bytes = 3 << 20;
+    let monitor = bed.start(&first).await;
+    bed.output_has(&first, "ready").await;
+    let joined = |path: &str, target: &str| Mount::Joined {
+        namespace: monitor.namespace_path("mnt"),
+        path: path.into(),
+        target: target.into(),
+    };
+    let mut spec = bed.script(
+        "cat /dev/shm/a; stat -f -c '%T' /dev/shm; df -k /dev/shm | tail -n 1 | awk '{print $2}'; pwd; echo ours > /dev/shm/b",
+    );
+    spec.mounts = vec![joined("/dev/shm", "/dev/shm")];
+    assert_eq!(bed.run(&spec).await.stdout, "theirs\ntmpfs\n3072\n/\n");
+    assert_eq!(monitor.wait().await.code, 0);
+    assert!(bed.output(&first, Stream::Stdout).ends_with("ours\n"));
+    bed.assert_nothing_left(&spec);
+
+    // Names there lead nowhere but inside, and what is missing is told.
+    let other = bed.script("echo theirs > /mine; ln -s / /up; echo ready; exec sleep 1000");
+    let monitor = bed.start(&other).await;
+    bed.output_has(&other, "ready").await;
+    let joined = |path: &str| Mount::Joined {
+        namespace: monitor.namespace_path("mnt"),
+        path: path.into(),
+        target: "/x".into(),
+    };
+    let mut spec = bed.script("cat /x/mine");
+    spec.mounts = vec![joined("/up/../up")];
+    assert_eq!(bed.run(&spec).await.stdout, "theirs\n");
+    for (mount, word) in [
+        (joined("/nope"), "no such file"),
+        (joined("/mine"), "not a directory"),
+        (
+            Mount::Joined {
+                namespace: monitor.namespace_path("uts"),
+                path: "/".into(),
+                target: "/x".into(),
+            },
+            "enter the mounts",
+        ),
+    ] {
+        spec.mounts = vec![mount];
+        let error = bed.refusal(&spec).await.to_string();
+        assert!(error.to_lowercase().contains(word), "{error}");
+    }
+    let _ = monitor.signal(signal::KILL);
+    monitor.wait().await;
 }
 
 async fn namespaces_can_be_joined(bed: Bed) {
