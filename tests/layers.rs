@@ -18,13 +18,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("docker", &["base", "host"]),
     ("compose", &["base", "host"]),
     ("store", &["base"]),
+    ("kube", &["base", "store"]),
+    ("cluster", &["base", "host", "kube"]),
 ];
 
 /// The crates of the tests, which a layer's `testing.rs` may use: only tests compile it.
 const OF_TESTS: &[&str] = &["hostile"];
 
 /// Layers that speak to a machine only through their seams: see their `clippy.toml`.
-const WITHOUT_SYSTEM_CALLS: &[&str] = &["host", "compose"];
+const WITHOUT_SYSTEM_CALLS: &[&str] = &["host", "compose", "cluster"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
