@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use orc_base::{Error, Kind, Result};
 
 use crate::extends;
-use crate::files::{self, Found};
+use crate::files::Found;
 use crate::merge::{merge, settle};
 use crate::mistakes::Mistakes;
 use crate::node::{Map, Node, Span, Trail, Value};
@@ -109,10 +109,11 @@ fn included(
         let items = item.get(key).and_then(Node::list).unwrap_or_default();
         items.iter().filter_map(Node::scalar).collect()
     };
-    let files: Vec<PathBuf> = texts("path")
+    let files = texts("path")
         .iter()
-        .map(|path| files::join(model.base, path))
-        .collect();
+        .map(|path| reader.locate(model.base, path, &item.span))
+        .collect::<Result<Vec<_>>>()
+        .map_err(|error| at(error, item, "include", trail))?;
     let Some(first) = files.first() else {
         return Err(trail.error(&item.span, "missing property 'path'"));
     };
@@ -132,10 +133,13 @@ fn included(
         return Err(trail.error(&item.span, text).with_kind(Kind::Exhausted));
     }
     let directory = match item.get("project_directory").and_then(Node::text) {
-        Some(directory) => files::join(model.base, directory),
+        Some(directory) => reader
+            .inside(model.base, directory, &item.span)
+            .map_err(|error| at(error, item, "project_directory", trail))?,
         None => first.parent().unwrap_or(Path::new("/")).to_path_buf(),
     };
-    let variables = included_variables(reader, model, &directory, &texts("env_file"))
+    let env_files = texts("env_file");
+    let variables = included_variables(reader, model, &directory, &env_files, &item.span)
         .map_err(|error| at(error, item, "env_file", trail))?;
     let inner = Model {
         files: &files,
@@ -164,6 +168,7 @@ fn included_variables(
     model: &Model<'_>,
     directory: &Path,
     env_files: &[String],
+    by: &Span,
 ) -> Result<BTreeMap<String, String>> {
     let files: Vec<PathBuf> = match env_files {
         [] => {
@@ -176,8 +181,8 @@ fn included_variables(
         names => names
             .iter()
             .filter(|name| *name != "/dev/null")
-            .map(|name| files::join(model.base, name))
-            .collect(),
+            .map(|name| reader.inside(model.base, name, by))
+            .collect::<Result<_>>()?,
     };
     let mut variables = model.variables.clone();
     let mut own = BTreeMap::new();

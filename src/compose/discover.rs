@@ -5,17 +5,12 @@ use std::path::{Path, PathBuf};
 
 use orc_base::{Context, Error, Result};
 
-use crate::files::{self, Files, Found};
+use crate::files::{self, COMPOSE_FILES, Files, Found};
 use crate::interpolate::Interpolation;
-use crate::node::{Node, Trail};
+use crate::node::{Node, Span, Trail};
 use crate::reader::Reader;
+use crate::remote::Address;
 
-const NAMES: [&str; 4] = [
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yml",
-    "docker-compose.yaml",
-];
 const OVERRIDES: [&str; 4] = [
     "compose.override.yml",
     "compose.override.yaml",
@@ -39,6 +34,9 @@ pub(crate) struct Place {
     pub(crate) files: Vec<PathBuf>,
     /// The project directory, absolute.
     pub(crate) directory: PathBuf,
+    /// The directory that the project is called after when nothing else says its name: where a project
+    /// from elsewhere lies here says nothing.
+    pub(crate) namesake: PathBuf,
     /// The process's environment over what the `.env` files say.
     pub(crate) variables: BTreeMap<String, String>,
 }
@@ -70,17 +68,16 @@ pub(crate) fn find(wanted: &Wanted<'_>, reader: &mut Reader<'_>) -> Result<Place
 
 /// As [`find`], but it is fine when there is no file.
 pub(crate) fn look(wanted: &Wanted<'_>, reader: &mut Reader<'_>) -> Result<Place> {
-    let absolute = |path: &Path| match path.as_os_str() == "-" {
-        true => path.to_path_buf(),
-        false => files::join(wanted.working_dir, &path.to_string_lossy()),
-    };
-    let given_directory = wanted.project_directory.map(absolute);
+    let given_directory = wanted
+        .project_directory
+        .map(|path| files::join(wanted.working_dir, &path.to_string_lossy()));
+    reader.copies.project_directory.clone_from(&given_directory);
     let mut variables = wanted.environment.clone();
-    let mut files: Vec<PathBuf> = wanted.files.iter().map(|file| absolute(file)).collect();
+    let mut files = located(wanted, reader, wanted.files.iter().map(PathBuf::as_path))?;
 
     let first_directory = given_directory
         .clone()
-        .or_else(|| directory_of(&files))
+        .or_else(|| own_directory(&files, reader))
         .unwrap_or_else(|| wanted.working_dir.to_path_buf());
     let env_files = env_files(wanted);
     match &env_files {
@@ -89,21 +86,28 @@ pub(crate) fn look(wanted: &Wanted<'_>, reader: &mut Reader<'_>) -> Result<Place
     }
     if files.is_empty() {
         files = match variables.get("COMPOSE_FILE") {
-            Some(list) if !list.is_empty() => split_list(list, &variables)
-                .map(|file| absolute(Path::new(file)))
-                .collect(),
+            Some(list) if !list.is_empty() => {
+                let listed = split_list(list, &variables).map(Path::new);
+                located(wanted, reader, listed)?
+            }
             _ => search(reader.files, &first_directory),
         };
+    }
+    let own = given_directory
+        .clone()
+        .or_else(|| own_directory(&files, reader));
+    let namesake = own.unwrap_or_else(|| wanted.working_dir.to_path_buf());
+    // As with docker compose, the `.env` of a project from elsewhere is not read.
+    if env_files.is_none() && namesake != first_directory {
+        read_default(reader, &namesake, &mut variables)?;
     }
     let directory = given_directory
         .or_else(|| directory_of(&files))
         .unwrap_or_else(|| wanted.working_dir.to_path_buf());
-    if env_files.is_none() && directory != first_directory {
-        read_default(reader, &directory, &mut variables)?;
-    }
     Ok(Place {
         files,
         directory,
+        namesake,
         variables,
     })
 }
@@ -113,6 +117,30 @@ fn directory_of(files: &[PathBuf]) -> Option<PathBuf> {
     first.parent().map(Path::to_path_buf)
 }
 
+/// The same when that file is this machine's own.
+fn own_directory(files: &[PathBuf], reader: &Reader<'_>) -> Option<PathBuf> {
+    let first = files.first()?;
+    match reader.copies.origin(first) {
+        None => directory_of(files),
+        Some(_) => None,
+    }
+}
+
+/// The files that are named, absolute; what is elsewhere is fetched.
+fn located<'a>(
+    wanted: &Wanted<'_>,
+    reader: &mut Reader<'_>,
+    named: impl Iterator<Item = &'a Path>,
+) -> Result<Vec<PathBuf>> {
+    let typed = Span::default();
+    let locate = |file: &Path| match file.as_os_str() == "-" {
+        true => Ok(file.to_path_buf()),
+        false => reader.locate(wanted.working_dir, &file.to_string_lossy(), &typed),
+    };
+    named.map(locate).collect()
+}
+
+/// One address is no list, whatever separates lists.
 fn split_list<'a>(
     list: &'a str,
     variables: &'a BTreeMap<String, String>,
@@ -120,8 +148,12 @@ fn split_list<'a>(
     let separator = variables
         .get("COMPOSE_PATH_SEPARATOR")
         .map_or(":", String::as_str);
-    list.split(if separator.is_empty() { ":" } else { separator })
-        .filter(|part| !part.is_empty())
+    let separator = match Address::parse(list) {
+        Ok(Some(_)) => "\0",
+        _ if separator.is_empty() => ":",
+        _ => separator,
+    };
+    list.split(separator).filter(|part| !part.is_empty())
 }
 
 /// The files of the nearest directory upwards that has some.
@@ -134,7 +166,7 @@ fn search(files: &dyn Files, from: &Path) -> Vec<PathBuf> {
     };
     from.ancestors()
         .find_map(|directory| {
-            let main = there(directory, &NAMES)?;
+            let main = there(directory, &COMPOSE_FILES)?;
             Some(
                 [main]
                     .into_iter()
@@ -229,12 +261,12 @@ pub(crate) fn project_name(
             .map_err(|error| trail.error(&node.span, error))?;
         return Ok(name);
     }
-    let base = place.directory.file_name().unwrap_or_default();
+    let base = place.namesake.file_name().unwrap_or_default();
     let name = normalise(&base.to_string_lossy());
     match name.is_empty() {
         true => Err(Error::invalid(format!(
             "project name must not be empty: {} gives none, use `-p`",
-            place.directory.display()
+            place.namesake.display()
         ))),
         false => Ok(name),
     }

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use orc_base::{Error, Kind, Result, spelling};
 
-use crate::files;
 use crate::merge::merge;
 use crate::node::{Entry, Map, Node, Span, Trail};
 use crate::reader::{Reader, is_void, refuse_missing};
@@ -157,7 +156,7 @@ impl Search<'_, '_> {
         let Some(file) = text("file") else {
             return self.service(place, name);
         };
-        let file = files::join(place.base, file);
+        let file = self.reader.locate(place.base, file, &extends.node.span)?;
         let document = self.document(&file)?;
         let place = Place {
             base: file.parent().unwrap_or(Path::new("/")),

@@ -8,6 +8,14 @@ use orc_base::{Context, Error, Result};
 /// No Compose file, `.env` file or label file is larger; more is refused.
 pub const MAX_FILE_BYTES: u64 = 8 << 20;
 
+/// What the file of a project is called when nobody says; the first that is there.
+pub const COMPOSE_FILES: [&str; 4] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+];
+
 /// What is found at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
@@ -112,6 +120,18 @@ pub(crate) fn identity(directory: &Path) -> Result<(u64, u64)> {
         false => Err(Error::invalid(format!(
             "the context {shown} is not a directory"
         ))),
+    }
+}
+
+/// The place of `path` without links, as far as there is something on the way.
+pub(crate) fn real(files: &dyn Files, path: &Path) -> PathBuf {
+    let there = path
+        .ancestors()
+        .find(|above| files.look(above) != Found::Nothing);
+    match there.map(|above| (above, path.strip_prefix(above))) {
+        Some((above, Ok(rest))) if rest.as_os_str().is_empty() => files.canonical(above),
+        Some((above, Ok(rest))) => files.canonical(above).join(rest),
+        _ => path.to_path_buf(),
     }
 }
 

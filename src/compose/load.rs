@@ -2,7 +2,8 @@
 //! wrong with them is told together.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use orc_base::Result;
 
@@ -10,11 +11,13 @@ use crate::assemble::{Model, assemble};
 use crate::discover::{self, Wanted};
 use crate::environment::{self, Around};
 use crate::files::{Disk, Files};
+use crate::foreign;
 use crate::lower;
-use crate::model::{Finding, Project, Severity, Subject};
+use crate::model::{Finding, Foreign, Project, Severity, Subject};
 use crate::node::{Map, Node, Span, Trail};
 use crate::normalize::normalize;
 use crate::reader::Reader;
+use crate::remote::Remotes;
 use crate::seccomp;
 use crate::select::{Selection, select};
 use crate::support;
@@ -54,6 +57,8 @@ pub struct LoadOptions {
     pub no_path_resolution: bool,
     /// Leave `env_file` as it is.
     pub no_env_resolution: bool,
+    /// Whoever fetches files that are elsewhere; without one they are refused.
+    pub remotes: Option<Arc<dyn Remotes>>,
     /// `--compatibility`: `_` stands in the names of containers and images, as docker-compose 1 had it.
     pub compatibility: bool,
 }
@@ -120,6 +125,9 @@ fn read(options: &LoadOptions, reader: &mut Reader<'_>) -> Result<Project> {
         &profiles(options, &variables),
         &options.services,
     )?;
+    if !reader.copies.is_empty() {
+        confine(options, reader, &tree, &place.directory)?;
+    }
     let mut findings = match options.no_env_resolution {
         true => Vec::new(),
         false => resolve_files(&mut tree, &selection, reader, &variables)?,
@@ -131,6 +139,16 @@ fn read(options: &LoadOptions, reader: &mut Reader<'_>) -> Result<Project> {
     reader.refuse()?;
     findings.extend(support::findings(&tree, reader.files));
 
+    let foreign = Foreign {
+        sources: reader.copies.sources(),
+        wishes: foreign::wishes(
+            &tree,
+            &name,
+            &selection,
+            reader.files,
+            &reader.copies.given(&variables),
+        ),
+    };
     let lenient = options.no_interpolate || options.no_normalize;
     let mut project = typed::project(tree, &selection, lenient)?;
     let services = project.services.values_mut();
@@ -141,12 +159,30 @@ fn read(options: &LoadOptions, reader: &mut Reader<'_>) -> Result<Project> {
     project.working_dir = place.directory;
     project.files = place.files;
     project.findings = findings;
+    project.foreign = foreign;
     project.environment = variables;
     project.interpolated = !options.no_interpolate;
     if !options.no_env_resolution {
         seccomp::read(&mut project, reader.files);
     }
     Ok(project)
+}
+
+/// Refuses files from elsewhere that name files which are not theirs, before any of those is read.
+fn confine(
+    options: &LoadOptions,
+    reader: &mut Reader<'_>,
+    tree: &Node,
+    directory: &Path,
+) -> Result<()> {
+    let base = match options.no_path_resolution {
+        false => directory,
+        // Nothing is read then.
+        true if options.no_env_resolution => return Ok(()),
+        true => &options.working_dir,
+    };
+    foreign::confine(tree, base, reader.files, &mut reader.ledger.mistakes)?;
+    reader.refuse()
 }
 
 /// The documents of all files; one that cannot be read does not hide the mistakes of the others.
@@ -189,6 +225,7 @@ pub fn project_name_from(options: &LoadOptions, files: &dyn Files) -> Result<Str
 fn reader<'a>(options: &'a LoadOptions, files: &'a dyn Files) -> Reader<'a> {
     let mut reader = Reader::new(files, &options.working_dir);
     reader.stdin = options.stdin.as_deref();
+    reader.remotes = options.remotes.as_deref();
     reader.home = options.environment.get("HOME").map(String::as_str);
     reader.interpolate = !options.no_interpolate;
     reader.resolve_paths = !options.no_path_resolution;

@@ -5,6 +5,7 @@
 //! machine. `render.rs` prints the tree itself, so that keys which no builder needs are kept too.
 
 pub mod develop;
+pub mod provider;
 mod read;
 pub mod resources;
 pub mod service;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use orc_base::{Error, Result, spelling};
 
+use crate::model::provider::{Model, Provided};
 use crate::model::resources::{FileSource, Network, Volume};
 use crate::model::service::Service;
 use crate::node::Node;
@@ -40,14 +42,30 @@ pub struct Project {
     pub secrets: BTreeMap<String, FileSource>,
     /// All configs.
     pub configs: BTreeMap<String, FileSource>,
+    /// All models.
+    pub models: BTreeMap<String, Model>,
+    /// What programs that stand for services and models have given so far.
+    pub provided: Provided,
     /// What the files ask for and orc does not do (yet), and what the disk lacks. `plan` refuses or
     /// warns when it has to do with the service.
     pub findings: Vec<Finding>,
+    /// What came from elsewhere.
+    pub foreign: Foreign,
     /// The variables that interpolation saw.
     pub environment: BTreeMap<String, String>,
     pub(crate) tree: Node,
     /// Whether a `$` in the tree is a dollar and no variable.
     pub(crate) interpolated: bool,
+}
+
+/// What of a project came from elsewhere: all is empty when nothing did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// Where from, and in which version: `oci://registry/name:tag (sha256:…)`.
+    pub sources: Vec<String>,
+    /// What those files would get of this machine that is not theirs: one sentence each. Somebody has to
+    /// agree before anything is made.
+    pub wishes: Vec<String>,
 }
 
 /// Something that has to be said before something is made.

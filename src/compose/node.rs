@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use orc_base::Error;
 
+use crate::remote::Origin;
 use crate::source::Source;
 
 /// A place in a file.
@@ -36,6 +37,11 @@ impl Span {
     /// The file's name as people are shown it.
     pub(crate) fn file_name(&self) -> Option<&str> {
         self.file.as_deref().map(Source::name)
+    }
+
+    /// Where the file came from, when it is not this machine's own.
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.file.as_deref().and_then(Source::origin)
     }
 
     /// The line with marks under what stands there, on lines of their own; nothing for what no file

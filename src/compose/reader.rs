@@ -1,17 +1,20 @@
 //! Reads one file: parse, put variables in, rewrite to the long form.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use orc_base::{Error, Kind, Result};
 
 use crate::canonical::Rules;
+use crate::copies::Copies;
 use crate::dotenv::{self, Grammar};
-use crate::files::Files;
+use crate::files::{self, Files, real};
+use crate::foreign;
 use crate::interpolate::Interpolation;
 use crate::ledger::Ledger;
-use crate::node::{Mark, Node, Trail, Value};
+use crate::node::{Mark, Node, Span, Trail, Value};
+use crate::remote::{Address, Remotes};
 use crate::source::Source;
 use crate::spec::Paths;
 use crate::spec::root::ROOT;
@@ -23,6 +26,9 @@ const MAX_FILES: usize = 1_000;
 /// Reads files for one project and remembers what has to be said about them.
 pub(crate) struct Reader<'a> {
     pub(crate) files: &'a dyn Files,
+    /// Whoever fetches what is elsewhere, and what was fetched.
+    pub(crate) remotes: Option<&'a dyn Remotes>,
+    pub(crate) copies: Copies,
     /// What came on standard input.
     pub(crate) stdin: Option<&'a str>,
     /// The process's working directory, which file names are shown relative to.
@@ -41,6 +47,8 @@ impl<'a> Reader<'a> {
     pub(crate) fn new(files: &'a dyn Files, working_dir: &'a Path) -> Self {
         Self {
             files,
+            remotes: None,
+            copies: Copies::default(),
             stdin: None,
             working_dir,
             home: None,
@@ -54,6 +62,9 @@ impl<'a> Reader<'a> {
 
     /// The name of a file as people are shown it.
     pub(crate) fn display(&self, path: &Path) -> String {
+        if let Some(name) = self.copies.display(path) {
+            return name;
+        }
         let shown = path.strip_prefix(self.working_dir).unwrap_or(path);
         shown.display().to_string()
     }
@@ -61,6 +72,38 @@ impl<'a> Reader<'a> {
     /// Refuses the project when something is wrong in the files read so far.
     pub(crate) fn refuse(&mut self) -> Result<()> {
         std::mem::take(&mut self.ledger.mistakes).refuse()
+    }
+
+    /// The file that `text` names, fetched when it is elsewhere. Relative paths start at `base`; `by` is
+    /// where it is named.
+    pub(crate) fn locate(&mut self, base: &Path, text: &str, by: &Span) -> Result<PathBuf> {
+        if let Some(address) = Address::parse(text)? {
+            return self.fetch(&address);
+        }
+        self.inside(base, text, by)
+    }
+
+    /// The Compose file at an address.
+    pub(crate) fn fetch(&mut self, address: &Address) -> Result<PathBuf> {
+        self.copies.fetch(address, self.remotes, self.files)
+    }
+
+    /// The path that `text` names; files from elsewhere may name their own only.
+    pub(crate) fn inside(&self, base: &Path, text: &str, by: &Span) -> Result<PathBuf> {
+        let path = files::join(base, text);
+        if let Some(origin) = by.origin() {
+            let real = real(self.files, &path);
+            if !origin.holds(&real) {
+                return Err(Error::denied(foreign::outside(&real, &origin.shown)));
+            }
+        }
+        Ok(path)
+    }
+
+    /// The text of a file.
+    fn text(&self, path: &Path) -> Result<String> {
+        self.copies.check(path, self.files)?;
+        self.files.read(path)
     }
 
     /// The documents of a file as they stand.
@@ -74,9 +117,9 @@ impl<'a> Reader<'a> {
         let (text, name) = match (path.as_os_str() == "-", self.stdin) {
             (true, Some(text)) => (text.to_owned(), "(stdin)".to_owned()),
             (true, None) => return Err(Error::invalid("nothing came on standard input")),
-            _ => (self.files.read(path)?, self.display(path)),
+            _ => (self.text(path)?, self.display(path)),
         };
-        let source = Arc::new(Source::new(name, text));
+        let source = Arc::new(Source::new(name, text).of(self.copies.origin(path)));
         let documents = yaml::parse(&source, &mut self.ledger)?;
         if documents.iter().all(Node::is_null) {
             return Err(Error::invalid(format!(
@@ -100,6 +143,7 @@ impl<'a> Reader<'a> {
         if !matches!(document.value, Value::Map(_)) {
             return Err(Trail::ROOT.error(&document.span, "top-level object must be a mapping"));
         }
+        self.copies.note_asked(&document);
         if self.interpolate {
             let mut interpolation = Interpolation::new(variables);
             interpolation.apply(&mut document, &Trail::ROOT, &mut self.ledger)?;
@@ -114,6 +158,7 @@ impl<'a> Reader<'a> {
             ledger: &mut self.ledger,
         };
         let mut document = rules.apply(document, &ROOT, &Trail::ROOT)?;
+        self.copies.note_passed(&document);
         if let Some(map) = document.map_mut()
             && let Some(version) = map.remove("version")
         {
@@ -131,7 +176,7 @@ impl<'a> Reader<'a> {
         path: &Path,
         outer: &BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, String>> {
-        let source = Source::new(self.display(path), self.files.read(path)?);
+        let source = Source::new(self.display(path), self.text(path)?);
         dotenv::parse(&source, Grammar::Compose, outer, &mut self.ledger.budget)
     }
 }

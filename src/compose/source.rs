@@ -4,7 +4,9 @@
 //! from the text, because a value's own place is only where it begins.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use crate::remote::Origin;
 
 /// How many characters of a line are shown.
 const MAX_WIDTH: usize = 160;
@@ -18,6 +20,8 @@ pub(crate) struct Source {
     text: String,
     /// Where each line begins; found out when a line is first asked for.
     starts: OnceLock<Vec<usize>>,
+    /// Set for a file that is not this machine's own.
+    origin: Option<Arc<Origin>>,
 }
 
 impl Source {
@@ -26,7 +30,18 @@ impl Source {
             name: name.into(),
             text: text.into(),
             starts: OnceLock::new(),
+            origin: None,
         }
+    }
+
+    /// The same file, from elsewhere when there is an origin.
+    pub(crate) fn of(self, origin: Option<Arc<Origin>>) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// Where it came from, when it is not this machine's own.
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_deref()
     }
 
     pub(crate) fn name(&self) -> &str {

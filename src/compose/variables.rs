@@ -30,8 +30,13 @@ pub struct Variable {
 /// The variables of `project`, by name. Of a variable that is asked for in several ways each is kept
 /// that says more than the name alone, the last one of a kind.
 pub fn variables(project: &Project) -> BTreeMap<String, Variable> {
+    asked(&project.tree)
+}
+
+/// The same of a tree in which nothing was put in yet.
+pub(crate) fn asked(tree: &Node) -> BTreeMap<String, Variable> {
     let mut found = BTreeMap::new();
-    walk(&project.tree, &mut found);
+    walk(tree, &mut found);
     found
 }
 
