@@ -4,12 +4,17 @@
 //! all of it means, without disk or network; every implementation of [`Store`] keeps one.
 //! Knows nothing of what the values say.
 
+mod disk;
+mod frame;
 mod history;
+mod keys;
 mod map;
 #[cfg(any(test, feature = "fake"))]
 mod memory;
 mod model;
+mod wal;
 mod watch;
+mod writer;
 
 #[cfg(any(test, feature = "fake"))]
 pub mod contract;
