@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -11,11 +12,15 @@ use orc_host::Host;
 use orc_host::container::{ContainerSpec, RemoveOptions};
 use orc_host::image::Progress;
 use orc_host::image_build::{BuildEvent, BuildRequest};
+use orc_host::stop::StopOptions;
 
 use crate::hook;
 use crate::image_build::ImageBuild;
 use crate::labels;
+use crate::model::provider::Provided;
 use crate::plan::{Action, Operation, Plan};
+use crate::provider::run::{self, Said};
+use crate::provider::{NoPrograms, Programs};
 use crate::stop;
 use crate::trials::{Trials, Verdict};
 use crate::undo;
@@ -85,19 +90,40 @@ pub struct Outcome {
     /// The services whose update failed and that are to become what they were before, each with the
     /// digest of that when it is known.
     pub back: Vec<(String, Option<String>)>,
+    /// What programs have given that stand for services and models.
+    pub given: Provided,
 }
 
 /// Carries out `plan`. After a failure nothing new is begun, waits are given up, the rest of what is
 /// under way is finished, what was made and is not used is taken back (`undo.rs`), and the first
 /// error is returned. What replicas of an update may cost is said in the plan (`trials.rs`).
 pub async fn converge(plan: &Plan, host: &dyn Host, observer: &dyn Observer) -> Result<()> {
-    carry_out(plan, host, observer).await.done
+    carry_out(plan, host, &NoPrograms, observer).await.done
 }
 
-/// The same, and what is to be done about updates that failed.
-pub async fn carry_out(plan: &Plan, host: &dyn Host, observer: &dyn Observer) -> Outcome {
+/// The same with programs that stand for services and models, what those have given, and what is to be
+/// done about updates that failed.
+pub async fn carry_out(
+    plan: &Plan,
+    host: &dyn Host,
+    programs: &dyn Programs,
+    observer: &dyn Observer,
+) -> Outcome {
     let changes = Changes::new();
-    let work = walk(plan, host, observer, &changes);
+    let given = Mutex::default();
+    let world = World {
+        host,
+        programs,
+        given: &given,
+        observer,
+    };
+    let mut outcome = follow(plan, &world, &changes).await;
+    outcome.given = given.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outcome
+}
+
+async fn follow(plan: &Plan, world: &World<'_>, changes: &Changes) -> Outcome {
+    let work = walk(plan, world, changes);
     if !plan.operations().iter().any(is_wait) {
         return work.await;
     }
@@ -105,18 +131,14 @@ pub async fn carry_out(plan: &Plan, host: &dyn Host, observer: &dyn Observer) ->
     tokio::select! {
         biased;
         done = &mut work => done,
-        () = changes.follow(host) => work.await,
+        () = changes.follow(world.host) => work.await,
     }
 }
 
-async fn walk(plan: &Plan, host: &dyn Host, observer: &dyn Observer, changes: &Changes) -> Outcome {
+async fn walk(plan: &Plan, world: &World<'_>, changes: &Changes) -> Outcome {
     let operations = plan.operations();
     let at_once = plan.at_once.unwrap_or(MAX_AT_ONCE).clamp(1, MAX_AT_ONCE);
-    let step = |operation| Step {
-        operation,
-        host,
-        observer,
-    };
+    let step = |operation| Step { operation, world };
     let mut missing: Vec<usize> = operations
         .iter()
         .map(|operation| operation.after.len())
@@ -186,13 +208,14 @@ async fn walk(plan: &Plan, host: &dyn Host, observer: &dyn Observer, changes: &C
         None => undo::failed_newcomers(plan, &succeeded),
     };
     for operation in take_back {
-        if undo::take_back(plan, host, operation).await {
+        if undo::take_back(plan, world.host, operation).await {
             step(operation).tell("Removed", Phase::Done);
         }
     }
     Outcome {
         done: first_error.map_or(Ok(()), Err),
         back,
+        given: Provided::default(),
     }
 }
 
@@ -212,11 +235,27 @@ fn is_wait(operation: &Operation) -> bool {
     )
 }
 
+/// Whether a step is ended when another one has failed, instead of coming to its end.
+fn is_given_up(operation: &Operation) -> bool {
+    let runs_program = matches!(
+        operation.action,
+        Action::RunProvider { .. } | Action::PrepareModel { .. }
+    );
+    runs_program || is_wait(operation)
+}
+
+/// What steps act on, and who is told.
+struct World<'a> {
+    host: &'a dyn Host,
+    programs: &'a dyn Programs,
+    given: &'a Mutex<Provided>,
+    observer: &'a dyn Observer,
+}
+
 /// One step on its way.
 struct Step<'a> {
     operation: &'a Operation,
-    host: &'a dyn Host,
-    observer: &'a dyn Observer,
+    world: &'a World<'a>,
 }
 
 impl<'a> Step<'a> {
@@ -236,7 +275,7 @@ impl<'a> Step<'a> {
             }
             self.tell(self.operation.action.words().0, Phase::Started);
             let work = self.act(changes);
-            let done = match is_wait(self.operation) {
+            let done = match is_given_up(self.operation) {
                 false => work.await,
                 true => tokio::select! {
                     biased;
@@ -252,7 +291,7 @@ impl<'a> Step<'a> {
     }
 
     fn tell(&self, text: &str, phase: Phase) {
-        self.observer.event(OperationEvent {
+        self.world.observer.event(OperationEvent {
             id: self.operation.id,
             subject: self.operation.action.subject(),
             text: text.to_owned(),
@@ -261,7 +300,7 @@ impl<'a> Step<'a> {
     }
 
     async fn act(&self, changes: &Changes) -> Result<()> {
-        let host = self.host;
+        let host = self.world.host;
         match &self.operation.action {
             Action::PullImage { image, platform } => self.pull(image, platform.as_deref()).await,
             Action::BuildImage { image, build } => {
@@ -320,7 +359,7 @@ impl<'a> Step<'a> {
                 gone(settled(stopped)).map_err(naming("stop", name))
             }
             Action::RestartContainer { name, timeout } => host
-                .restart_container(name, *timeout)
+                .restart_container(name, &StopOptions::within(*timeout))
                 .await
                 .map_err(naming("restart", name)),
             Action::KillContainer { name, signal } => host
@@ -333,6 +372,22 @@ impl<'a> Step<'a> {
                     volumes: *volumes,
                 };
                 gone(host.remove_container(name, options).await).map_err(naming("remove", name))
+            }
+            Action::RunProvider { service, call, .. } => {
+                let given = run::provider(self.world.programs, call, &|said| self.heard(said))
+                    .await
+                    .map_err(|error| error.within(format!("provider {}", call.program)))
+                    .map_err(naming("service", service))?;
+                self.keep(|all| all.services.insert(service.clone(), given).is_none());
+                Ok(())
+            }
+            Action::PrepareModel { key, model, call } => {
+                let programs = self.world.programs;
+                let endpoint = run::model(programs, call, model, &|said| self.heard(said))
+                    .await
+                    .map_err(naming("model", key))?;
+                self.keep(|all| all.endpoints.insert(key.clone(), endpoint).is_none());
+                Ok(())
             }
             Action::RemoveImage { image } => {
                 let removed = host.remove_image(image, false).await.map(drop);
@@ -384,12 +439,26 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// A program says something.
+    fn heard(&self, said: Said) {
+        match said {
+            Said::Info(text) => self.tell("Waiting", Phase::Waiting(text)),
+            Said::Warning(text) => self.tell("Warning", Phase::Warning(text)),
+        }
+    }
+
+    fn keep(&self, put: impl FnOnce(&mut Provided) -> bool) {
+        let given = self.world.given.lock();
+        let new = put(&mut given.unwrap_or_else(PoisonError::into_inner));
+        debug_assert!(new, "a program runs once in a plan");
+    }
+
     async fn build(&self, build: &ImageBuild) -> Result<()> {
         let request = BuildRequest {
             spec: build.whole()?,
             archive: None,
         };
-        let mut events = self.host.build_image(request).await?;
+        let mut events = self.world.host.build_image(request).await?;
         while let Some(event) = events.next().await {
             self.tell("Building", Phase::Build(event?));
         }
@@ -398,7 +467,7 @@ impl<'a> Step<'a> {
 
     async fn pull(&self, image: &str, platform: Option<&str>) -> Result<()> {
         let work = async {
-            let mut progress = self.host.pull_image(image, platform, None).await?;
+            let mut progress = self.world.host.pull_image(image, platform, None).await?;
             while let Some(item) = progress.next().await {
                 self.tell("Pulling", Phase::Progress(item?));
             }

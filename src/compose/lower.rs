@@ -26,6 +26,7 @@ use crate::model::Project;
 use crate::model::resources::{Network, Volume};
 use crate::model::service::{Service, Ulimit as Limit};
 use crate::notation;
+use crate::provider::given;
 
 /// What a container depends on beside its service.
 pub(crate) struct Circumstances<'a> {
@@ -62,7 +63,7 @@ fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result
         platform: service.platform.clone(),
         entrypoint: service.entrypoint.clone(),
         command: service.command.clone(),
-        env: environment(service),
+        env: environment(project, service),
         working_dir: service.working_dir.clone(),
         user: service.user.clone(),
         groups: service.group_add.clone(),
@@ -250,8 +251,13 @@ fn container_labels(
     if let Some(id) = at.image_id {
         all.insert(labels::IMAGE.into(), id.into());
     }
-    if !service.inputs.is_empty() {
-        all.insert(labels::INPUTS.into(), service.inputs.clone());
+    let inputs = match given::knows_all(project, service) {
+        true => given::inputs(project, service),
+        // It has to be replaced once they are known.
+        false => UNKNOWN_INPUTS.into(),
+    };
+    if !inputs.is_empty() {
+        all.insert(labels::INPUTS.into(), inputs);
     }
     all
 }
@@ -285,18 +291,25 @@ pub(crate) fn complete_digests(project: &mut Project) {
     }
 }
 
+/// Instead of the digest of what a container was made from, when that was not known.
+const UNKNOWN_INPUTS: &str = "unknown";
+
 /// Where a service with `use_api_socket` finds the engine, when its file does not say otherwise.
 const API_SOCKET: &str = "DOCKER_HOST=unix:///var/run/docker.sock";
 
-fn environment(service: &Service) -> Vec<String> {
+/// The file's variables, and over them what providers and models give.
+fn environment(project: &Project, service: &Service) -> Vec<String> {
+    let given = given::given_to(project, service);
     let mut all: Vec<String> = service
         .environment
         .iter()
+        .filter(|(name, _)| !given.contains_key(*name))
         .map(|(name, value)| match value {
             Some(value) => format!("{name}={value}"),
             None => name.clone(),
         })
         .collect();
+    all.extend(given.iter().map(|(name, value)| format!("{name}={value}")));
     if service.use_api_socket && !service.environment.contains_key("DOCKER_HOST") {
         all.push(API_SOCKET.into());
     }

@@ -14,6 +14,7 @@ use orc_host::volume::Volume;
 use crate::labels;
 use crate::model::Project;
 use crate::model::service::{Condition, Dependency};
+use crate::provider::call::Program;
 use crate::reference;
 
 /// What there was when somebody looked.
@@ -27,6 +28,9 @@ pub struct Observed {
     pub volumes: BTreeMap<String, Volume>,
     /// All images of the machine.
     pub images: Vec<Image>,
+    /// What is known of the programs that the files name in `provider`, and of the one for models; none
+    /// when nobody looked for them.
+    pub programs: BTreeMap<String, Program>,
     /// When somebody looked.
     pub at: Time,
     index: BTreeMap<String, usize>,
@@ -58,6 +62,7 @@ impl Observed {
             networks: by_name(networks, |network| network.spec.name.clone()),
             volumes: by_name(volumes, |volume| volume.name.clone()),
             images,
+            programs: BTreeMap::new(),
             at: Time::EPOCH,
             index,
         }

@@ -1,6 +1,6 @@
 //! `run`: one more container of a service, for one command.
 
-use orc_base::Result;
+use orc_base::{Error, Result};
 use orc_host::container::{ContainerSpec, Mount, RestartPolicy};
 use orc_host::network::PortBinding;
 
@@ -79,6 +79,12 @@ pub fn one_off(
     let Some(service) = project.service(service) else {
         return Err(project.no_such_service(service));
     };
+    if let Some(provider) = &service.provider {
+        return Err(Error::invalid(format!(
+            "service {} has no containers to run a command in: the provider {} stands for it",
+            service.name, provider.program
+        )));
+    }
     let up = Up {
         no_deps: options.no_deps,
         remove_orphans: options.remove_orphans,

@@ -19,6 +19,7 @@ mod lifecycle;
 mod orphans;
 mod planner;
 mod preview;
+mod provide;
 mod refuse;
 mod removal;
 mod resources;
@@ -37,8 +38,11 @@ use orc_host::volume::VolumeSpec;
 
 use crate::image_build::{ImageBuild, Overrides};
 use crate::model::Project;
+use crate::model::provider::Model;
 use crate::model::service::Condition;
 use crate::observe::{Observed, remembered};
+use crate::provider::call::Call;
+use crate::provider::metadata::Verb;
 
 /// What somebody wants.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +50,10 @@ pub enum Goal {
     /// The images whose policy is `always` are fetched, and those are built that somebody wants
     /// built each time, before anybody looks which containers differ: `up` is this, another look, and [`Goal::Up`] with [`Up::refreshed`].
     Refresh(Up),
+    /// The programs that stand for services and models have said what they give, and what they need runs:
+    /// one round of it, without those that need others of them first. `up` and `run` are this until
+    /// nothing is left, each time with what was given ([`Project::provided`]), and then the rest.
+    Provide(Up),
     /// The project runs as its files say.
     Up(Up),
     /// Nothing of the project is left.
@@ -402,6 +410,24 @@ pub enum Action {
         /// How long it may take.
         timeout: Option<Duration>,
     },
+    /// Runs the program that stands for a service.
+    RunProvider {
+        /// The service.
+        service: String,
+        /// What for.
+        verb: Verb,
+        /// How.
+        call: Box<Call>,
+    },
+    /// Fetches and sets up a model.
+    PrepareModel {
+        /// Its key in the file.
+        key: String,
+        /// The model.
+        model: Box<Model>,
+        /// A call of the plug-in for models, with any arguments.
+        call: Box<Call>,
+    },
     /// Removes an image.
     RemoveImage {
         /// Its reference.
@@ -513,6 +539,7 @@ pub fn plan(project: &Project, observed: &Observed, goal: &Goal) -> Result<Plan>
     let project = remembered.as_ref().unwrap_or(project);
     match goal {
         Goal::Refresh(options) => images::refresh(project, observed, options),
+        Goal::Provide(options) => provide::round(project, observed, options),
         Goal::Up(options) => up::plan(project, observed, options),
         Goal::Down(options) => down::plan(project, observed, options),
         Goal::Start(options) => lifecycle::start(project, observed, options),

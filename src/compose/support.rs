@@ -14,6 +14,7 @@ use crate::lower::{LOG_ATTRIBUTES, LOG_DRIVERS, LOG_OPTIONS};
 use crate::model::{Finding, Severity, Subject};
 use crate::node::{Map, Node, Trail, Value};
 use crate::notation::{self, PullWhen};
+use crate::provider::call::check_name;
 use crate::spec::root::ROOT;
 use crate::spec::{Shape, Support, find};
 
@@ -222,6 +223,7 @@ fn service(report: &mut Report, tree: &Node, node: &Node, trail: &Trail<'_>, fil
             "its programs can do everything on this machine; registry credentials are not given to them",
         );
     }
+    provider(report, node, trail);
     pull_policy(report, node, trail);
     logging(report, node, trail);
     security(report, node, trail);
@@ -236,6 +238,18 @@ fn service(report: &mut Report, tree: &Node, node: &Node, trail: &Trail<'_>, fil
 
 fn is_shared(mode: &str) -> bool {
     mode.starts_with("service:") || mode.starts_with("container:")
+}
+
+/// The program that stands for a service is looked for by its name alone.
+fn provider(report: &mut Report, node: &Node, trail: &Trail<'_>) {
+    let Some(provider) = node.get("provider") else {
+        return;
+    };
+    let program = provider.get("type").and_then(Node::text);
+    if let Err(error) = check_name(program.unwrap_or_default()) {
+        let trail = trail.key("provider");
+        report.refuse(provider, &trail.key("type"), &error.to_string());
+    }
 }
 
 fn pull_policy(report: &mut Report, node: &Node, trail: &Trail<'_>) {

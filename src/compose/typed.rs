@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config_hash;
 use crate::model::Project;
+use crate::model::provider::Model;
 use crate::model::resources::{FileSource, Network, Volume};
 use crate::model::service::Service;
 use crate::node::{Map, Node};
@@ -21,6 +22,7 @@ pub(crate) fn project(tree: Node, selection: &Selection, lenient: bool) -> Resul
         volumes: all::<Volume>(&tree, "volumes", lenient)?,
         secrets: all::<FileSource>(&tree, "secrets", lenient)?,
         configs: all::<FileSource>(&tree, "configs", lenient)?,
+        models: all::<Model>(&tree, "models", lenient)?,
         ..Project::default()
     };
     for (name, node) in children(&tree, "networks") {

@@ -1,16 +1,20 @@
 //! From a goal to its end: observe once, plan, show or do.
+//!
+//! What was seen goes from decision to decision until something is done, or somebody was waited for.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use orc_base::Result;
-use orc_compose::converge::{Observer, Outcome, Quiet, carry_out, converge};
+use orc_compose::converge::{Outcome, Quiet, carry_out};
 use orc_compose::model::Project;
+use orc_compose::model::provider::Provided;
 use orc_compose::model::service::Service;
-use orc_compose::observe::observe;
+use orc_compose::observe::{Observed, observe};
 use orc_compose::plan::{Goal, Plan, Up, changed_volumes, plan};
 use orc_host::Host;
 
+use crate::cli::compose::programs::{self, OfThisMachine};
 use crate::cli::project::ProjectFlags;
 use crate::cli::prompt;
 use crate::ui::progress::{Progress, TICK};
@@ -27,10 +31,21 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Decides what `goal` takes, and says what is to be said about it.
+    /// Looks at the machine.
+    pub(crate) async fn look(&self) -> Result<Observed> {
+        let mut seen = observe(&*self.host, &self.project.name).await?;
+        programs::look(self.project, &mut seen).await;
+        Ok(seen)
+    }
+
+    /// Looks at the machine and decides.
     pub(crate) async fn plan(&self, goal: &Goal) -> Result<Plan> {
-        let observed = observe(&*self.host, &self.project.name).await?;
-        let mut plan = plan(self.project, &observed, goal)?;
+        self.decide(goal, &self.look().await?)
+    }
+
+    /// Decides what `goal` takes, and says what is to be said about it.
+    pub(crate) fn decide(&self, goal: &Goal, seen: &Observed) -> Result<Plan> {
+        let mut plan = plan(self.project, seen, goal)?;
         plan.at_once = Some(self.flags.at_once());
         plan.warnings
             .iter()
@@ -39,32 +54,43 @@ impl Work<'_> {
     }
 
     /// Whether `up` replaces containers lot after lot.
-    pub(crate) async fn updates(&self, wanted: &Up) -> Result<bool> {
+    pub(crate) fn updates(&self, wanted: &Up, seen: &Observed) -> Result<bool> {
         let deploys = |service: &Service| service.deploy.is_some();
         if !self.project.services.values().any(deploys) {
             return Ok(false);
         }
-        let observed = observe(&*self.host, &self.project.name).await?;
-        let plan = plan(self.project, &observed, &Goal::Up(wanted.clone()))?;
+        let plan = plan(self.project, seen, &Goal::Up(wanted.clone()))?;
         Ok(plan.updates())
     }
 
-    /// Fetches and builds the images that somebody wants new each time, before anybody looks which
-    /// containers differ. The answer is what is left to be done.
-    pub(crate) async fn refresh(&self, wanted: Up, verb: &str) -> Result<Up> {
-        self.reach(&Goal::Refresh(wanted.clone()), verb).await?;
-        Ok(Up {
+    /// Fetches and builds the images that somebody wants new each time, before anybody decides which
+    /// containers differ. The answer is what is left to be done, and what is seen now.
+    pub(crate) async fn refresh(
+        &self,
+        wanted: Up,
+        seen: Observed,
+        verb: &str,
+    ) -> Result<(Up, Observed)> {
+        let plan = self.decide(&Goal::Refresh(wanted.clone()), &seen)?;
+        self.carry_out(&plan, verb).await?;
+        let wanted = Up {
             refreshed: true,
             ..wanted
-        })
+        };
+        match plan.is_empty() {
+            true => Ok((wanted, seen)),
+            false => Ok((wanted, self.look().await?)),
+        }
     }
 
     /// Asks about volumes that are not as the file says, when there is somebody to ask; `yes` is the
-    /// answer beforehand. Who does not want to lose data is told what else there is by the plan.
-    pub(crate) async fn renewing(&self, wanted: Up, yes: bool) -> Result<Up> {
-        let observed = observe(&*self.host, &self.project.name).await?;
-        let changed = changed_volumes(self.project, &observed, &wanted)?;
-        let asks = !self.flags.dry_run && terminal::stdin_is_terminal();
+    /// answer beforehand. Who does not want to lose data is told what else there is by the plan. What
+    /// is seen now comes back, too.
+    pub(crate) async fn renewing(&self, wanted: Up, yes: bool) -> Result<(Up, Observed)> {
+        let seen = self.look().await?;
+        let changed = changed_volumes(self.project, &seen, &wanted)?;
+        let asks = !yes && !self.flags.dry_run && terminal::stdin_is_terminal();
+        let waited = asks && !changed.is_empty();
         let mut renew_volumes = BTreeSet::new();
         for name in changed {
             let question = format!(
@@ -74,10 +100,14 @@ impl Work<'_> {
                 renew_volumes.insert(name);
             }
         }
-        Ok(Up {
+        let wanted = Up {
             renew_volumes,
             ..wanted
-        })
+        };
+        match waited {
+            true => Ok((wanted, self.look().await?)),
+            false => Ok((wanted, seen)),
+        }
     }
 
     /// Plans and does; a dry run prints the plan instead.
@@ -97,6 +127,7 @@ impl Work<'_> {
         let nothing = Outcome {
             done: Ok(()),
             back: Vec::new(),
+            given: Provided::default(),
         };
         if self.flags.dry_run {
             out::bytes(escape::text(&plan.to_string()).as_bytes());
@@ -112,7 +143,7 @@ impl Work<'_> {
     }
 
     async fn watched(&self, plan: &Plan, display: &Progress) -> Outcome {
-        let mut work = std::pin::pin!(carry_out(plan, &*self.host, display));
+        let mut work = std::pin::pin!(carry_out(plan, &*self.host, &OfThisMachine, display));
         let mut clock = tokio::time::interval(TICK);
         loop {
             tokio::select! {
@@ -124,7 +155,8 @@ impl Work<'_> {
 
     /// Does what was planned and shows nothing but warnings.
     pub(crate) async fn carry_out_quietly(&self, plan: &Plan) -> Result<()> {
-        let observer: &dyn Observer = &Quiet;
-        converge(plan, &*self.host, observer).await
+        carry_out(plan, &*self.host, &OfThisMachine, &Quiet)
+            .await
+            .done
     }
 }

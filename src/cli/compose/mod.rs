@@ -23,9 +23,12 @@ pub(crate) mod names;
 pub(crate) mod pause;
 pub(crate) mod pin;
 pub(crate) mod plan;
+pub(crate) mod programs;
+pub(crate) mod provide;
 pub(crate) mod publish;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod remote;
 pub(crate) mod rollback;
 pub(crate) mod run;
 #[cfg(test)]

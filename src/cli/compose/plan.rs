@@ -8,6 +8,7 @@ use orc_compose::observe::observe;
 use orc_compose::plan::{self, Up as Wanted};
 use serde_json::json;
 
+use crate::cli::compose::programs;
 use crate::cli::compose::up::MakeFlags;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::project::ProjectFlags;
@@ -75,7 +76,8 @@ impl Plan {
             ..self.make.wanted(&self.services)?
         };
         let host = session.host().await?;
-        let observed = observe(&*host, &project.name).await?;
+        let mut observed = observe(&*host, &project.name).await?;
+        programs::look(&project, &mut observed).await;
         let plan = plan::preview(&project, &observed, &wanted)?;
         plan.warnings
             .iter()

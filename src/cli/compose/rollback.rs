@@ -11,6 +11,7 @@ use orc_compose::plan::{Goal, Up as Wanted};
 
 use crate::cli::compose::book::Book;
 use crate::cli::compose::carry_out::Work;
+use crate::cli::compose::provide::provided;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::parse::time;
 use crate::cli::project::ProjectFlags;
@@ -65,6 +66,12 @@ impl Rollback {
             remove_orphans: self.remove_orphans,
             ..Wanted::default()
         };
+        let project = provided(session, &flags, project, &wanted, "rollback").await?;
+        let work = Work {
+            flags: &flags,
+            project: &project,
+            host,
+        };
         work.reach(&Goal::Up(wanted), "rollback").await?;
         if !flags.dry_run {
             let by = format!("rollback to {}", revision.number);
@@ -111,7 +118,8 @@ async fn one_back(
     let history = Book::of(session, &work.project.name)?.read()?;
     let hash = was.ok_or_else(unknown)?;
     let revision = history.with_service(service, hash).ok_or_else(unknown)?;
-    let project = as_it_was(&*work.host, &work.project.name, revision).await?;
+    let mut project = as_it_was(&*work.host, &work.project.name, revision).await?;
+    project.provided.clone_from(&work.project.provided);
     let before = Work {
         flags: work.flags,
         project: &project,

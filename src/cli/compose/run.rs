@@ -8,9 +8,11 @@ use clap::Args;
 use orc_base::{Context, Error, Result};
 use orc_compose::observe::observe;
 use orc_compose::one_off::{RunOptions, one_off};
+use orc_compose::plan::Up;
 use orc_host::container::Mount;
 
 use crate::cli::compose::carry_out::Work;
+use crate::cli::compose::provide::provided;
 use crate::cli::compose::up::{Pull, build_policy};
 use crate::cli::exec::variables;
 use crate::cli::failure::{OK, Outcome};
@@ -166,14 +168,21 @@ impl Run {
         if self.quiet || self.quiet_build {
             flags.progress = crate::ui::progress::Mode::Quiet;
         }
-        let project = flags.load(std::slice::from_ref(service))?;
+        let named = std::slice::from_ref(service);
+        let project = flags.load_to_make(session, named, false).await?;
+        let options = self.options(command)?;
+        let needed = Up {
+            services: vec![service.clone()],
+            no_deps: options.no_deps,
+            ..Up::default()
+        };
+        let project = provided(session, &flags, project, &needed, "run").await?;
         let work = Work {
             flags: &flags,
             project: &project,
             host: session.host().await?,
         };
-        let observed = observe(&*work.host, &project.name).await?;
-        let options = self.options(command)?;
+        let observed = work.look().await?;
         let one_off = one_off(&project, &observed, service, &options, &slug()?)?;
         one_off
             .plan

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use orc_base::{Error, Result, Time};
 use orc_compose::labels;
 use orc_compose::model::Project;
+use orc_compose::observe::Observed;
 use orc_compose::plan::{BuildPolicy, Goal, Kill, Plan, PullPolicy, Recreate, Stop, Up as Wanted};
 use orc_host::container::{Container, ContainerFilter};
 use orc_host::stream::LogOptions;
@@ -22,6 +23,7 @@ use crate::cli::compose::carry_out::Work;
 use crate::cli::compose::follow::{Exited, Follower, Services};
 use crate::cli::compose::menu::{self, Key, Menu};
 use crate::cli::compose::names;
+use crate::cli::compose::provide::provided;
 use crate::cli::compose::rollback::take_back;
 use crate::cli::compose::watch::build_each_time;
 use crate::cli::compose::watching::runner::{Options, Watch};
@@ -149,42 +151,61 @@ pub(crate) struct Create {
 impl Create {
     /// See the flags.
     pub(crate) async fn run(self, session: &Session, mut flags: ProjectFlags) -> Outcome {
-        let project = flags.load(&self.services)?;
+        let yes = self.make.yes;
+        let project = flags.load_to_make(session, &self.services, yes).await?;
         quiet_pull(&self.make, &mut flags);
         let wanted = Wanted {
             start: false,
             ..self.make.wanted(&self.services)?
         };
+        let project = provided(session, &flags, project, &wanted, "create").await?;
         let work = Work {
             flags: &flags,
             project: &project,
             host: session.host().await?,
         };
-        let wanted = work.renewing(wanted, self.make.yes).await?;
-        let wanted = work.refresh(wanted, "create").await?;
-        work.reach(&Goal::Up(wanted), "create").await?;
+        let (wanted, seen) = work.renewing(wanted, self.make.yes).await?;
+        let (wanted, seen) = work.refresh(wanted, seen, "create").await?;
+        let plan = work.decide(&Goal::Up(wanted), &seen)?;
+        work.carry_out(&plan, "create").await?;
         Ok(OK)
     }
 }
 
-async fn in_background(work: &Work<'_>, session: &Session, wanted: Wanted) -> Outcome {
-    let wanted = work.refresh(wanted, "up").await?;
-    update(work, session, wanted).await?;
+async fn in_background(
+    work: &Work<'_>,
+    session: &Session,
+    wanted: Wanted,
+    seen: Observed,
+) -> Outcome {
+    let (wanted, seen) = work.refresh(wanted, seen, "up").await?;
+    update(work, session, wanted, &seen).await?;
     Ok(OK)
 }
 
 /// What `up` in the foreground does before it shows lines.
-async fn make_all(work: &Work<'_>, session: &Session, wanted: Wanted) -> Result<()> {
+async fn make_all(
+    work: &Work<'_>,
+    session: &Session,
+    wanted: Wanted,
+    seen: &Observed,
+) -> Result<()> {
     if wanted.start {
-        return update(work, session, wanted).await;
+        return update(work, session, wanted, seen).await;
     }
-    work.reach(&Goal::Up(wanted), "up").await.map(drop)
+    let plan = work.decide(&Goal::Up(wanted), seen)?;
+    work.carry_out(&plan, "up").await
 }
 
 /// Reaches the goal and writes it into the project's book; an update that failed is taken back when
 /// the file says so.
-async fn update(work: &Work<'_>, session: &Session, wanted: Wanted) -> Result<()> {
-    let plan = work.plan(&Goal::Up(wanted)).await?;
+async fn update(
+    work: &Work<'_>,
+    session: &Session,
+    wanted: Wanted,
+    seen: &Observed,
+) -> Result<()> {
+    let plan = work.decide(&Goal::Up(wanted), seen)?;
     let outcome = work.outcome(&plan, "up").await;
     if let Err(failure) = outcome.done {
         return Err(take_back(work, session, &outcome.back, failure).await);
@@ -314,7 +335,8 @@ impl Up {
     /// In the foreground it ends with 130 after Ctrl-C.
     pub(crate) async fn run(self, session: &Session, mut flags: ProjectFlags) -> Outcome {
         self.check()?;
-        let mut project = flags.load(&self.services)?;
+        let yes = self.make.yes;
+        let mut project = flags.load_to_make(session, &self.services, yes).await?;
         let watch = match self.watch && !flags.dry_run {
             true => Some(Watch::begin(&project, &self.services)?),
             false => None,
@@ -334,14 +356,15 @@ impl Up {
         }
         quiet_pull(&self.make, &mut flags);
         let wanted = self.wanted()?;
+        let project = provided(session, &flags, project, &wanted, "up").await?;
         let work = Work {
             flags: &flags,
             project: &project,
             host: session.host().await?,
         };
-        let wanted = work.renewing(wanted, self.make.yes).await?;
+        let (wanted, seen) = work.renewing(wanted, self.make.yes).await?;
         if self.detach || self.wait || self.no_start || flags.dry_run {
-            return or_interrupted(in_background(&work, session, wanted)).await;
+            return or_interrupted(in_background(&work, session, wanted, seen)).await;
         }
         let services = self.follows(&project)?;
         let options = Options {
@@ -360,7 +383,7 @@ impl Up {
             signals: Signals::listen()?,
             switch,
         }
-        .run(wanted, services)
+        .run(wanted, seen, services)
         .await
     }
 
@@ -446,13 +469,13 @@ struct Foreground<'a> {
 }
 
 impl Foreground<'_> {
-    async fn run(mut self, wanted: Wanted, services: Services) -> Outcome {
-        let wanted = tokio::select! {
-            refreshed = self.work.refresh(wanted, "up") => refreshed?,
+    async fn run(mut self, wanted: Wanted, seen: Observed, services: Services) -> Outcome {
+        let (wanted, seen) = tokio::select! {
+            refreshed = self.work.refresh(wanted, seen, "up") => refreshed?,
             () = self.signals.next() => return Err(Failure::silent(INTERRUPTED)),
         };
         let begun = self.session.now();
-        let updates = self.work.updates(&wanted).await?;
+        let updates = self.work.updates(&wanted, &seen)?;
         let make = Wanted {
             // An update goes lot after lot: what it makes has to run before the next is touched.
             start: updates,
@@ -460,7 +483,7 @@ impl Foreground<'_> {
             ..wanted.clone()
         };
         tokio::select! {
-            made = make_all(self.work, self.session, make) => made?,
+            made = make_all(self.work, self.session, make, &seen) => made?,
             () = self.signals.next() => return Err(Failure::silent(INTERRUPTED)),
         }
         // The second look sees what was made; only starting is left.

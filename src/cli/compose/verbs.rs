@@ -6,6 +6,7 @@ use clap::Args;
 use orc_compose::plan::{self, Goal};
 
 use crate::cli::compose::carry_out::Work;
+use crate::cli::compose::provide::provided;
 use crate::cli::compose::up::scales;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::parse::time;
@@ -193,13 +194,15 @@ impl Scale {
     pub(crate) async fn run(self, session: &Session, flags: ProjectFlags) -> Outcome {
         let scale = scales(&self.services)?;
         let names: Vec<String> = scale.keys().cloned().collect();
-        let project = flags.load(&names)?;
-        let goal = Goal::Up(plan::Up {
+        let project = flags.load_to_make(session, &names, false).await?;
+        let wanted = plan::Up {
             services: names,
             scale,
             no_deps: self.no_deps,
             ..plan::Up::default()
-        });
+        };
+        let project = provided(session, &flags, project, &wanted, "scale").await?;
+        let goal = Goal::Up(wanted);
         let work = Work {
             flags: &flags,
             project: &project,

@@ -8,6 +8,7 @@ use orc_compose::model::Project;
 use orc_compose::plan::{Goal, Up as Wanted};
 
 use crate::cli::compose::carry_out::Work;
+use crate::cli::compose::provide::provided;
 use crate::cli::compose::watching::runner::{Options, Runner, Watch as Watched, rules_of, say};
 use crate::cli::failure::{OK, Outcome, or_interrupted};
 use crate::cli::project::ProjectFlags;
@@ -38,7 +39,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// Ends with 130 after Ctrl-C.
     pub(crate) async fn run(self, session: &Session, flags: ProjectFlags) -> Outcome {
-        let mut project = flags.load(&self.services)?;
+        let mut project = flags.load_to_make(session, &self.services, false).await?;
         if flags.dry_run {
             for rule in rules_of(&project, &self.services)? {
                 out::line(&escape::line(&rule.to_string()));
@@ -51,6 +52,7 @@ impl Watch {
             services: self.services.clone(),
             ..Wanted::default()
         };
+        let project = provided(session, &flags, project, &up, "up").await?;
         let work = Work {
             flags: &flags,
             project: &project,
@@ -63,8 +65,10 @@ impl Watch {
 
     async fn follow(&self, work: &Work<'_>, watch: Watched, up: Wanted) -> Outcome {
         if !self.no_up {
-            let up = work.refresh(up.clone(), "up").await?;
-            work.reach(&Goal::Up(up), "up").await?;
+            let seen = work.look().await?;
+            let (up, seen) = work.refresh(up.clone(), seen, "up").await?;
+            let plan = work.decide(&Goal::Up(up), &seen)?;
+            work.carry_out(&plan, "up").await?;
         }
         let options = Options {
             up,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::model::develop::Develop;
+use crate::model::provider::{ModelUse, Provider};
 use crate::model::read::{bytes, duration};
 use crate::model::update::UpdateConfig;
 
@@ -194,12 +195,20 @@ pub struct Service {
     pub pre_stop: Vec<Hook>,
     /// It may speak to the engine that runs it.
     pub use_api_socket: bool,
+    /// A program stands for it; then it has no containers.
+    pub provider: Option<Provider>,
+    /// The models it is told about, by their key in the file.
+    pub models: BTreeMap<String, Option<ModelUse>>,
 }
 
 impl Service {
-    /// How many replicas the file asks for: `global` is one a machine.
+    /// How many replicas the file asks for: `global` is one a machine, and what a program stands for has
+    /// none.
     pub fn replicas(&self) -> u64 {
         let deploy = self.deploy.as_ref();
+        if self.provider.is_some() {
+            return 0;
+        }
         if matches!(self.mode(), "global" | "global-job") {
             return 1;
         }

@@ -8,6 +8,7 @@ use crate::model::Project;
 use crate::model::service::Service;
 use crate::observe::{Observed, label};
 use crate::plan::Until;
+use crate::provider::given;
 
 /// Why a container has to be replaced; `None` when it is as its service asks.
 pub(crate) fn divergence(
@@ -19,9 +20,10 @@ pub(crate) fn divergence(
     if label(container, labels::CONFIG_HASH) != Some(service.hash.as_str()) {
         return Some("configuration changed");
     }
+    let wanted = given::inputs(project, service);
     // Whoever made it without the label knew of no inputs.
-    let inputs = label(container, labels::INPUTS).unwrap_or(&service.inputs);
-    if inputs != service.inputs {
+    let inputs = label(container, labels::INPUTS).unwrap_or(&wanted);
+    if given::knows_all(project, service) && inputs != wanted {
         return Some("what it is given changed");
     }
     let image = observed.image(&service.image_name(&project.name));

@@ -7,6 +7,7 @@ use std::fmt;
 use orc_base::units::format_duration;
 
 use crate::plan::{Action, Operation, Plan, Until, When};
+use crate::provider::metadata::Verb;
 
 /// How much of a command is shown.
 const MAX_COMMAND: usize = 60;
@@ -33,6 +34,8 @@ impl Action {
             | Self::RunHook {
                 container: name, ..
             } => format!("Container {name}"),
+            Self::RunProvider { service, .. } => format!("Provider {service}"),
+            Self::PrepareModel { key, .. } => format!("Model {key}"),
             Self::Pause { .. } => "Pause".into(),
             Self::Wait { containers, .. } => format!("Container {}", containers.join(", ")),
         }
@@ -51,7 +54,8 @@ impl Action {
             | Self::RemoveContainer { .. }
             | Self::RemoveImage { .. } => "remove",
             Self::StartContainer { .. } => "start",
-            Self::RunHook { .. } => "run",
+            Self::RunHook { .. } | Self::RunProvider { .. } => "run",
+            Self::PrepareModel { .. } => "prepare",
             Self::StopContainer { .. } => "stop",
             Self::RestartContainer { .. } => "restart",
             Self::KillContainer { .. } => "kill",
@@ -77,6 +81,12 @@ impl Action {
                 When::PostStart => ("Running post_start", "Ran post_start"),
                 When::PreStop => ("Running pre_stop", "Ran pre_stop"),
             },
+            Self::RunProvider { verb, .. } => match verb {
+                Verb::Up => ("Creating", "Created"),
+                Verb::Down => ("Removing", "Removed"),
+                Verb::Stop => ("Stopping", "Stopped"),
+            },
+            Self::PrepareModel { .. } => ("Configuring", "Configured"),
             Self::StopContainer { .. } => ("Stopping", "Stopped"),
             Self::RestartContainer { .. } => ("Restarting", "Started"),
             Self::KillContainer { .. } => ("Killing", "Killed"),
@@ -136,6 +146,17 @@ impl fmt::Display for Action {
             Self::Wait {
                 containers, until, ..
             } => write!(f, "wait for {}: {}", containers.join(", "), until.as_str()),
+            Self::RunProvider {
+                service,
+                verb,
+                call,
+            } => {
+                let (program, verb) = (call.program.escape_debug(), verb.as_str());
+                write!(f, "run provider {program}: {verb} {service}")
+            }
+            Self::PrepareModel { key, model, .. } => {
+                write!(f, "prepare model {key}: {}", model.model.escape_debug())
+            }
             Self::RemoveImage { image } => write!(f, "remove image {image}"),
             Self::RenameContainer { name, new_name } => write!(f, "rename {name} to {new_name}"),
             Self::Prove { name, steady, .. } => match steady.is_zero() {

@@ -10,7 +10,8 @@ use crate::model::Project;
 use crate::observe::{Observed, label};
 use crate::plan::orphans::{orphans, warn_of};
 use crate::plan::removal::{Removal, backwards, remove_container};
-use crate::plan::{Action, Down, Plan, RemoveImages, graph};
+use crate::plan::{Action, Down, Plan, RemoveImages, graph, provide};
+use crate::provider::metadata::Verb;
 
 /// Plans `down`.
 pub(super) fn plan(project: &Project, observed: &Observed, options: &Down) -> Result<Plan> {
@@ -37,6 +38,7 @@ pub(super) fn plan(project: &Project, observed: &Observed, options: &Down) -> Re
         &order,
         &|service| of_service(observed, service),
         &|plan, container, after| Some(remove_container(plan, project, container, &removal, after)),
+        &|plan, service, after| provide::end(plan, project, observed, service, Verb::Down, after),
     );
     let orphans = orphans(project, observed);
     let mut left: BTreeSet<&str> = BTreeSet::new();

@@ -47,7 +47,8 @@ pub(super) fn pull(project: &Project, observed: &Observed, options: &Pull) -> Re
     };
     let mut plan = Plan::default();
     let mut seen = BTreeSet::new();
-    for service in scope.iter().filter_map(|name| project.service(name)) {
+    let services = scope.iter().filter_map(|name| project.service(name));
+    for service in services.filter(|service| service.provider.is_none()) {
         let image = service.image_name(&project.name);
         if service.image.is_none() {
             plan.warn(format!(

@@ -12,7 +12,8 @@ use crate::plan::hooks;
 use crate::plan::initial::{Before, Initial};
 use crate::plan::orphans::{orphans, warn_of};
 use crate::plan::removal::{self, Removal, backwards, remove_container};
-use crate::plan::{Action, Kill, Plan, Remove, Restart, Start, Stop, Until, graph};
+use crate::plan::{Action, Kill, Plan, Remove, Restart, Start, Stop, Until, graph, provide};
+use crate::provider::metadata::Verb;
 
 /// Plans `start`.
 pub(super) fn start(project: &Project, observed: &Observed, options: &Start) -> Result<Plan> {
@@ -148,6 +149,7 @@ pub(super) fn stop(project: &Project, observed: &Observed, options: &Stop) -> Re
         &|plan, container, after| {
             removal::stop(plan, project, container, "stop", options.timeout, after)
         },
+        &|plan, service, after| provide::end(plan, project, observed, service, Verb::Stop, after),
     );
     Ok(plan)
 }
@@ -249,6 +251,7 @@ pub(super) fn remove(project: &Project, observed: &Observed, options: &Remove) -
                 .collect()
         },
         &|plan, container, after| Some(remove_container(plan, project, container, &removal, after)),
+        &|_, _, _| None,
     );
     Ok(plan)
 }

@@ -19,7 +19,9 @@ use crate::plan::compare::{self, divergence, has_completed, is_so_far};
 use crate::plan::initial::{Before, Initial};
 use crate::plan::removal::{Removal, remove_container};
 use crate::plan::resources::{self, Resources};
-use crate::plan::{Action, Plan, Recreate, Until, Up, graph, hooks, images, refuse, rolling};
+use crate::plan::{
+    Action, Plan, Recreate, Until, Up, graph, hooks, images, provide, refuse, rolling,
+};
 
 /// `up` says nothing about builds beside the files.
 static NO_OVERRIDES: Overrides = Overrides {
@@ -57,6 +59,8 @@ pub(super) struct Planner<'a> {
     pub(super) gone: BTreeMap<String, usize>,
     /// What runs to its end before services start.
     pub(super) initial: Initial,
+    /// The steps that prepare models, by their key in the file.
+    pub(super) models: BTreeMap<String, usize>,
 }
 
 impl<'a> Planner<'a> {
@@ -74,9 +78,10 @@ impl<'a> Planner<'a> {
         let mut plan = Plan::default();
         refuse::findings(project, &scope, &mut plan)?;
         for name in options.scale.keys() {
-            if project.service(name).is_none() {
+            let Some(service) = project.service(name) else {
                 return Err(project.no_such_service(name));
-            }
+            };
+            provide::check_scale(service)?;
         }
         let replicas: BTreeMap<String, u64> = scope
             .iter()
@@ -112,6 +117,7 @@ impl<'a> Planner<'a> {
             waits: BTreeMap::new(),
             gone: BTreeMap::new(),
             initial: Initial::default(),
+            models: BTreeMap::new(),
         };
         planner.find_first_containers();
         Ok(planner)
@@ -311,6 +317,7 @@ impl<'a> Planner<'a> {
             after.extend(self.creates.get(other).into_iter().flatten());
             after.extend(self.starts.get(other).into_iter().flatten());
         }
+        after.extend(self.given_by(service)?);
         let action = Action::CreateContainer {
             name: name.to_owned(),
             spec: Box::new(spec),

@@ -67,7 +67,11 @@ pub(crate) fn stop(
 /// Adds what one container needs, after some steps; the answer is the last one, if there is any.
 type AddStep<'f> = dyn Fn(&mut Plan, &Container, &[usize]) -> Option<usize> + 'f;
 
-/// Goes through the services of `order` backwards and lets `step` add what each container needs,
+/// Adds what the program that stands for a service is to do, after some steps.
+type AddProgram<'f> = dyn Fn(&mut Plan, &str, &[usize]) -> Option<usize> + 'f;
+
+/// Goes through the services of `order` backwards and lets `step` add what each container needs, and
+/// `program` what the program of each service does,
 /// after the last steps of all that depend on its service. The answer is all last steps.
 pub(crate) fn backwards<'a>(
     plan: &mut Plan,
@@ -75,6 +79,7 @@ pub(crate) fn backwards<'a>(
     order: &[String],
     containers: &dyn Fn(&str) -> Vec<&'a Container>,
     step: &AddStep<'_>,
+    program: &AddProgram<'_>,
 ) -> Vec<usize> {
     let scope: BTreeSet<String> = order.iter().cloned().collect();
     let mut ends: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -88,6 +93,7 @@ pub(crate) fn backwards<'a>(
             .into_iter()
             .filter_map(|container| step(plan, container, &after))
             .collect();
+        own.extend(program(plan, name, &after));
         if own.is_empty() {
             // What depends on a service without containers still comes before what it depends on.
             own = after;

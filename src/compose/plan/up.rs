@@ -71,6 +71,10 @@ impl<'a> Planner<'a> {
     }
 
     fn service(&mut self, service: &'a Service) -> Result<()> {
+        if let Some(provider) = &service.provider {
+            return self.run_provider(service, provider);
+        }
+        self.warn_of_unknown(service);
         let mut fates = self.fates(service);
         let makes = fates
             .iter()

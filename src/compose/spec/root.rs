@@ -16,7 +16,7 @@ static TOP: &[Field] = &[
     key("volumes", Shape::Named(&VOLUME)),
     key("secrets", Shape::Named(&SECRET)),
     key("configs", Shape::Named(&CONFIG)),
-    key("models", Shape::Named(&MODEL)).ignored("orc runs no models"),
+    key("models", Shape::Named(&MODEL)),
 ];
 
 // Its paths are resolved by `include.rs`, which knows what they are relative to.

@@ -12,9 +12,6 @@ pub(crate) static SERVICE: Shape = Shape::Object(FIELDS);
 const WINDOWS: &str = "it means something on Windows only";
 const CREDENTIALS: &str =
     "credential specs are for accounts of Windows: take it away, and give files by `secrets`";
-const NO_MODELS: &str =
-    "orc runs no models: run a model server as a service, and give its address by `environment`";
-const NO_PROVIDERS: &str = "orc runs no provider plug-ins: start what it provides by other means, and give its address by `environment`";
 const NO_QUOTA: &str = "the layers of orc's containers have no quota: take it away, and put what grows on a `tmpfs` with a size or on a volume";
 
 static FIELDS: &[Field] = &[
@@ -87,7 +84,7 @@ static FIELDS: &[Field] = &[
     key("mem_reservation", Shape::Bytes),
     key("mem_swappiness", Shape::Int),
     key("memswap_limit", Shape::BytesOrUnlimited),
-    key("models", Shape::Short(short::names, &Shape::Dict(&MODEL))).refused(NO_MODELS),
+    key("models", Shape::Short(short::names, &Shape::Dict(&MODEL))),
     key("network_mode", Shape::Text),
     key(
         "networks",
@@ -104,7 +101,7 @@ static FIELDS: &[Field] = &[
     key("pre_stop", Shape::List(&HOOK)),
     key("privileged", Shape::Bool),
     key("profiles", TEXTS).unique(itself),
-    key("provider", Shape::Object(PROVIDER)).refused(NO_PROVIDERS),
+    key("provider", Shape::Object(PROVIDER)),
     key("pull_policy", Shape::Text),
     key("pull_refresh_after", Shape::Text),
     key("read_only", Shape::Bool),

@@ -192,14 +192,6 @@ async fn what_orc_does_not_do_is_refused_before_anything_is_made() {
             "services.a.storage_opt: not supported: the layers of orc's containers have no quota: take it away",
         ),
         (
-            "services:\n  a: {provider: {type: awesomecloud}}\n",
-            "services.a.provider: not supported: orc runs no provider plug-ins: start what it provides by other means",
-        ),
-        (
-            "services:\n  a: {image: x, models: [llm]}\nmodels: {llm: {model: ai/smollm2}}\n",
-            "services.a.models: not supported: orc runs no models: run a model server as a service",
-        ),
-        (
             "services:\n  a: {image: x, pull_policy: sometimes}\n",
             "services.a.pull_policy: `sometimes` is not a policy: use always, missing, never, build, daily, weekly or every_",
         ),

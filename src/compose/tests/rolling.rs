@@ -7,6 +7,7 @@ use orc_host::fake::FakeHost;
 use super::support::{assert_plan, brought_up, look, machine, plan_of, project, reach, up};
 use crate::converge::{Quiet, carry_out, converge};
 use crate::plan::{Goal, Plan, Recreate, Up, plan};
+use crate::provider::NoPrograms;
 
 /// Three replicas that are replaced as `update` says.
 fn text(update: &str, command: &str) -> String {
@@ -337,7 +338,7 @@ async fn going_back_is_asked_for_with_what_it_was() {
     let good = brought_up(&host, &text(update, "sleep 1")).await;
     let broken = project(&text(update, "'false'"));
     let plan = plan_of(&host, &broken, &up()).await.unwrap();
-    let outcome = carry_out(&plan, &host, &Quiet).await;
+    let outcome = carry_out(&plan, &host, &NoPrograms, &Quiet).await;
     assert!(outcome.done.is_err());
     let hash = good.services["web"].hash.clone();
     assert_eq!(outcome.back, [("web".to_owned(), Some(hash))]);
