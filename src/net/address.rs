@@ -246,6 +246,11 @@ impl Mac {
         Self([0x02, 0x42, a, b, c, d])
     }
 
+    /// These six bytes; nothing when they are zero or a group's.
+    pub(crate) fn from_octets(octets: [u8; 6]) -> Option<Self> {
+        (octets[0] & 1 == 0 && octets != [0; 6]).then_some(Self(octets))
+    }
+
     /// Its six bytes.
     pub fn octets(self) -> [u8; 6] {
         self.0
@@ -312,10 +317,10 @@ impl FromStr for Mac {
         if parts.next().is_some() {
             return refuse("");
         }
-        if octets[0] & 1 == 1 || octets == [0; 6] {
-            return refuse(": it must not be zero or a multicast address");
+        match Self::from_octets(octets) {
+            Some(mac) => Ok(mac),
+            None => refuse(": it must not be zero or a multicast address"),
         }
-        Ok(Self(octets))
     }
 }
 

@@ -12,11 +12,14 @@
 //! route    links, addresses    conntrack UDP conversations
 //! netns    namespaces          netlink   under route, nft and conntrack
 //! relay    published ports that rules cannot lead
+//! overlay  the way to other nodes   services  addresses that stand for endpoints
 //! ```
 
 pub mod address;
 pub mod model;
+pub mod overlay;
 pub mod resolv;
+pub mod services;
 
 mod bridge;
 mod conntrack;

@@ -20,8 +20,10 @@ use crate::dns::server::Names;
 use crate::ipam;
 use crate::model::{AttachRequest, Endpoint, EndpointSpec, Network, NetworkSpec, Sandbox};
 use crate::netns;
+use crate::overlay::{self, Overlay};
 use crate::registry::Registry;
 use crate::runner::{Runner, Settings};
+use crate::services::{self, Service};
 use crate::watch::{Heard, Watch};
 use crate::worker::Worker;
 
@@ -213,6 +215,22 @@ impl Net {
             .await
     }
 
+    /// Makes this the way to the containers of other nodes, or ends it. What is there already and
+    /// right is not disturbed. One of the networks should have the addresses of this node.
+    pub async fn set_overlay(&self, overlay: Option<Overlay>) -> Result<()> {
+        self.worker
+            .run(move |runner| runner.set_overlay(overlay))
+            .await
+    }
+
+    /// Makes these all the services there are. Until the first call those that an earlier daemon set
+    /// go on.
+    pub async fn set_services(&self, services: Vec<Service>) -> Result<()> {
+        self.worker
+            .run(move |runner| runner.set_services(services))
+            .await
+    }
+
     /// Returns when every interface that was to go is gone.
     pub async fn settle(&self) -> Result<()> {
         wait(self.worker.run(Runner::settled).await?).await;
@@ -261,26 +279,28 @@ async fn blocking<T: Send + 'static>(
 
 /// Restores the rules when somebody else changes or flushes them.
 async fn keep_rules(mut watch: Watch, table: String, own: u32, worker: Worker<Runner>) {
+    let tables = [services::table(&table), table];
     loop {
-        match watch.hear_of_rules(&table, own).await {
+        match watch.hear_of_rules(&tables, own).await {
             Ok(Heard::Nothing) => continue,
             Ok(Heard::Touched) => tracing::warn!("somebody changed our firewall rules: set again"),
             Ok(Heard::Overrun) => tracing::debug!("changes of firewall rules were missed"),
             Err(error) => tracing::warn!(%error, "listen for changes of firewall rules"),
         }
-        if let Err(error) = worker.run(Runner::set_rules).await {
+        if let Err(error) = worker.run(Runner::restore_rules).await {
             tracing::error!(%error, "restore the firewall rules");
         }
         tokio::time::sleep(WATCH_PAUSE).await;
     }
 }
 
-/// Makes bridges again that somebody else deletes, and puts their containers back on them.
+/// Makes bridges again that somebody else deletes, and puts their containers back on them; the overlay
+/// too.
 async fn keep_bridges(mut watch: Watch, registry: Arc<RwLock<Registry>>, worker: Worker<Runner>) {
     let ours = |name: &str| {
         let registry = registry.read().unwrap_or_else(PoisonError::into_inner);
         let mut networks = registry.networks.values();
-        networks.any(|network| network.bridge == name)
+        networks.any(|network| network.bridge == name) || name.starts_with(overlay::INTERFACE)
     };
     loop {
         match watch.hear_of_removal(ours).await {
@@ -289,8 +309,8 @@ async fn keep_bridges(mut watch: Watch, registry: Arc<RwLock<Registry>>, worker:
             Ok(Heard::Overrun) => tracing::debug!("changes of interfaces were missed"),
             Err(error) => tracing::warn!(%error, "listen for changes of interfaces"),
         }
-        if let Err(error) = worker.run(Runner::restore_bridges).await {
-            tracing::error!(%error, "make a bridge again");
+        if let Err(error) = worker.run(Runner::restore_links).await {
+            tracing::error!(%error, "make an interface again");
         }
         tokio::time::sleep(WATCH_PAUSE).await;
     }

@@ -216,6 +216,12 @@ impl Request {
     pub(crate) fn add_flags(&mut self, flags: u16) {
         self.message.add_flags(flags);
     }
+
+    /// The words for it in an error.
+    #[cfg(test)]
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
 }
 
 /// A netlink socket of one namespace.

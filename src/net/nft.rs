@@ -12,8 +12,8 @@ use rustix::net::netlink::NETFILTER;
 
 use crate::netlink::{ACK, CREATE, Message, Request, Socket};
 use crate::ruleset::{
-    Chain, Cidr, Elements, Family, Field, Frame, HookKind, MapTo, Ruleset, Set, Statement, Table,
-    Type, Value, Verdict,
+    By, Chain, Cidr, Elements, Family, Field, Frame, HookKind, MapTo, Ruleset, Set, Statement,
+    Table, Type, Value, Verdict,
 };
 
 /// `NFNL_SUBSYS_NFTABLES`, the upper half of a message's type.
@@ -189,7 +189,7 @@ fn set_request(table: &Table, set: &Set, id: u32) -> Request {
     let mut message = message(NEW_SET, CREATE, number(table.family), 0);
     message
         .put_str(1, &table.name)
-        .put_str(2, set.name)
+        .put_str(2, &set.name)
         .put_be32(3, interval | map)
         .put_be32(4, type_number(&set.key))
         .put_be32(5, length(&set.key))
@@ -224,6 +224,7 @@ fn type_number(types: &[Type]) -> u32 {
             Type::Protocol => 12,
             Type::Port => 13,
             Type::Interface => 41,
+            Type::Number => 4,
         };
         number << 6 | this
     })
@@ -238,7 +239,7 @@ fn registers(kind: Type) -> u32 {
     match kind {
         Type::Interface | Type::Address6 => 4,
         Type::Mac => 2,
-        Type::Address | Type::Protocol | Type::Port | Type::Icmp6 => 1,
+        Type::Address | Type::Protocol | Type::Port | Type::Icmp6 | Type::Number => 1,
     }
 }
 
@@ -248,7 +249,7 @@ fn add_elements(table: &Table, set: &Set, out: &mut Vec<Request>) {
         let mut message = message(NEW_ELEMENTS, CREATE, number(table.family), 0);
         message
             .put_str(1, &table.name)
-            .put_str(2, set.name)
+            .put_str(2, &set.name)
             .nest(3, |list| {
                 for element in chunk {
                     list.nest(1, |nest| put_element(nest, element));
@@ -367,6 +368,7 @@ fn bytes(values: &[Value]) -> Vec<u8> {
             Value::Mac(mac) => out.extend_from_slice(&mac.octets()),
             Value::Protocol(protocol) => out.push(protocol.number()),
             Value::Port(port) => out.extend_from_slice(&port.to_be_bytes()),
+            Value::Number(number) => out.extend_from_slice(&number.to_ne_bytes()),
         }
         out.resize(out.len().next_multiple_of(4), 0);
     }
@@ -405,12 +407,12 @@ fn put_statement(list: &mut Message, statement: &Statement) {
             load(list, &[Field::InInterface]);
             compare(list, NOT_EQUAL, &interface(name));
         }
-        Statement::Within(field, subnet) => {
-            let address = octets(subnet.address);
-            load(list, &[*field]);
-            and(list, &mask(subnet.prefix, address.len()));
-            compare(list, EQUAL, &address);
+        Statement::OutBy(name) => {
+            load(list, &[Field::OutInterface]);
+            compare(list, EQUAL, &interface(name));
         }
+        Statement::Within(field, subnet) => within(list, *field, subnet, EQUAL),
+        Statement::NotWithin(field, subnet) => within(list, *field, subnet, NOT_EQUAL),
         Statement::IsIcmp6 => {
             load(list, &[Field::Protocol]);
             compare(list, EQUAL, &[ICMP6]);
@@ -435,8 +437,9 @@ fn put_statement(list: &mut Message, statement: &Statement) {
             });
             compare(list, EQUAL, &LOCAL.to_ne_bytes());
         }
-        Statement::Established => connection(list, 0, ESTABLISHED | RELATED),
-        Statement::Redirected => connection(list, 2, DESTINATION_NAT),
+        Statement::Established => connection(list, 0, ESTABLISHED | RELATED, NOT_EQUAL),
+        Statement::Redirected => connection(list, 2, DESTINATION_NAT, NOT_EQUAL),
+        Statement::Unredirected => connection(list, 2, DESTINATION_NAT, EQUAL),
         Statement::Redirect(family, fields, map) => {
             let address = match family {
                 Family::Ip6 => Type::Address6,
@@ -444,18 +447,23 @@ fn put_statement(list: &mut Message, statement: &Statement) {
             };
             load(list, fields);
             lookup(list, map, Some(REGISTER));
-            expression(list, "nat", |data| {
-                data.put_be32(1, 1)
-                    .put_be32(2, u32::from(number(*family)))
-                    .put_be32(3, REGISTER)
-                    .put_be32(5, REGISTER + registers(address));
-            });
+            rewrite_destination(list, *family, address);
+        }
+        Statement::Spread(by, map) => {
+            choose_number(list, *by);
+            lookup(list, map, Some(REGISTER));
+            rewrite_destination(list, Family::Ip, Type::Address);
         }
         Statement::Choose(fields, map) => {
             load(list, fields);
             lookup(list, map, Some(VERDICT_REGISTER));
         }
         Statement::Masquerade => expression(list, "masq", |_| {}),
+        Statement::Reject => expression(list, "reject", |data| {
+            const UNREACHABLE: u32 = 0;
+            const PORT: u8 = 3;
+            data.put_be32(1, UNREACHABLE).put(2, &[PORT]);
+        }),
         Statement::Do(verdict) => expression(list, "immediate", |data| {
             data.put_be32(1, VERDICT_REGISTER)
                 .nest(2, |value| put_verdict(value, verdict));
@@ -505,6 +513,48 @@ fn load(list: &mut Message, fields: &[Field]) {
         };
         register += registers(kind);
     }
+}
+
+/// Puts a number into the first register, in the machine's byte order.
+fn choose_number(list: &mut Message, by: By) {
+    match by {
+        By::Turn(places) => expression(list, "numgen", |data| {
+            const IN_TURN: u32 = 0;
+            data.put_be32(1, REGISTER)
+                .put_be32(2, places)
+                .put_be32(3, IN_TURN);
+        }),
+        By::Client { places, seed } => {
+            const JENKINS: u32 = 0;
+            load(list, &[Field::Source]);
+            expression(list, "hash", |data| {
+                data.put_be32(1, REGISTER)
+                    .put_be32(2, REGISTER)
+                    .put_be32(3, 4)
+                    .put_be32(4, places)
+                    .put_be32(5, seed)
+                    .put_be32(7, JENKINS);
+            });
+        }
+    }
+}
+
+/// Rewrites the destination to the address in the first register and the port behind it.
+fn rewrite_destination(list: &mut Message, family: Family, address: Type) {
+    const DESTINATION: u32 = 1;
+    expression(list, "nat", |data| {
+        data.put_be32(1, DESTINATION)
+            .put_be32(2, u32::from(number(family)))
+            .put_be32(3, REGISTER)
+            .put_be32(5, REGISTER + registers(address));
+    });
+}
+
+fn within(list: &mut Message, field: Field, subnet: &Cidr, operator: u32) {
+    let address = octets(subnet.address);
+    load(list, &[field]);
+    and(list, &mask(subnet.prefix, address.len()));
+    compare(list, operator, &address);
 }
 
 fn meta(list: &mut Message, key: u32, register: u32, kind: Type) -> Type {
@@ -566,10 +616,10 @@ fn mask(prefix: u8, length: usize) -> Vec<u8> {
         .collect()
 }
 
-fn connection(list: &mut Message, key: u32, bits: u32) {
+fn connection(list: &mut Message, key: u32, bits: u32, operator: u32) {
     expression(list, "ct", |data| {
         data.put_be32(1, REGISTER).put_be32(2, key);
     });
     and(list, &bits.to_ne_bytes());
-    compare(list, NOT_EQUAL, &[0; 4]);
+    compare(list, operator, &[0; 4]);
 }

@@ -19,7 +19,11 @@ const NEW_ADDRESS: u16 = 20;
 const DELETE_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
+const DELETE_ROUTE: u16 = 25;
 const GET_ROUTE: u16 = 26;
+const NEW_NEIGHBOUR: u16 = 28;
+const DELETE_NEIGHBOUR: u16 = 29;
+const GET_NEIGHBOUR: u16 = 30;
 
 /// Attributes of links, `IFLA_*`.
 mod link {
@@ -41,6 +45,10 @@ mod link {
     pub(super) const PORT_ISOLATED: u16 = 33;
     /// `VETH_INFO_PEER`.
     pub(super) const VETH_PEER: u16 = 1;
+    pub(super) const VXLAN_ID: u16 = 1;
+    pub(super) const VXLAN_LOCAL: u16 = 4;
+    pub(super) const VXLAN_LEARNING: u16 = 7;
+    pub(super) const VXLAN_PORT: u16 = 15;
     /// `IFF_UP`.
     pub(super) const UP: u32 = 1;
 }
@@ -53,12 +61,24 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 
+/// Attributes of neighbours, `NDA_*`.
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+/// `NUD_PERMANENT`: never asked for.
+const PERMANENT: u16 = 0x80;
+/// `NTF_SELF`: an entry of the interface itself, not of its bridge.
+const OF_INTERFACE: u8 = 0x02;
+/// `RTNH_F_ONLINK`: the gateway is on the wire whatever its address is.
+const GATEWAY_ON_LINK: u32 = 4;
+
 /// `IFA_F_NODAD`: an address is good at once, not after a second of asking whether another has it.
 /// Ours are given once and held by the rules.
 const NO_DUPLICATE_DETECTION: u8 = 0x02;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
+/// Neighbours by hardware address: to where frames for it go.
+const AF_BRIDGE: u8 = 7;
 /// The main routing table, `RT_TABLE_MAIN`.
 const MAIN_TABLE: u8 = 254;
 
@@ -89,8 +109,20 @@ pub(crate) struct Inside<'a> {
 pub(crate) struct RouteTo<A: Address = Ipv4Addr> {
     pub(crate) subnet: Subnet<A>,
     pub(crate) link: u32,
-    /// Its hosts are on the wire, not behind a router.
-    pub(crate) on_link: bool,
+    /// The router that its hosts are behind; none when they are on the wire.
+    pub(crate) gateway: Option<A>,
+}
+
+/// One end of a VXLAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tunnel {
+    pub(crate) vni: u32,
+    /// The UDP port of all ends.
+    pub(crate) port: u16,
+    /// The address that it sends from.
+    pub(crate) address: Ipv4Addr,
+    pub(crate) mac: Mac,
+    pub(crate) mtu: u32,
 }
 
 /// The links, addresses and routes of the namespace it was opened in.
@@ -188,6 +220,28 @@ impl Routes {
         Ok(routes)
     }
 
+    /// Who is on the wire of a link, as far as that was written and not learnt.
+    pub(crate) fn neighbours(&mut self, link: u32) -> Result<Vec<(IpAddr, Mac)>> {
+        let items = self
+            .0
+            .dump(GET_NEIGHBOUR, &neighbour_header(AF_INET, 0, 0, 0))?;
+        let all = items.iter().filter_map(|item| parse_neighbour(item, link));
+        Ok(all.filter_map(|(to, mac)| Some((to, mac?))).collect())
+    }
+
+    /// Where a VXLAN sends the frames for a hardware address.
+    pub(crate) fn forwards(&mut self, link: u32) -> Result<Vec<(Mac, Ipv4Addr)>> {
+        let items = self
+            .0
+            .dump(GET_NEIGHBOUR, &neighbour_header(AF_BRIDGE, 0, 0, 0))?;
+        let all = items.iter().filter_map(|item| parse_neighbour(item, link));
+        let known = all.filter_map(|(to, mac)| match to {
+            IpAddr::V4(to) => Some((mac?, to)),
+            IpAddr::V6(_) => None,
+        });
+        Ok(known.collect())
+    }
+
     fn routes_of<A: Address>(
         &mut self,
         family: u8,
@@ -251,6 +305,32 @@ pub(crate) fn create_veth(name: &str, bridge: u32, mtu: u32, inside: &Inside<'_>
                 });
         });
     Request::new(format!("create interface {name}"), message)
+}
+
+/// Makes one end of a VXLAN, down, that learns nothing from what it hears.
+pub(crate) fn create_vxlan(name: &str, tunnel: &Tunnel) -> Request {
+    let mut message = Message::new(NEW_LINK, CREATE_NEW).fixed(&link_header(0, 0));
+    message
+        .put_str(link::IFNAME, name)
+        .put_u32(link::MTU, tunnel.mtu)
+        .put(link::ADDRESS, &tunnel.mac.octets())
+        .nest(link::LINKINFO, |info| {
+            info.put_str(link::INFO_KIND, "vxlan")
+                .nest(link::INFO_DATA, |data| {
+                    data.put_u32(link::VXLAN_ID, tunnel.vni)
+                        .put(link::VXLAN_LOCAL, &tunnel.address.octets())
+                        .put(link::VXLAN_LEARNING, &[0])
+                        .put(link::VXLAN_PORT, &tunnel.port.to_be_bytes());
+                });
+        });
+    Request::new(format!("create interface {name}"), message)
+}
+
+/// Says how large a packet of a link may be.
+pub(crate) fn set_mtu(name: &str, mtu: u32) -> Request {
+    let mut message = Message::new(NEW_LINK, 0).fixed(&link_header(0, 0));
+    message.put_str(link::IFNAME, name).put_u32(link::MTU, mtu);
+    Request::new(format!("set the packet size of interface {name}"), message)
 }
 
 /// Says whose link it is. The kernel takes no alias when a link is made.
@@ -352,6 +432,76 @@ pub(crate) fn add_default_route(index: u32, gateway: impl Into<IpAddr>) -> Reque
     Request::new(format!("add default route by {gateway}"), message)
 }
 
+/// Sends what is for a subnet to a router on the wire of a link.
+pub(crate) fn add_route(index: u32, to: Subnet, gateway: Ipv4Addr) -> Request {
+    let message = route_message(NEW_ROUTE, CREATE_OR_REPLACE, index, to, gateway);
+    Request::new(format!("add route to {to} by {gateway}"), message)
+}
+
+/// No longer does.
+pub(crate) fn delete_route(index: u32, to: Subnet, gateway: Ipv4Addr) -> Request {
+    let message = route_message(DELETE_ROUTE, 0, index, to, gateway);
+    Request::new(format!("delete route to {to} by {gateway}"), message)
+}
+
+fn route_message(kind: u16, flags: u16, index: u32, to: Subnet, gateway: Ipv4Addr) -> Message {
+    // As for the default route, and its flags.
+    let mut fixed = [AF_INET, to.prefix(), 0, 0, MAIN_TABLE, 3, 0, 1, 0, 0, 0, 0];
+    fixed[8..].copy_from_slice(&GATEWAY_ON_LINK.to_ne_bytes());
+    let mut message = Message::new(kind, flags).fixed(&fixed);
+    put_address(&mut message, RTA_DST, to.address().into());
+    put_address(&mut message, RTA_GATEWAY, gateway.into());
+    message.put_u32(RTA_OIF, index);
+    message
+}
+
+/// Says who has an address on the wire of a link, so that nobody has to be asked.
+pub(crate) fn add_neighbour(index: u32, address: Ipv4Addr, mac: Mac) -> Request {
+    let header = neighbour_header(AF_INET, index, PERMANENT, 0);
+    let mut message = Message::new(NEW_NEIGHBOUR, CREATE_OR_REPLACE).fixed(&header);
+    put_address(&mut message, NDA_DST, address.into());
+    message.put(NDA_LLADDR, &mac.octets());
+    Request::new(format!("add neighbour {address}"), message)
+}
+
+/// No longer says it.
+pub(crate) fn delete_neighbour(index: u32, address: Ipv4Addr) -> Request {
+    let header = neighbour_header(AF_INET, index, 0, 0);
+    let mut message = Message::new(DELETE_NEIGHBOUR, 0).fixed(&header);
+    put_address(&mut message, NDA_DST, address.into());
+    Request::new(format!("delete neighbour {address}"), message)
+}
+
+/// Says to which host a VXLAN sends the frames for a hardware address.
+pub(crate) fn add_forward(index: u32, mac: Mac, host: Ipv4Addr) -> Request {
+    let message = forward_message(NEW_NEIGHBOUR, CREATE_OR_REPLACE, index, mac, host);
+    Request::new(format!("add the way to {mac} by {host}"), message)
+}
+
+/// No longer says it.
+pub(crate) fn delete_forward(index: u32, mac: Mac, host: Ipv4Addr) -> Request {
+    let message = forward_message(DELETE_NEIGHBOUR, 0, index, mac, host);
+    Request::new(format!("delete the way to {mac} by {host}"), message)
+}
+
+fn forward_message(kind: u16, flags: u16, index: u32, mac: Mac, host: Ipv4Addr) -> Message {
+    let header = neighbour_header(AF_BRIDGE, index, PERMANENT, OF_INTERFACE);
+    let mut message = Message::new(kind, flags).fixed(&header);
+    put_address(&mut message, NDA_DST, host.into());
+    message.put(NDA_LLADDR, &mac.octets());
+    message
+}
+
+/// `struct ndmsg`: the fields beside these are zero.
+fn neighbour_header(family: u8, index: u32, state: u16, flags: u8) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    bytes[0] = family;
+    bytes[4..8].copy_from_slice(&index.to_ne_bytes());
+    bytes[8..10].copy_from_slice(&state.to_ne_bytes());
+    bytes[10] = flags;
+    bytes
+}
+
 fn family(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => AF_INET,
@@ -433,8 +583,25 @@ fn parse_route<A: Address>(
     Some(RouteTo {
         subnet: Subnet::of(to, prefix).ok()?,
         link,
-        on_link: netlink::attribute(attributes, RTA_GATEWAY).is_none(),
+        gateway: netlink::attribute(attributes, RTA_GATEWAY).and_then(&address),
     })
+}
+
+/// A permanent entry of `link`: an address, and the hardware address beside it.
+fn parse_neighbour(bytes: &[u8], link: u32) -> Option<(IpAddr, Option<Mac>)> {
+    let state = u16::from_ne_bytes([*bytes.get(8)?, *bytes.get(9)?]);
+    if netlink::u32_at(bytes, 4)? != link || state & PERMANENT == 0 {
+        return None;
+    }
+    let attributes = bytes.get(12..)?;
+    let address = netlink::attribute(attributes, NDA_DST)?;
+    let address = address4(address)
+        .map(IpAddr::V4)
+        .or_else(|| address6(address).map(IpAddr::V6))?;
+    let mac = netlink::attribute(attributes, NDA_LLADDR)
+        .and_then(|octets| <[u8; 6]>::try_from(octets).ok())
+        .and_then(Mac::from_octets);
+    Some((address, mac))
 }
 
 fn address4(value: &[u8]) -> Option<Ipv4Addr> {
@@ -467,6 +634,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
             let _ = (parse_link(&bytes), parse_address(&bytes));
             let _ = (parse_route(&bytes, address4), parse_route(&bytes, address6));
+            let _ = parse_neighbour(&bytes, 0);
         }
     }
 }

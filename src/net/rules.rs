@@ -25,9 +25,10 @@ use orc_base::Id;
 
 use crate::address::Subnet;
 use crate::model::{Endpoint, Network, Protocol, Sandbox};
+use crate::overlay::Overlay;
 use crate::ruleset::{
-    Chain, Cidr, Elements, Family, Field, Frame, Hook, HookKind, HookPoint, Icmp6, MapTo, Rule,
-    Ruleset, Set, Statement, Table, Type, Value, Verdict,
+    Chain, Cidr, Elements, Family, Field, Frame, HookKind, HookPoint, Icmp6, MapTo, Rule, Ruleset,
+    Set, Statement, Table, Type, Value, Verdict,
 };
 
 /// The addresses that never leave a machine.
@@ -46,6 +47,8 @@ pub(crate) struct Model<'a> {
     pub(crate) resolvers: &'a BTreeMap<Id, u16>,
     /// Whether this kernel can filter on bridges.
     pub(crate) bridge_filter: bool,
+    /// The way to other nodes.
+    pub(crate) overlay: Option<&'a Overlay>,
 }
 
 /// The rules for all networks and sandboxes; no table at all when there is no network.
@@ -127,7 +130,7 @@ fn ip_table(model: &Model<'_>, side: &Side) -> Table {
         chains.push(wire_chain());
     }
     chains.extend(filter_chains(side));
-    chains.extend(nat_chains(side));
+    chains.extend(nat_chains(model, side));
     chains.extend(
         model
             .networks
@@ -165,15 +168,24 @@ fn network_sets(model: &Model<'_>, side: &Side) -> [Set; 4] {
             networks()
                 .filter(|network| !network.isolated)
                 .map(|network| vec![bridge(network), bridge(network)])
+                .chain(from_nodes(model, side))
                 .collect(),
         ),
         Set {
-            name: "outgoing",
+            name: "outgoing".into(),
             key: vec![side.address],
             to: None,
             elements: Elements::Subnets(sorted(outgoing.filter_map(side.subnet))),
         },
     ]
+}
+
+/// From other nodes to the containers that the overlay is for.
+fn from_nodes(model: &Model<'_>, side: &Side) -> Option<Vec<Value>> {
+    let overlay = model.overlay.filter(|_| !side.is_ipv6())?;
+    let mut networks = model.networks.values();
+    let network = networks.find(|network| network.subnet == overlay.own)?;
+    Some(vec![Value::Interface(overlay.interface()), bridge(network)])
 }
 
 fn resolvers_set(model: &Model<'_>) -> Set {
@@ -206,7 +218,7 @@ fn neighbours() -> Set {
 fn staying(model: &Model<'_>) -> Set {
     let networks = model.networks.values();
     Set {
-        name: "staying",
+        name: "staying".into(),
         key: vec![Type::Interface],
         to: Some(MapTo::Verdict),
         elements: Elements::Verdicts(
@@ -223,7 +235,7 @@ fn bridge(network: &Network) -> Value {
 
 fn keys(name: &'static str, key: &[Type], keys: Vec<Vec<Value>>) -> Set {
     Set {
-        name,
+        name: name.into(),
         key: key.to_vec(),
         to: None,
         elements: Elements::Keys(keys),
@@ -265,8 +277,8 @@ fn published_maps(model: &Model<'_>, side: &Side) -> [Set; 2] {
         }
     }
     let to = |(address, port): (IpAddr, u16)| vec![Value::Address(address), Value::Port(port)];
-    let map = |name, key: &[Type], elements| Set {
-        name,
+    let map = |name: &'static str, key: &[Type], elements| Set {
+        name: name.into(),
         key: key.to_vec(),
         to: Some(MapTo::Data(vec![side.address, Type::Port])),
         elements: Elements::Data(elements),
@@ -304,7 +316,7 @@ fn published_maps(model: &Model<'_>, side: &Side) -> [Set; 2] {
 fn wire_chain() -> Chain {
     use Statement::{Do, NotFrom, Within};
     let to_loopback = Within(Field::Destination, LOOPBACK.into());
-    base(
+    Chain::base(
         "wire",
         HookKind::Filter,
         HookPoint::Prerouting,
@@ -319,7 +331,7 @@ fn filter_chains(side: &Side) -> [Chain; 3] {
     let accept = || Do(Verdict::Accept);
     let drop = || Do(Verdict::Drop);
     [
-        base(
+        Chain::base(
             "forward",
             HookKind::Filter,
             HookPoint::Forward,
@@ -333,7 +345,7 @@ fn filter_chains(side: &Side) -> [Chain; 3] {
                 vec![In(vec![OutInterface], "bridges"), drop()],
             ],
         ),
-        base(
+        Chain::base(
             "input",
             HookKind::Filter,
             HookPoint::Input,
@@ -343,7 +355,7 @@ fn filter_chains(side: &Side) -> [Chain; 3] {
                 Do(Verdict::Goto("from_internal".into())),
             ]],
         ),
-        plain(
+        Chain::plain(
             "from_internal",
             vec![
                 vec![Established, accept()],
@@ -371,29 +383,30 @@ fn needed_of_host(side: &Side) -> Rule {
     }
 }
 
-fn nat_chains(side: &Side) -> [Chain; 4] {
+fn nat_chains(model: &Model<'_>, side: &Side) -> [Chain; 4] {
     use Field::{DestinationPort, OutInterface};
-    use Statement::{Choose, Do, In, LocalDestination, Masquerade, Redirect, Within};
+    use Statement::{Choose, Do, In, LocalDestination, Masquerade, OutBy, Redirect, Within};
     let local = || vec![LocalDestination, Do(Verdict::Goto("to_published".into()))];
     // What is sent to `::1` cannot be led away from it: the kernel drops the answers.
     let to_itself = vec![
         Within(side.destination, side.loopback()),
         Do(Verdict::Accept),
     ];
+    let to_nodes = model.overlay.filter(|_| !side.is_ipv6());
     let sent = match side.is_ipv6() {
         true => vec![to_itself, local()],
         false => vec![local()],
     };
     [
-        base(
+        Chain::base(
             "prerouting",
             HookKind::Nat,
             HookPoint::Prerouting,
             -100,
             vec![local()],
         ),
-        base("output", HookKind::Nat, HookPoint::Output, -100, sent),
-        plain(
+        Chain::base("output", HookKind::Nat, HookPoint::Output, -100, sent),
+        Chain::plain(
             "to_published",
             vec![
                 vec![Redirect(
@@ -408,15 +421,20 @@ fn nat_chains(side: &Side) -> [Chain; 4] {
                 )],
             ],
         ),
-        base(
+        Chain::base(
             "postrouting",
             HookKind::Nat,
             HookPoint::Postrouting,
             100,
-            vec![
-                vec![Choose(vec![OutInterface], "staying")],
-                vec![In(vec![side.source], "outgoing"), Masquerade],
-            ],
+            [
+                Some(vec![Choose(vec![OutInterface], "staying")]),
+                // Containers of other nodes see each other with their own addresses.
+                to_nodes.map(|overlay| vec![OutBy(overlay.interface()), Do(Verdict::Accept)]),
+                Some(vec![In(vec![side.source], "outgoing"), Masquerade]),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
         ),
     ]
 }
@@ -433,7 +451,7 @@ fn stay_chain(network: &Network, side: &Side) -> Chain {
         rules.push(vec![own.clone(), Redirected, Masquerade]);
         rules.push(vec![own, Do(Verdict::Accept)]);
     }
-    plain(&stay_name(network), rules)
+    Chain::plain(&stay_name(network), rules)
 }
 
 fn stay_name(network: &Network) -> String {
@@ -500,7 +518,7 @@ fn own_entry(endpoint: &Endpoint, address: IpAddr) -> Vec<Value> {
 
 fn held_chain() -> Chain {
     use Statement::{Do, In};
-    base(
+    Chain::base(
         "wire",
         HookKind::Filter,
         HookPoint::Prerouting,
@@ -537,14 +555,14 @@ fn hold_chain(with_ipv6: bool) -> Chain {
         ]);
     }
     rules.push(vec![Do(Verdict::Drop)]);
-    plain("hold", rules)
+    Chain::plain("hold", rules)
 }
 
 /// What becomes of messages that say something about a neighbour.
 fn spoken() -> Set {
     let key = |message| vec![Value::Icmp6(message)];
     Set {
-        name: "spoken",
+        name: "spoken".into(),
         key: vec![Type::Icmp6],
         to: Some(MapTo::Verdict),
         elements: Elements::Verdicts(vec![
@@ -562,14 +580,14 @@ fn hold6_chains() -> [Chain; 2] {
     use Field::{Icmp6Target, Icmp6Type, InInterface, SourceMac};
     use Statement::{Choose, Do, In, IsIcmp6};
     [
-        plain(
+        Chain::plain(
             "hold6",
             vec![
                 vec![IsIcmp6, Choose(vec![Icmp6Type], "spoken")],
                 vec![Do(Verdict::Accept)],
             ],
         ),
-        plain(
+        Chain::plain(
             "about_itself",
             vec![
                 vec![
@@ -580,26 +598,6 @@ fn hold6_chains() -> [Chain; 2] {
             ],
         ),
     ]
-}
-
-fn base(name: &str, kind: HookKind, point: HookPoint, priority: i32, rules: Vec<Rule>) -> Chain {
-    Chain {
-        name: name.to_owned(),
-        hook: Some(Hook {
-            kind,
-            point,
-            priority,
-        }),
-        rules,
-    }
-}
-
-fn plain(name: &str, rules: Vec<Rule>) -> Chain {
-    Chain {
-        name: name.to_owned(),
-        hook: None,
-        rules,
-    }
 }
 
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
@@ -703,6 +701,7 @@ mod tests {
             sandboxes: &sandboxes,
             resolvers: &resolvers,
             bridge_filter: true,
+            overlay: None,
         };
         render(&model).to_string()
     }

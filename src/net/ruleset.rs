@@ -4,6 +4,7 @@
 //! syntax and in stable order, so a diff of two texts is a diff of intent; [`crate::nft`] writes the
 //! same value as netlink messages.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -38,7 +39,7 @@ pub(crate) enum Family {
 /// A set of keys, or a map when it has a [`MapTo`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Set {
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     pub(crate) key: Vec<Type>,
     pub(crate) to: Option<MapTo>,
     pub(crate) elements: Elements,
@@ -89,6 +90,8 @@ pub(crate) enum Type {
     Protocol,
     Port,
     Icmp6,
+    /// What [`Statement::Spread`] chooses.
+    Number,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +102,7 @@ pub(crate) enum Value {
     Protocol(Protocol),
     Port(u16),
     Icmp6(Icmp6),
+    Number(u32),
 }
 
 /// Messages by which IPv6 neighbours find each other, with their numbers (RFC 4861, 4).
@@ -120,6 +124,36 @@ pub(crate) struct Chain {
     pub(crate) name: String,
     pub(crate) hook: Option<Hook>,
     pub(crate) rules: Vec<Rule>,
+}
+
+impl Chain {
+    /// One that the kernel starts with.
+    pub(crate) fn base(
+        name: &str,
+        kind: HookKind,
+        point: HookPoint,
+        priority: i32,
+        rules: Vec<Rule>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            hook: Some(Hook {
+                kind,
+                point,
+                priority,
+            }),
+            rules,
+        }
+    }
+
+    /// One that others lead to.
+    pub(crate) fn plain(name: &str, rules: Vec<Rule>) -> Self {
+        Self {
+            name: name.to_owned(),
+            hook: None,
+            rules,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,8 +188,12 @@ pub(crate) enum Statement {
     In(Vec<Field>, &'static str),
     /// It came in by another interface.
     NotFrom(&'static str),
+    /// It leaves by this interface.
+    OutBy(String),
     /// An address field is in the subnet.
     Within(Field, Cidr),
+    /// An address field is not in the subnet.
+    NotWithin(Field, Cidr),
     /// It is a message of ICMPv6, whose fields may be looked at from here on.
     IsIcmp6,
     /// The frame carries this.
@@ -166,14 +204,43 @@ pub(crate) enum Statement {
     Established,
     /// Its destination was rewritten.
     Redirected,
+    /// Its destination is what the client asked for.
+    Unredirected,
     /// Rewrite the destination to what the map has for the key, if it has. The family is that of
     /// the table.
     Redirect(Family, Vec<Field>, &'static str),
+    /// Rewrite the destination of an IPv4 packet to what the map has for a number.
+    Spread(By, String),
     /// Do what the map has for the key, if it has.
     Choose(Vec<Field>, &'static str),
     /// Rewrite the source to the address of the interface it leaves by.
     Masquerade,
+    /// Drop it and tell the client that the port is closed.
+    Reject,
     Do(Verdict),
+}
+
+/// How a number is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// One after the other, below this.
+    Turn(u32),
+    /// By the client's address.
+    Client {
+        /// The number is below this.
+        places: u32,
+        /// Another seed gives another order.
+        seed: u32,
+    },
+}
+
+impl By {
+    /// The number chosen is below this.
+    pub(crate) fn places(self) -> u32 {
+        match self {
+            Self::Turn(places) | Self::Client { places, .. } => places,
+        }
+    }
 }
 
 /// Parts of a packet.
@@ -321,7 +388,9 @@ impl fmt::Display for Statement {
         match self {
             Self::In(fields, set) => write!(f, "{} @{set}", joined(fields, " . ")),
             Self::NotFrom(interface) => write!(f, "iifname != \"{interface}\""),
+            Self::OutBy(interface) => write!(f, "oifname \"{interface}\""),
             Self::Within(field, subnet) => write!(f, "{field} {subnet}"),
+            Self::NotWithin(field, subnet) => write!(f, "{field} != {subnet}"),
             Self::IsIcmp6 => f.write_str("meta l4proto ipv6-icmp"),
             Self::Carries(Frame::Ip) => f.write_str("meta protocol ip"),
             Self::Carries(Frame::Ip6) => f.write_str("meta protocol ip6"),
@@ -329,12 +398,26 @@ impl fmt::Display for Statement {
             Self::LocalDestination => f.write_str("fib daddr type local"),
             Self::Established => f.write_str("ct state established,related"),
             Self::Redirected => f.write_str("ct status dnat"),
+            Self::Unredirected => f.write_str("ct status & dnat == 0"),
             Self::Redirect(family, fields, map) => {
                 write!(f, "dnat {family} to {} map @{map}", joined(fields, " . "))
             }
+            Self::Spread(by, map) => write!(f, "dnat ip to {by} map @{map}"),
             Self::Choose(fields, map) => write!(f, "{} vmap @{map}", joined(fields, " . ")),
             Self::Masquerade => f.write_str("masquerade"),
+            Self::Reject => f.write_str("reject"),
             Self::Do(verdict) => verdict.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Turn(places) => write!(f, "numgen inc mod {places}"),
+            Self::Client { places, seed } => {
+                write!(f, "jhash ip saddr mod {places} seed {seed:#x}")
+            }
         }
     }
 }
@@ -380,6 +463,7 @@ impl fmt::Display for Type {
             Self::Protocol => "inet_proto",
             Self::Port => "inet_service",
             Self::Icmp6 => "icmpv6_type",
+            Self::Number => "integer",
         })
     }
 }
@@ -393,6 +477,7 @@ impl fmt::Display for Value {
             Self::Protocol(protocol) => protocol.fmt(f),
             Self::Port(port) => port.fmt(f),
             Self::Icmp6(message) => message.fmt(f),
+            Self::Number(number) => number.fmt(f),
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::model::{
 };
 use crate::netns;
 use crate::nft::Nft;
+use crate::overlay::{self, Overlay};
 use crate::port::{self, Reach, Reservation};
 use crate::registry::{Elsewhere, Registry};
 use crate::relay::Relays;
@@ -35,6 +36,7 @@ use crate::resolv::Resolver;
 use crate::route::{RouteTo, Routes};
 use crate::rules::{self, Model};
 use crate::ruleset::Ruleset;
+use crate::services::{self, Service};
 
 /// How this daemon differs from others.
 #[derive(Debug)]
@@ -58,6 +60,9 @@ pub(crate) struct Runner {
     names: Arc<Names>,
     resolvers: BTreeMap<Id, Server>,
     ports: BTreeMap<Id, Ports>,
+    overlay: Option<Overlay>,
+    /// Unknown until somebody says; what an earlier daemon set goes on until then.
+    services: Option<Vec<Service>>,
 }
 
 /// What keeps a container's ports while it lives.
@@ -86,6 +91,8 @@ impl Runner {
             names,
             resolvers: BTreeMap::new(),
             ports: BTreeMap::new(),
+            overlay: None,
+            services: None,
         })
     }
 
@@ -463,9 +470,15 @@ impl Runner {
             .ok()
     }
 
+    /// Makes the interfaces of this host again that somebody else deleted.
+    pub(crate) fn restore_links(&mut self) -> Result<()> {
+        let outcomes = [self.restore_bridges(), self.restore_overlay()];
+        Error::all(outcomes.into_iter().filter_map(Result::err))
+    }
+
     /// Makes the bridges that are recorded and not there, and puts their containers back on them.
     /// Names, rules and ports are untouched by their loss.
-    pub(crate) fn restore_bridges(&mut self) -> Result<()> {
+    fn restore_bridges(&mut self) -> Result<()> {
         let links = self.routes.links()?;
         let there: HashSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
         let (missing, sandboxes) = {
@@ -537,6 +550,55 @@ impl Runner {
         }
     }
 
+    /// Sets all rules again, after somebody else changed some.
+    pub(crate) fn restore_rules(&mut self) -> Result<()> {
+        self.set_rules()?;
+        self.set_service_rules()
+    }
+
+    /// Makes this the way to other nodes, or ends it.
+    pub(crate) fn set_overlay(&mut self, overlay: Option<Overlay>) -> Result<()> {
+        match &overlay {
+            Some(overlay) => overlay::set(&mut self.routes, &self.settings.table, overlay)?,
+            None => overlay::remove(&mut self.routes, &self.settings.table)?,
+        }
+        self.overlay = overlay;
+        self.restore_rules()
+    }
+
+    fn restore_overlay(&mut self) -> Result<()> {
+        match &self.overlay {
+            Some(overlay) => overlay::set(&mut self.routes, &self.settings.table, overlay),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes these the services; UDP clients of endpoints that are gone meet others at once.
+    pub(crate) fn set_services(&mut self, services: Vec<Service>) -> Result<()> {
+        let gone = services::gone_for_udp(self.services.as_deref().unwrap_or_default(), &services);
+        self.services = Some(services);
+        self.set_service_rules()?;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut connections = Connections::open()?;
+        for endpoint in gone {
+            connections.forget_led_to(IpAddr::V4(endpoint))?;
+        }
+        Ok(())
+    }
+
+    fn set_service_rules(&mut self) -> Result<()> {
+        let Some(services) = &self.services else {
+            return Ok(());
+        };
+        let table = services::table(&self.settings.table);
+        let interface = self.overlay.as_ref().map(Overlay::interface);
+        let cluster = self.overlay.as_ref().map(|overlay| overlay.cluster);
+        let ruleset = services::render(&table, services, cluster, interface.as_deref());
+        self.nft.replace(&table, &ruleset)
+    }
+
     /// The rules for what is recorded.
     pub(crate) fn ruleset(&self) -> Ruleset {
         let registry = self.registry();
@@ -551,6 +613,7 @@ impl Runner {
             sandboxes: &registry.sandboxes,
             resolvers: &resolvers,
             bridge_filter: self.bridge_filter,
+            overlay: self.overlay.as_ref(),
         })
     }
 }
@@ -570,9 +633,9 @@ fn taken<A: Address>(
             let link = link.map_or("an interface", String::as_str).to_owned();
             Taken {
                 subnet: route.subnet,
-                by: match route.on_link {
-                    true => TakenBy::Link(link),
-                    false => TakenBy::Route(link),
+                by: match route.gateway {
+                    None => TakenBy::Link(link),
+                    Some(_) => TakenBy::Route(link),
                 },
             }
         })

@@ -71,8 +71,8 @@ impl Watch {
     }
 
     /// Waits for a change of rules and reads all that there is. What the socket `own` did is ours.
-    pub(crate) async fn hear_of_rules(&mut self, table: &str, own: u32) -> Result<Heard> {
-        self.hear(|message| message.port != own && concerns(message, table))
+    pub(crate) async fn hear_of_rules(&mut self, tables: &[String], own: u32) -> Result<Heard> {
+        self.hear(|message| message.port != own && concerns(message, tables))
             .await
     }
 
@@ -106,14 +106,14 @@ impl Watch {
 }
 
 /// All messages about tables, chains, sets and rules have the table's name as attribute 1.
-fn concerns(message: &netlink::Received<'_>, table: &str) -> bool {
+fn concerns(message: &netlink::Received<'_>, tables: &[String]) -> bool {
     message.kind & 0xff00 == SUBSYSTEM
         && message.kind != NEW_GENERATION
         && message
             .payload
             .get(4..)
             .and_then(|attributes| netlink::attribute(attributes, 1))
-            .is_some_and(|name| netlink::text(name) == table)
+            .is_some_and(|name| tables.contains(&netlink::text(name)))
 }
 
 /// The name of the link that a message says is gone.

@@ -10,4 +10,5 @@ mod isolation;
 mod lab;
 mod life;
 mod names;
+mod nodes;
 mod ports;
