@@ -104,7 +104,7 @@ impl Answer {
     }
 }
 
-/// The text of a JSON field that is one, as far as its quotes.
+/// The text of a JSON field that is one, somewhere in a stream of answers.
 fn word(json: &str, field: &str) -> Option<String> {
     let start = json.find(&format!("\"{field}\":\""))? + field.len() + 4;
     let mut end = start;
@@ -112,7 +112,7 @@ fn word(json: &str, field: &str) -> Option<String> {
     while *bytes.get(end)? != b'"' {
         end += if bytes[end] == b'\\' { 2 } else { 1 };
     }
-    Some(json[start..end].to_owned())
+    serde_json::from_str(&json[start - 1..=end]).ok()
 }
 
 impl Host {
@@ -311,7 +311,7 @@ fn judge(host: &Host, reader: &Reader, case: &Case) -> Option<String> {
         return Some(format!("took {took:?}"));
     }
     if let Some(error) = &error
-        && (error.is_empty() || error.len() > 2_000 || error.contains("\\n"))
+        && (error.is_empty() || error.len() > 2_000 || error.contains('\n'))
     {
         return Some(format!("is refused in no short line: {error}"));
     }
