@@ -4,21 +4,26 @@
 //! watches, writes under admission, patches, server-side apply. Every kind is a row of [`kinds::KINDS`].
 //! Knows nothing of HTTP, of who asks, of machines, or of what controllers make of the objects.
 
+mod claim;
 pub mod field;
 pub mod kind;
 pub mod kinds;
+mod json;
 mod local;
 mod meta;
 pub mod names;
 mod object;
 mod objects;
 mod patch;
+pub mod pki;
+pub mod protobuf;
 mod quantity;
 pub mod schema;
 mod selector;
 mod status;
 mod table;
 
+pub use claim::{Claim, Pool, Want};
 pub use kind::{Column, Format, ObjectKind, Subresource};
 pub use local::{LocalObjects, Settings};
 pub use object::{MAX_BYTES, MAX_DEPTH, Object, Owner, depth, microseconds, seconds};
