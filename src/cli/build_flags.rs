@@ -4,6 +4,7 @@
 
 use clap::Args;
 
+use crate::cli::trust::TrustFlag;
 use crate::ui::progress::Mode;
 
 /// Build an image from a Dockerfile
@@ -153,8 +154,11 @@ pub(crate) struct Build {
     pub(crate) attest: Vec<String>,
     #[arg(long, hide = true)]
     pub(crate) builder: Option<String>,
+    // A context is never sent, so there is nothing to compress.
     #[arg(long, hide = true)]
-    pub(crate) disable_content_trust: bool,
+    pub(crate) compress: bool,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlag,
 
     /// The context: a directory, an address, or - for an archive or a Dockerfile on standard input
     #[arg(value_name = "PATH|URL|-", required = true)]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 use orc_base::Context;
 
 use crate::cli::compose::command::{Compose, ShortDown, ShortPlan, ShortUp};
@@ -12,7 +12,7 @@ use crate::cli::place::Place;
 use crate::cli::session::Session;
 use crate::cli::{
     build_flags, commit, cp, exec, groups, help, images, inspect, lifecycle, login, logs, look,
-    networks, ps, registry, run, start, stats, system, transfer, usage, volumes,
+    networks, ps, registry, run, start, stats, system, transfer, update, usage, volumes,
 };
 use crate::ui::{error, out};
 
@@ -22,10 +22,14 @@ use crate::ui::{error, out};
     name = "orc",
     version,
     max_term_width = 100,
+    disable_version_flag = true,
     subcommand_required = true,
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
+    /// Print the version
+    #[arg(short = 'V', visible_short_alias = 'v', long, action = ArgAction::Version)]
+    version: Option<bool>,
     #[command(flatten)]
     place: Place,
     #[command(subcommand)]
@@ -73,6 +77,8 @@ enum Command {
     Unpause(lifecycle::Unpause),
     /// Give a container another name
     Rename(lifecycle::Rename),
+    /// Change limits and the restart policy of containers
+    Update(Box<update::Update>),
     /// Show the processes of a container
     Top(look::Top),
     /// Show what containers use
@@ -216,6 +222,7 @@ impl Command {
             Self::Pause(verb) => verb.run(session).await,
             Self::Unpause(verb) => verb.run(session).await,
             Self::Rename(verb) => verb.run(session).await,
+            Self::Update(verb) => verb.run(session).await,
             Self::Top(verb) => verb.run(session).await,
             Self::Stats(verb) => verb.run(session).await,
             Self::Port(verb) => verb.run(session).await,

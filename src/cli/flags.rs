@@ -4,6 +4,9 @@
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use crate::cli::limit_flags::LimitFlags;
+use crate::cli::trust::TrustFlag;
+
 /// Flags of `run` and `create` alike.
 #[derive(Debug, Default, Clone, Args)]
 #[command(disable_help_flag = true)]
@@ -90,9 +93,12 @@ pub(crate) struct CreateFlags {
     /// Mount a path or a volume: [SOURCE:]TARGET[:ro]
     #[arg(short, long, value_name = "VOLUME", help_heading = "Storage")]
     pub(crate) volume: Vec<String>,
-    /// Mount: type=bind|volume|tmpfs,source=…,target=…
+    /// Mount: type=bind|volume|tmpfs|image,source=…,target=…
     #[arg(long, value_name = "MOUNT", help_heading = "Storage")]
     pub(crate) mount: Vec<String>,
+    /// Mount what another container has mounted, too: CONTAINER[:ro]
+    #[arg(long, value_name = "CONTAINER", help_heading = "Storage")]
+    pub(crate) volumes_from: Vec<String>,
     /// Mount memory: TARGET[:size=64m,mode=1777]
     #[arg(long, value_name = "TARGET", help_heading = "Storage")]
     pub(crate) tmpfs: Vec<String>,
@@ -167,51 +173,34 @@ pub(crate) struct CreateFlags {
     #[arg(long, value_name = "DOMAIN", help_heading = "Network")]
     pub(crate) dns_search: Vec<String>,
 
-    /// Memory
-    #[arg(short, long, value_name = "BYTES", help_heading = "Limits")]
-    pub(crate) memory: Option<String>,
-    /// Memory and swap together; -1 is no limit
-    #[arg(
-        long,
-        value_name = "BYTES",
-        allow_hyphen_values = true,
-        help_heading = "Limits"
-    )]
-    pub(crate) memory_swap: Option<String>,
-    /// What it is left with when memory is short
-    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
-    pub(crate) memory_reservation: Option<String>,
-    /// Processors, such as 1.5
-    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
-    pub(crate) cpus: Option<String>,
-    /// Weight against others, 1024 by default
-    #[arg(short, long, value_name = "WEIGHT", help_heading = "Limits")]
-    pub(crate) cpu_shares: Option<u64>,
-    /// Microseconds of processor time in a period
-    #[arg(
-        long,
-        value_name = "US",
-        allow_negative_numbers = true,
-        help_heading = "Limits"
-    )]
-    pub(crate) cpu_quota: Option<i64>,
-    /// The period in microseconds
-    #[arg(long, value_name = "US", help_heading = "Limits")]
-    pub(crate) cpu_period: Option<u64>,
-    /// Which processors: 0-2,4
-    #[arg(long, value_name = "LIST", help_heading = "Limits")]
-    pub(crate) cpuset_cpus: Option<String>,
-    /// Which memory nodes
-    #[arg(long, value_name = "LIST", help_heading = "Limits")]
-    pub(crate) cpuset_mems: Option<String>,
-    /// Processes and threads; -1 is no limit
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
+    /// How willingly the kernel swaps its memory out, 0 to 100; -1 is the machine's own
     #[arg(
         long,
         value_name = "NUMBER",
         allow_negative_numbers = true,
         help_heading = "Limits"
     )]
-    pub(crate) pids_limit: Option<i64>,
+    pub(crate) memory_swappiness: Option<i64>,
+    /// Its processes wait instead of being killed when its memory is used up
+    #[arg(long, help_heading = "Limits")]
+    pub(crate) oom_kill_disable: bool,
+    /// Weight on one block device: /dev/sda:300
+    #[arg(long, value_name = "DEVICE:WEIGHT", help_heading = "Limits")]
+    pub(crate) blkio_weight_device: Vec<String>,
+    /// Bytes read from a device in a second: /dev/sda:1m
+    #[arg(long, value_name = "DEVICE:BYTES", help_heading = "Limits")]
+    pub(crate) device_read_bps: Vec<String>,
+    /// Reads from a device in a second
+    #[arg(long, value_name = "DEVICE:NUMBER", help_heading = "Limits")]
+    pub(crate) device_read_iops: Vec<String>,
+    /// Bytes written to a device in a second
+    #[arg(long, value_name = "DEVICE:BYTES", help_heading = "Limits")]
+    pub(crate) device_write_bps: Vec<String>,
+    /// Writes to a device in a second
+    #[arg(long, value_name = "DEVICE:NUMBER", help_heading = "Limits")]
+    pub(crate) device_write_iops: Vec<String>,
     /// A limit of a process: nofile=1024:2048
     #[arg(long, value_name = "LIMIT", help_heading = "Limits")]
     pub(crate) ulimit: Vec<String>,
@@ -236,12 +225,18 @@ pub(crate) struct CreateFlags {
     /// All capabilities and devices, nothing masked
     #[arg(long, help_heading = "Privileges")]
     pub(crate) privileged: bool,
-    /// no-new-privileges, or seccomp=unconfined
+    /// no-new-privileges, seccomp=unconfined or seccomp=FILE with a profile of one's own
     #[arg(long, value_name = "OPTION", help_heading = "Privileges")]
     pub(crate) security_opt: Vec<String>,
     /// A device of this machine: SOURCE[:TARGET][:rwm]
     #[arg(long, value_name = "DEVICE", help_heading = "Privileges")]
     pub(crate) device: Vec<String>,
+    /// Device numbers it may use, beside those of its devices: 'c 188:* rwm'
+    #[arg(long, value_name = "RULE", help_heading = "Privileges")]
+    pub(crate) device_cgroup_rule: Vec<String>,
+    /// Its programs may speak to this engine, at /var/run/docker.sock: all power over the machine
+    #[arg(long, help_heading = "Privileges")]
+    pub(crate) use_api_socket: bool,
     /// A namespaced kernel parameter
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Privileges")]
     pub(crate) sysctl: Vec<String>,
@@ -280,6 +275,18 @@ pub(crate) struct CreateFlags {
     #[arg(long, help_heading = "Health")]
     pub(crate) no_healthcheck: bool,
 
+    // What Docker's flags ask for and is always so here; `spec.rs` refuses anything else.
+    #[arg(long, hide = true)]
+    pub(crate) runtime: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) isolation: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) userns: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) volume_driver: Option<String>,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlag,
+
     /// Image, command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "COMMAND"])]
     pub(crate) image_and_command: Vec<String>,
@@ -296,56 +303,3 @@ pub(crate) enum Pull {
     /// Not at all
     Never,
 }
-
-/// Flags that Docker has and orc does not, yet or ever, and why: an answer better than "unexpected".
-pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
-    (
-        "--blkio-weight",
-        "limits of block devices are not built yet",
-    ),
-    (
-        "--blkio-weight-device",
-        "limits of block devices are not built yet",
-    ),
-    (
-        "--device-read-bps",
-        "limits of block devices are not built yet",
-    ),
-    (
-        "--device-read-iops",
-        "limits of block devices are not built yet",
-    ),
-    (
-        "--device-write-bps",
-        "limits of block devices are not built yet",
-    ),
-    (
-        "--device-write-iops",
-        "limits of block devices are not built yet",
-    ),
-    ("--cpu-rt-period", "real-time scheduling is not built"),
-    ("--cpu-rt-runtime", "real-time scheduling is not built"),
-    (
-        "--device-cgroup-rule",
-        "name the device with --device instead",
-    ),
-    ("--gpus", "GPUs are not built yet"),
-    ("--isolation", "it is for Windows only"),
-    ("--kernel-memory", "the kernel no longer has that limit"),
-    ("--memory-swappiness", "it is not built yet"),
-    (
-        "--oom-kill-disable",
-        "it is not built: it can block the machine",
-    ),
-    ("--runtime", "orc has one runtime of its own"),
-    (
-        "--storage-opt",
-        "sizes of root file systems are not built yet",
-    ),
-    ("--use-api-socket", "it is not built yet"),
-    ("--userns", "user namespaces are not built yet"),
-    ("--volume-driver", "there is only the driver `local`"),
-    ("--volumes-from", "name the volumes with -v"),
-    ("--build", "building images is not there yet: set `image:`"),
-    ("--watch", "watching files is not built yet"),
-];

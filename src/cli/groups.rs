@@ -6,7 +6,7 @@ use crate::cli::failure::Outcome;
 use crate::cli::session::Session;
 use crate::cli::{
     build_flags, commit, cp, exec, images, inspect, lifecycle, logs, look, prune, ps, run, start,
-    stats, transfer,
+    stats, transfer, update,
 };
 
 /// Containers
@@ -60,6 +60,8 @@ pub(crate) enum Containers {
     Top(look::Top),
     /// Let frozen containers go on
     Unpause(lifecycle::Unpause),
+    /// Change limits and the restart policy of containers
+    Update(Box<update::Update>),
     /// Wait until containers end, and print their exit codes
     Wait(lifecycle::Wait),
 }
@@ -91,6 +93,7 @@ impl Containers {
             Self::Stop(verb) => verb.run(session).await,
             Self::Top(verb) => verb.run(session).await,
             Self::Unpause(verb) => verb.run(session).await,
+            Self::Update(verb) => verb.run(session).await,
             Self::Wait(verb) => verb.run(session).await,
         }
     }
@@ -106,7 +109,7 @@ pub(crate) enum Images {
     /// Make an image of a root file system's tar archive
     Import(transfer::Import),
     /// Show all that is known of images
-    Inspect(inspect::Of),
+    Inspect(inspect::OfImages),
     /// Take images from a tar archive that `save` wrote
     Load(transfer::Load),
     /// List images
@@ -134,7 +137,7 @@ impl Images {
             Self::Build(verb) => verb.run(session).await,
             Self::History(verb) => verb.run(session).await,
             Self::Import(verb) => verb.run(session).await,
-            Self::Inspect(verb) => verb.run(session, inspect::Kind::Image).await,
+            Self::Inspect(verb) => verb.run(session).await,
             Self::Load(verb) => verb.run(session).await,
             Self::Ls(verb) => verb.run(session).await,
             Self::Prune(verb) => verb.run(session).await,

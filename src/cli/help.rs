@@ -23,6 +23,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "pause",
             "unpause",
             "rename",
+            "update",
             "top",
             "stats",
             "port",

@@ -11,6 +11,7 @@ use crate::cli::each::each;
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::parse::filter::{self, Named};
 use crate::cli::parse::time;
+use crate::cli::platform::PlatformFlag;
 use crate::cli::session::Session;
 use crate::ui::format::{Column, Format, Row};
 use crate::ui::out;
@@ -200,6 +201,8 @@ pub(crate) struct History {
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    platform: PlatformFlag,
     /// The image
     image: String,
 }
@@ -216,7 +219,11 @@ impl History {
     /// Newest first.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         let format = Format::parse(self.format.as_deref(), false)?;
-        let image = session.host().await?.inspect_image(&self.image).await?;
+        let host = session.host().await?;
+        self.platform
+            .check(&*host, std::slice::from_ref(&self.image))
+            .await?;
+        let image = host.inspect_image(&self.image).await?;
         let now = session.now();
         let row = |(index, (step, bytes)): (usize, (&orc_host::image::History, u64))| {
             // Only of the last step it is known which image it made.
@@ -295,6 +302,11 @@ pub(crate) struct Remove {
     /// Also when stopped containers use them
     #[arg(short, long)]
     force: bool,
+    // Images of steps have no life of their own here, so none is ever left without a name.
+    #[arg(long, hide = true)]
+    no_prune: bool,
+    #[command(flatten)]
+    platform: PlatformFlag,
     /// The images
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -304,6 +316,7 @@ impl Remove {
     /// One after the other, so that of two names of one image the last removes it.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         let host = session.host().await?;
+        self.platform.check(&*host, &self.images).await?;
         let mut outcome = Ok(OK);
         for image in &self.images {
             let host = &host;

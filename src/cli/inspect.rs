@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::failure::{Failure, OK, Outcome};
+use crate::cli::platform::PlatformFlag;
 use crate::cli::session::Session;
 use crate::ui::{error, escape, out, render, template, terminal};
 
@@ -38,6 +39,41 @@ pub(crate) struct Of {
     /// The names
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
+}
+
+/// Show all that is known of images
+#[derive(Debug, Args)]
+pub(crate) struct OfImages {
+    #[command(flatten)]
+    platform: PlatformFlag,
+    #[command(flatten)]
+    of: Of,
+}
+
+impl OfImages {
+    /// Names of images.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        let host = session.host().await?;
+        self.platform.check(&*host, &self.of.names).await?;
+        self.of.run(session, Kind::Image).await
+    }
+}
+
+/// Show all that is known of networks
+#[derive(Debug, Args)]
+pub(crate) struct OfNetworks {
+    // Docker tells more of networks of a cluster with it.
+    #[arg(short, long, hide = true)]
+    verbose: bool,
+    #[command(flatten)]
+    of: Of,
+}
+
+impl OfNetworks {
+    /// Names of networks.
+    pub(crate) async fn run(self, session: &Session) -> Outcome {
+        self.of.run(session, Kind::Network).await
+    }
 }
 
 /// Show all that is known of containers, images, networks or volumes

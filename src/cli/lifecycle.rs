@@ -2,8 +2,9 @@
 //! `rename` and `wait`.
 
 use clap::Args;
-use orc_base::{Error, Kind};
+use orc_base::Kind;
 use orc_host::container::{RemoveOptions, WaitFor};
+use orc_host::stop::StopOptions;
 
 use crate::cli::each::{each, each_found};
 use crate::cli::failure::{OK, Outcome};
@@ -24,8 +25,8 @@ pub(crate) struct Stop {
         allow_negative_numbers = true
     )]
     timeout: Option<i64>,
-    /// Signal that asks it to end
-    #[arg(short, long, value_name = "SIGNAL", hide = true)]
+    /// Signal that asks it to end, instead of its own
+    #[arg(short, long, value_name = "SIGNAL")]
     signal: Option<String>,
     #[command(flatten)]
     project: ServiceFlags,
@@ -37,15 +38,15 @@ pub(crate) struct Stop {
 impl Stop {
     /// One that does not run is fine.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
-        if self.signal.is_some() {
-            return Err(Error::unsupported("`stop --signal` is not supported: send it with `orc kill -s`, or create the container with `--stop-signal`").into());
-        }
         let host = session.host().await?;
         let names = target::names(&*host, &self.names, &self.project.into()).await;
-        let timeout = time::timeout(self.timeout);
+        let how = &StopOptions {
+            signal: self.signal,
+            timeout: time::timeout(self.timeout),
+        };
         let host = &host;
         each_found(names, |name| async move {
-            unchanged_is_fine(host.stop_container(&name, timeout).await)?;
+            unchanged_is_fine(host.stop_container(&name, how).await)?;
             Ok(name)
         })
         .await
@@ -71,6 +72,9 @@ pub(crate) struct Restart {
         allow_negative_numbers = true
     )]
     timeout: Option<i64>,
+    /// Signal that asks it to end, instead of its own
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<String>,
     #[command(flatten)]
     project: ServiceFlags,
     /// Containers, or services of the project here
@@ -83,10 +87,13 @@ impl Restart {
     pub(crate) async fn run(self, session: &Session) -> Outcome {
         let host = session.host().await?;
         let names = target::names(&*host, &self.names, &self.project.into()).await;
-        let timeout = time::timeout(self.timeout);
+        let how = &StopOptions {
+            signal: self.signal,
+            timeout: time::timeout(self.timeout),
+        };
         let host = &host;
         each_found(names, |name| async move {
-            host.restart_container(&name, timeout).await?;
+            host.restart_container(&name, how).await?;
             Ok(name)
         })
         .await

@@ -22,6 +22,9 @@ use crate::ui::{out, prefix};
 pub(crate) struct Logs {
     #[command(flatten)]
     logs: LogFlags,
+    // What a driver of Docker's adds to each line when its options say so; orc's have no such options.
+    #[arg(long, hide = true)]
+    details: bool,
     #[command(flatten)]
     project: ServiceFlags,
     /// A container, or a service of the project here

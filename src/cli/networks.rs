@@ -28,7 +28,7 @@ pub(crate) enum Networks {
     #[command(visible_alias = "remove")]
     Rm(Remove),
     /// Show all that is known of networks
-    Inspect(inspect::Of),
+    Inspect(inspect::OfNetworks),
     /// Join a container to a network
     Connect(Connect),
     /// Take a container off a network
@@ -44,7 +44,7 @@ impl Networks {
             Self::Ls(verb) => verb.run(session).await,
             Self::Create(verb) => verb.run(session).await,
             Self::Rm(verb) => verb.run(session).await,
-            Self::Inspect(verb) => verb.run(session, inspect::Kind::Network).await,
+            Self::Inspect(verb) => verb.run(session).await,
             Self::Connect(verb) => verb.run(session).await,
             Self::Disconnect(verb) => verb.run(session).await,
             Self::Prune(verb) => verb.run(session).await,
@@ -140,12 +140,27 @@ pub(crate) struct Create {
     /// An option of the driver
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
+    // A network without addresses of IPv4 is not built; `local` is the reach of every network here.
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    ipv4: Option<bool>,
+    #[arg(long, hide = true)]
+    scope: Option<String>,
     /// Its name
     name: String,
 }
 
 impl Create {
     fn spec(&self) -> Result<NetworkSpec> {
+        if self.ipv4 == Some(false) {
+            return Err(Error::unsupported(
+                "`--ipv4=false` is not supported: every network has addresses of IPv4",
+            ));
+        }
+        if let Some(scope) = self.scope.as_deref().filter(|scope| *scope != "local") {
+            return Err(Error::unsupported(format!(
+                "`--scope {scope}` is not supported: a network is this machine's, `local`"
+            )));
+        }
         let reserved = env::pairs("reserved address", &self.aux_address)?;
         let reserved = reserved
             .into_iter()
@@ -346,6 +361,7 @@ mod tests {
     #[test]
     fn specs() {
         assert_eq!(spec("a").unwrap().ipam, []);
+        assert_eq!(spec("--ipv4 --scope local a").unwrap(), spec("a").unwrap());
         let spec_of = spec("--subnet 10.1.0.0/24 --gateway 10.1.0.9 --internal --label x=y --aux-address r=10.1.0.7 a").unwrap();
         assert_eq!(spec_of.ipam[0].subnet.as_deref(), Some("10.1.0.0/24"));
         assert_eq!(spec_of.ipam[0].reserved["r"].to_string(), "10.1.0.7");
@@ -363,6 +379,8 @@ mod tests {
             "--gateway x a",
             "--aux-address r=x --subnet 10.0.0.0/8 a",
             "--label =x a",
+            "--ipv4=false a",
+            "--scope swarm a",
         ] {
             assert!(spec(bad).is_err(), "{bad}");
         }

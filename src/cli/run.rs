@@ -1,6 +1,5 @@
 //! `run` and `create`: a new container, attached to this terminal or in the background.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use clap::{ArgAction, Args};
@@ -8,6 +7,7 @@ use orc_base::{Context, Error, Kind, Result};
 use orc_host::Host;
 use orc_host::container::{ContainerSpec, RemoveOptions, WaitFor};
 
+use crate::cli::cidfile::CidFile;
 use crate::cli::failure::{
     DAEMON, Failure, NO_PROGRAM, NOT_EXECUTABLE, OK, OrExit, Outcome, exit_code,
 };
@@ -21,6 +21,9 @@ use crate::cli::stdio::{self, Ended, Wishes};
 use crate::ui::out;
 use crate::ui::progress::Mode;
 
+/// What `--attach` takes.
+const STREAMS: [&str; 6] = ["stdin", "stdout", "stderr", "STDIN", "STDOUT", "STDERR"];
+
 /// Run a command in a new container
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -32,7 +35,7 @@ pub(crate) struct Run {
     #[arg(short, long)]
     detach: bool,
     /// Attach only to stdin, stdout or stderr
-    #[arg(short, long, value_name = "STREAM", value_parser = ["stdin", "stdout", "stderr", "STDIN", "STDOUT", "STDERR"])]
+    #[arg(short, long, value_name = "STREAM", value_parser = STREAMS)]
     attach: Vec<String>,
     /// Pass signals on to the program
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = ArgAction::Set)]
@@ -47,6 +50,9 @@ pub(crate) struct Run {
 /// Create a container and do not start it
 #[derive(Debug, Args)]
 pub(crate) struct Create {
+    /// Who attaches to it later: stdin, stdout or stderr
+    #[arg(short, long, value_name = "STREAM", value_parser = STREAMS)]
+    attach: Vec<String>,
     #[command(flatten)]
     flags: CreateFlags,
 }
@@ -54,7 +60,12 @@ pub(crate) struct Create {
 impl Create {
     /// Prints the id.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
-        let spec = read(&self.flags, false)?;
+        let stdin = self
+            .attach
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case("stdin"));
+        let spec = read(&self.flags, stdin)?;
+        let cidfile = cidfile(&self.flags)?;
         let host = session.host().await?;
         let id = create(
             &*host,
@@ -64,7 +75,7 @@ impl Create {
             self.flags.quiet,
         )
         .await?;
-        write_cidfile(&self.flags, &id)?;
+        keep_id(cidfile, &id)?;
         out::line(&id);
         Ok(OK)
     }
@@ -98,12 +109,13 @@ impl Run {
         if !self.detach {
             stdio::check(&attach.wishes).or_exit(DAEMON)?;
         }
+        let cidfile = cidfile(&self.flags).or_exit(DAEMON)?;
         let host = session.host().await.or_exit(DAEMON)?;
         let name = self.flags.name.as_deref();
         let id = create(&*host, name, &spec, self.flags.pull, self.flags.quiet)
             .await
             .or_exit(DAEMON)?;
-        write_cidfile(&self.flags, &id).or_exit(DAEMON)?;
+        keep_id(cidfile, &id).or_exit(DAEMON)?;
         match self.detach {
             false => attached(host, &id, spec.auto_remove, attach).await,
             true => {
@@ -186,16 +198,13 @@ pub(crate) async fn create(
     Ok(created.id)
 }
 
-fn write_cidfile(flags: &CreateFlags, id: &str) -> Result<()> {
-    let Some(path) = &flags.cidfile else {
-        return Ok(());
-    };
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path);
-    file.and_then(|mut file| file.write_all(id.as_bytes()))
-        .context(|| format!("write the container's id to {path}"))
+/// The file for the id, when one is asked for.
+fn cidfile(flags: &CreateFlags) -> Result<Option<CidFile>> {
+    flags.cidfile.as_deref().map(CidFile::reserve).transpose()
+}
+
+fn keep_id(file: Option<CidFile>, id: &str) -> Result<()> {
+    file.map_or(Ok(()), |file| file.write(id))
 }
 
 /// Starts a container that was just made. One that removes itself is removed when it cannot start.

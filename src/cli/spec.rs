@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use orc_base::{Error, Result, units};
+use orc_base::{Context, Error, Result, units};
+use orc_host::block_io::BlockIo;
 use orc_host::container::{ContainerSpec, LogConfig, NetworkMode, Resources, RestartPolicy};
 use orc_host::image::Healthcheck;
 use orc_host::network::EndpointSpec;
@@ -33,7 +34,8 @@ pub(crate) fn spec(
         .split_first()
         .ok_or_else(|| Error::invalid("name an image"))?;
     let (network_mode, networks) = networks(flags)?;
-    let security = limits::security(&flags.security_opt)?;
+    refuse_others(flags)?;
+    let security = limits::security(&flags.security_opt, around.read)?;
     let restart = flags
         .restart
         .as_deref()
@@ -90,6 +92,7 @@ pub(crate) fn spec(
         cap_drop: flags.cap_drop.clone(),
         no_new_privileges: security.no_new_privileges,
         seccomp_unconfined: security.seccomp_unconfined,
+        seccomp_profile: security.seccomp_profile,
         resources: resources(flags)?,
         ulimits: flags
             .ulimit
@@ -102,7 +105,9 @@ pub(crate) fn spec(
             .iter()
             .map(|text| limits::device(text))
             .collect::<Result<_>>()?,
-        shm_bytes: bytes(flags.shm_size.as_deref())?,
+        device_rules: flags.device_cgroup_rule.clone(),
+        api_socket: flags.use_api_socket,
+        shm_bytes: limits::size("shm-size", flags.shm_size.as_deref())?,
         ipc: limits::namespace("ipc", flags.ipc.as_deref().unwrap_or_default())?,
         pid: limits::namespace("pid", flags.pid.as_deref().unwrap_or_default())?,
         uts: limits::namespace("uts", flags.uts.as_deref().unwrap_or_default())?,
@@ -195,6 +200,9 @@ fn add_storage(spec: &mut ContainerSpec, flags: &CreateFlags, directory: &Path) 
     for text in &flags.mount {
         spec.mounts.push(mount::mount(text, directory)?);
     }
+    for text in &flags.volumes_from {
+        spec.volumes_from.push(mount::volumes_from(text)?);
+    }
     for text in &flags.tmpfs {
         spec.mounts.push(mount::tmpfs(text)?);
     }
@@ -223,43 +231,90 @@ fn add_ports(spec: &mut ContainerSpec, flags: &CreateFlags) -> Result<()> {
 }
 
 fn resources(flags: &CreateFlags) -> Result<Resources> {
-    if flags.cpus.is_some() && (flags.cpu_quota.is_some() || flags.cpu_period.is_some()) {
-        return Err(Error::invalid(
-            "`--cpus` and `--cpu-quota` or `--cpu-period` exclude each other",
-        ));
-    }
+    let shared = flags.limits.resources()?;
+    let rates = |flag: &str, texts: &[String], rate: fn(&str) -> Option<u64>| {
+        let read = |text: &String| limits::device_rate(flag, text, rate);
+        texts.iter().map(read).collect::<Result<_>>()
+    };
+    let (bytes, number) = (limits::bytes_a_second, limits::number_a_second);
     Ok(Resources {
-        memory_bytes: bytes(flags.memory.as_deref())?,
-        memory_swap_bytes: flags.memory_swap.as_deref().map(limits::swap).transpose()?,
-        memory_reservation_bytes: bytes(flags.memory_reservation.as_deref())?,
-        nano_cpus: flags.cpus.as_deref().map(limits::cpus).transpose()?,
-        cpu_shares: flags.cpu_shares,
-        cpu_quota_us: flags.cpu_quota,
-        cpu_period_us: flags.cpu_period,
-        cpuset_cpus: flags.cpuset_cpus.clone(),
-        cpuset_mems: flags.cpuset_mems.clone(),
-        pids: flags.pids_limit,
-        ..Resources::default()
+        memory_swappiness: flags
+            .memory_swappiness
+            .filter(|number| *number != -1)
+            .map(limits::swappiness)
+            .transpose()?,
+        oom_kill_disable: flags.oom_kill_disable.then_some(true),
+        block_io: BlockIo {
+            weight: shared.block_io.weight,
+            device_weights: flags
+                .blkio_weight_device
+                .iter()
+                .map(|text| limits::device_weight(text))
+                .collect::<Result<_>>()?,
+            read_bytes: rates("device-read-bps", &flags.device_read_bps, bytes)?,
+            write_bytes: rates("device-write-bps", &flags.device_write_bps, bytes)?,
+            read_operations: rates("device-read-iops", &flags.device_read_iops, number)?,
+            write_operations: rates("device-write-iops", &flags.device_write_iops, number)?,
+        },
+        ..shared
     })
 }
 
-fn bytes(text: Option<&str>) -> Result<Option<u64>> {
-    text.map(units::parse_bytes).transpose()
+/// Flags of which only one value means what orc does: the flag, what was typed, what is meant, and why
+/// there is nothing else.
+fn refuse_others(flags: &CreateFlags) -> Result<()> {
+    let rows: [(&str, &Option<String>, &[&str], &str); 4] = [
+        (
+            "runtime",
+            &flags.runtime,
+            &["runc", "io.containerd.runc.v2", "orc"],
+            "orc has one runtime, its own",
+        ),
+        (
+            "isolation",
+            &flags.isolation,
+            &["default"],
+            "there are others on Windows only",
+        ),
+        (
+            "userns",
+            &flags.userns,
+            &["host"],
+            "user namespaces are not built yet",
+        ),
+        (
+            "volume-driver",
+            &flags.volume_driver,
+            &["local"],
+            "there is no other driver than `local`",
+        ),
+    ];
+    for (flag, typed, meant, why) in rows {
+        let typed = typed.as_deref().unwrap_or_default();
+        if !typed.is_empty() && !meant.contains(&typed) {
+            return Err(Error::unsupported(format!(
+                "`--{flag} {typed}` is not supported: {why}"
+            )));
+        }
+    }
+    flags.trust.check()
 }
 
 fn healthcheck(flags: &CreateFlags) -> Result<Option<Healthcheck>> {
-    let duration = |text: &Option<String>| -> Result<Option<Duration>> {
-        text.as_deref().map(units::parse_duration).transpose()
+    let duration = |flag: &str, text: &Option<String>| -> Result<Option<Duration>> {
+        text.as_deref()
+            .map(|text| units::parse_duration(text).context(|| format!("`--health-{flag}`")))
+            .transpose()
     };
     let check = Healthcheck {
         test: match &flags.health_cmd {
             Some(line) => vec!["CMD-SHELL".into(), line.clone()],
             None => Vec::new(),
         },
-        interval: duration(&flags.health_interval)?,
-        timeout: duration(&flags.health_timeout)?,
-        start_period: duration(&flags.health_start_period)?,
-        start_interval: duration(&flags.health_start_interval)?,
+        interval: duration("interval", &flags.health_interval)?,
+        timeout: duration("timeout", &flags.health_timeout)?,
+        start_period: duration("start-period", &flags.health_start_period)?,
+        start_interval: duration("start-interval", &flags.health_start_interval)?,
         retries: flags.health_retries,
     };
     let asked = check != Healthcheck::default();
@@ -299,6 +354,7 @@ mod tests {
             variable: &|name| (name == "HOME").then(|| "/root".into()),
             read: &|file| match file {
                 "vars" => Ok("A=1\nHOME\n".into()),
+                "profile.json" => Ok("{\"defaultAction\": \"SCMP_ACT_ALLOW\"}".into()),
                 _ => Err(Error::not_found(format!(
                     "read {file}: no such file or directory"
                 ))),
@@ -422,6 +478,83 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_devices() {
+        check(
+            "--device-write-bps /dev/sda:1mb --device-read-bps /dev/sda:2k a",
+            concat!(
+                r#"image="a" resources={"block_io":{"device_weights":[],"read_bytes":[{"path":"/dev/sda","rate":2048}],"#,
+                r#""read_operations":[],"weight":null,"write_bytes":[{"path":"/dev/sda","rate":1048576}],"write_operations":[]},"#,
+                r#""cpu_period_us":null,"cpu_quota_us":null,"cpu_realtime_period_us":null,"cpu_realtime_runtime_us":null,"#,
+                r#""cpu_shares":null,"cpuset_cpus":null,"cpuset_mems":null,"memory_bytes":null,"memory_reservation_bytes":null,"#,
+                r#""memory_swap_bytes":null,"memory_swappiness":null,"nano_cpus":null,"oom_kill_disable":null,"pids":null}"#
+            ),
+        );
+        let io = read(
+            "--blkio-weight 300 --blkio-weight-device /dev/sda:20 --device-read-iops /dev/sda:9 \
+             --device-write-iops /dev/sda:8 a",
+        );
+        let io = io.unwrap().resources.block_io;
+        assert_eq!((io.weight, io.device_weights[0].weight), (Some(300), 20));
+        assert_eq!(
+            (io.read_operations[0].rate, io.write_operations[0].rate),
+            (9, 8)
+        );
+        let others =
+            "--memory-swappiness 0 --oom-kill-disable --cpu-rt-runtime 5 --cpu-rt-period 10 a";
+        let others = read(others).unwrap().resources;
+        assert_eq!(
+            (others.memory_swappiness, others.oom_kill_disable),
+            (Some(0), Some(true))
+        );
+        assert_eq!(
+            (
+                others.cpu_realtime_runtime_us,
+                others.cpu_realtime_period_us
+            ),
+            (Some(5), Some(10))
+        );
+        assert_eq!(
+            read("--memory-swappiness -1 --blkio-weight 0 a")
+                .unwrap()
+                .resources,
+            Resources::default()
+        );
+    }
+
+    #[test]
+    fn what_others_have_and_what_is_always_so() {
+        check(
+            "--volumes-from data --volumes-from other:ro a",
+            concat!(
+                r#"image="a" volumes_from=[{"container":"data","read_only":false},{"container":"other","read_only":true}]"#
+            ),
+        );
+        check(
+            "--security-opt seccomp=profile.json --use-api-socket a",
+            r#"api_socket=true image="a" seccomp_profile="{\"defaultAction\":\"SCMP_ACT_ALLOW\"}""#,
+        );
+        check(
+            "--runtime runc --isolation default --userns host --volume-driver local --disable-content-trust a",
+            r#"image="a""#,
+        );
+        check(
+            "--runtime nvidia a",
+            "error: `--runtime nvidia` is not supported: orc has one runtime, its own",
+        );
+        let spec = read("--pid container:db --annotation a=b a").unwrap();
+        assert_eq!(spec.pid, NamespaceMode::Container("db".into()));
+        assert_eq!(spec.annotations["a"], "b");
+        let words = ["run", "--device-cgroup-rule", "c 188:* rwm", "a"];
+        assert_eq!(
+            Line::try_parse_from(words)
+                .unwrap()
+                .flags
+                .device_cgroup_rule,
+            ["c 188:* rwm"]
+        );
+    }
+
+    #[test]
     fn refusals() {
         for bad in [
             "",
@@ -451,6 +584,20 @@ mod tests {
             "--label =x a",
             "--add-host x a",
             "--pid x a",
+            "--userns auto a",
+            "--isolation hyperv a",
+            "--volume-driver nfs a",
+            "--disable-content-trust=false a",
+            "--blkio-weight-device /dev/sda a",
+            "--blkio-weight-device sda:10 a",
+            "--device-read-bps /dev/sda:x a",
+            "--device-read-iops /dev/sda:1k a",
+            "--memory-swappiness 101 a",
+            "--memory-swappiness -2 a",
+            "--volumes-from :ro a",
+            "--volumes-from x:what a",
+            "--security-opt seccomp=none.json a",
+            "--security-opt seccomp=vars a",
         ] {
             assert!(read(bad).is_err(), "{bad}: {}", shown(bad));
         }

@@ -14,9 +14,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::flags::Pull as When;
+use crate::cli::platform::PlatformFlag;
 use crate::cli::pull::{self, credentials, follow};
 use crate::cli::session::Session;
 use crate::cli::stdio;
+use crate::cli::trust::TrustFlag;
 use crate::ui::progress::Mode;
 use crate::ui::{escape, out, terminal};
 
@@ -47,6 +49,8 @@ pub(crate) struct Pull {
     /// No progress
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    trust: TrustFlag,
     /// The image
     #[arg(value_name = "IMAGE")]
     image: String,
@@ -55,6 +59,7 @@ pub(crate) struct Pull {
 impl Pull {
     /// Prints what came of it, and the whole reference.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
+        self.trust.check()?;
         let host = session.host().await?;
         if !self.all_tags {
             return Ok(self.one(&*host, &Reference::parse(&self.image)?).await?);
@@ -124,6 +129,10 @@ pub(crate) struct Push {
     /// No progress
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    platform: PlatformFlag,
+    #[command(flatten)]
+    trust: TrustFlag,
     /// The image
     #[arg(value_name = "IMAGE")]
     image: String,
@@ -132,6 +141,7 @@ pub(crate) struct Push {
 impl Push {
     /// Prints the whole reference.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
+        self.trust.check()?;
         let host = session.host().await?;
         if !self.all_tags {
             return Ok(self.one(&*host, &Reference::parse(&self.image)?).await?);
@@ -161,6 +171,9 @@ impl Push {
 
     async fn one(&self, host: &dyn Host, image: &Reference) -> Result<u8> {
         let name = image.familiar();
+        self.platform
+            .check(host, std::slice::from_ref(&name))
+            .await?;
         let credentials = credentials(&name).await?;
         let steps = host.push_image(&name, credentials).await?;
         follow(steps, mode(self.quiet), "push", &format!("Image {name}")).await?;
@@ -215,6 +228,8 @@ pub(crate) struct Save {
     /// The archive; standard output when absent
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    platform: PlatformFlag,
     /// The images
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -229,7 +244,9 @@ impl Save {
             )
             .into());
         }
-        let pieces = session.host().await?.save_images(&self.images).await?;
+        let host = session.host().await?;
+        self.platform.check(&*host, &self.images).await?;
+        let pieces = host.save_images(&self.images).await?;
         save(pieces, self.output.as_deref()).await?;
         Ok(OK)
     }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Command, Error, FromArgMatches};
 
-use crate::cli::flags::UNSUPPORTED;
+use crate::cli::refused;
 use crate::ui::error;
 
 /// Docker's exit code for wrong flags.
@@ -16,7 +16,7 @@ pub(crate) fn parse<T: FromArgMatches>(
     command: fn() -> Command,
     words: Vec<OsString>,
 ) -> Result<T, u8> {
-    read(command, words).map_err(|error| match error.kind() {
+    read(command, words.clone()).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();
             0
@@ -26,7 +26,7 @@ pub(crate) fn parse<T: FromArgMatches>(
             1
         }
         kind => {
-            let (line, path) = explain(&error);
+            let (line, path) = explain(&error, typed_path(&command(), &words));
             error::print(&orc_base::Error::invalid(line));
             let compose = path
                 .iter()
@@ -64,16 +64,17 @@ fn with_values(command: Command) -> Command {
     command.mut_args(switch).mut_subcommands(with_values)
 }
 
-/// What is wrong in one line, and the words of the command it is about.
-fn explain(error: &Error) -> (String, Vec<String>) {
+/// What is wrong in one line, and the words of the command it is about; `typed` are those of the command
+/// as it was typed.
+fn explain(error: &Error, typed: Vec<String>) -> (String, Vec<String>) {
     let text = error.render().to_string();
-    let path = usage_path(&text);
-    let see = match path.is_empty() {
-        true => "see `orc --help`".to_owned(),
-        false => format!("see `{} --help`", path.join(" ")),
+    let path = match usage_path(&text) {
+        path if path.is_empty() => typed,
+        path => path,
     };
-    if let Some((flag, why)) = unsupported(error) {
-        return (format!("`{flag}` is not supported: {why}"), path);
+    let see = format!("see `{} --help`", path.join(" "));
+    if let Some((name, why)) = refused(error, &path) {
+        return (format!("`{name}` is not supported: {why}"), path);
     }
     let mut lines = text.lines();
     let first: Vec<&str> = lines
@@ -108,18 +109,48 @@ fn usage_path(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn unsupported(error: &Error) -> Option<(&'static str, &'static str)> {
-    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
-        return None;
-    };
-    if error.kind() != ErrorKind::UnknownArgument {
-        return None;
+/// The words that lead to a command in what was typed: `orc compose up`.
+fn typed_path(command: &Command, words: &[OsString]) -> Vec<String> {
+    let mut path = vec![command.get_name().to_owned()];
+    let mut at = command;
+    let mut after_flag = false;
+    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
+        match at.find_subcommand(word) {
+            Some(found) => {
+                path.push(found.get_name().to_owned());
+                at = found;
+            }
+            None if word.starts_with('-') || after_flag => {}
+            None => break,
+        }
+        after_flag = word.starts_with('-');
     }
-    let name = flag.split('=').next()?;
-    UNSUPPORTED
-        .iter()
-        .find(|(known, _)| *known == name)
-        .copied()
+    path
+}
+
+/// What Docker has and orc does not: the command or the flag that was typed, and why.
+fn refused(error: &Error, path: &[String]) -> Option<(String, &'static str)> {
+    let words = |more: &[&str]| {
+        let mut words: Vec<&str> = path.iter().skip(1).map(String::as_str).collect();
+        words.extend(more);
+        words.join(" ")
+    };
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let flag = context(ContextKind::InvalidArg)?.split('=').next()?;
+            Some((flag.to_owned(), refused::flag(&words(&[]), flag)?))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let name = words(&[context(ContextKind::InvalidSubcommand)?]);
+            let why = refused::command(&name)?;
+            Some((format!("orc {name}"), why))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -130,13 +161,13 @@ mod tests {
     use super::*;
 
     fn check(line: &str, expected: &str) {
-        let words = std::iter::once("orc")
+        let words: Vec<OsString> = std::iter::once("orc")
             .chain(line.split_whitespace())
             .map(OsString::from)
             .collect();
-        let shown = match read::<Cli>(help::command::<Cli>, words) {
+        let shown = match read::<Cli>(help::command::<Cli>, words.clone()) {
             Ok(_) => "fine".to_owned(),
-            Err(error) => explain(&error).0,
+            Err(error) => explain(&error, typed_path(&help::command::<Cli>(), &words)).0,
         };
         assert_eq!(shown, expected, "{line}");
     }
@@ -153,7 +184,7 @@ mod tests {
         );
         check(
             "run --gpus all x",
-            "`--gpus` is not supported: GPUs are not built yet",
+            "`--gpus` is not supported: orc hands out no devices by driver and count: name the device nodes with `--device`",
         );
         check(
             "rm",
@@ -161,7 +192,31 @@ mod tests {
         );
         check(
             "stop -t soon web",
-            "invalid value `soon` for `--timeout <SECONDS>`: invalid digit found in string; see `orc --help`",
+            "invalid value `soon` for `--timeout <SECONDS>`: invalid digit found in string; see `orc stop --help`",
+        );
+    }
+
+    #[test]
+    fn what_docker_has_and_orc_has_not_is_refused_by_name() {
+        check(
+            "search nginx",
+            "`orc search` is not supported: registries have no common way to be searched: use their web page; `orc registry tags NAME` lists the tags of a repository",
+        );
+        check(
+            "container rm -l a/b",
+            "`-l` is not supported: a link is no thing of its own: take the container off the network with `orc network disconnect`",
+        );
+        check(
+            "--tlsverify ps",
+            "`--tlsverify` is not supported: the daemon listens on a unix socket only",
+        );
+        check(
+            "volume update --availability drain x",
+            "`orc volume update` is not supported: it is about volumes of a cluster, and orc has none yet",
+        );
+        check(
+            "build --isolation=hyperv .",
+            "`--isolation` is not supported: it is for Windows only",
         );
     }
 
@@ -186,6 +241,10 @@ mod tests {
             "logs -f -n -1 --file a.yaml -p x web",
             "exec -it web sh -c true",
             "stop -t -1 web",
+            "update -m 64m --memory-swap -1 --restart always web",
+            "container update --cpus .5 web",
+            "run --disable-content-trust --runtime runc a",
+            "run --disable-content-trust=true a",
             "events --filter type=container",
             "image ls -q",
             "container ls -a",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use orc_base::{Kind, Result};
 use orc_host::Host;
 use orc_host::container::{Container, State};
+use orc_host::stop::StopOptions;
 use orc_host::stream::STOP_TIMEOUT;
 use tokio::time::Instant;
 
@@ -25,7 +26,8 @@ pub(crate) async fn stop(
     timeout: Option<Duration>,
 ) -> Result<Option<String>> {
     let began = Instant::now();
-    host.stop_container(name, timeout).await?;
+    host.stop_container(name, &StopOptions::within(timeout))
+        .await?;
     let took = began.elapsed();
     if took < timeout.unwrap_or(LEAST_GRACE).max(LEAST_GRACE) {
         return Ok(None);

@@ -10,7 +10,6 @@ mod request;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
@@ -27,6 +26,7 @@ use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
 use orc_host::registry::{Artifact, Found, Login, ServeEvent, ServeSpec};
 use orc_host::stats::Stats;
+use orc_host::stop::StopOptions;
 use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Output, Stream, TerminalSize};
 use orc_host::system::Info;
@@ -119,9 +119,14 @@ fn until_error<T: Send + 'static>(
     }))
 }
 
-/// Seconds, with a fraction when there is one: this server reads what Docker's would not.
-fn seconds(timeout: Option<Duration>) -> Option<String> {
-    timeout.map(|timeout| time::seconds_value(timeout).to_string())
+/// Asks for an end. Seconds have a fraction when there is one: this server reads what Docker's would not.
+fn ending(path: &'static str, name: &str, how: &StopOptions) -> Address {
+    let seconds = how
+        .timeout
+        .map(|timeout| time::seconds_value(timeout).to_string());
+    Address::of(path, name)
+        .maybe("t", seconds.as_deref())
+        .maybe("signal", how.signal.as_deref())
 }
 
 fn sized(address: Address, size: TerminalSize) -> Address {
@@ -182,10 +187,8 @@ impl Host for Client {
         self.post("/containers/{}/start", name).await
     }
 
-    async fn stop_container(&self, name: &str, timeout: Option<Duration>) -> Result<()> {
-        let address = Address::of("/containers/{}/stop", name);
-        let address = address.maybe("t", seconds(timeout).as_deref());
-        Ask::post(address).done(&self.connections).await
+    async fn stop_container(&self, name: &str, how: &StopOptions) -> Result<()> {
+        Ask::post(ending("/containers/{}/stop", name, how)).done(&self.connections).await
     }
 
     async fn kill_container(&self, name: &str, signal: Option<&str>) -> Result<()> {
@@ -193,10 +196,8 @@ impl Host for Client {
         Ask::post(address).done(&self.connections).await
     }
 
-    async fn restart_container(&self, name: &str, timeout: Option<Duration>) -> Result<()> {
-        let address = Address::of("/containers/{}/restart", name);
-        let address = address.maybe("t", seconds(timeout).as_deref());
-        Ask::post(address).done(&self.connections).await
+    async fn restart_container(&self, name: &str, how: &StopOptions) -> Result<()> {
+        Ask::post(ending("/containers/{}/restart", name, how)).done(&self.connections).await
     }
 
     async fn pause_container(&self, name: &str) -> Result<()> {

@@ -2,7 +2,6 @@
 //! finished even when its caller goes away.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use orc_base::{Error, Id, Result};
@@ -18,6 +17,7 @@ use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
 use orc_host::registry::{Artifact, Found, Login, ServeEvent, ServeSpec};
 use orc_host::stats::Stats;
+use orc_host::stop::StopOptions;
 use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use orc_host::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use orc_host::system::Info;
@@ -68,9 +68,10 @@ impl Host for Engine {
         .await
     }
 
-    async fn stop_container(&self, name: &str, timeout: Option<Duration>) -> Result<()> {
-        self.on(name, move |core, cell| async move {
-            stop::stop(&core, &cell, timeout).await
+    async fn stop_container(&self, name: &str, how: &StopOptions) -> Result<()> {
+        let how = how.clone();
+        self.on(name, |core, cell| async move {
+            stop::stop(&core, &cell, &how).await
         })
         .await
     }
@@ -83,9 +84,10 @@ impl Host for Engine {
         .await
     }
 
-    async fn restart_container(&self, name: &str, timeout: Option<Duration>) -> Result<()> {
-        self.on(name, move |core, cell| async move {
-            stop::restart(&core, &cell, timeout).await
+    async fn restart_container(&self, name: &str, how: &StopOptions) -> Result<()> {
+        let how = how.clone();
+        self.on(name, |core, cell| async move {
+            stop::restart(&core, &cell, &how).await
         })
         .await
     }

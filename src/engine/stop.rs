@@ -6,6 +6,7 @@ use std::time::Duration;
 use orc_base::fs::Durability;
 use orc_base::{Context, Error, Kind, Result};
 use orc_host::container::RestartPolicy;
+use orc_host::stop::StopOptions;
 use orc_host::stream::STOP_TIMEOUT;
 use orc_runtime::signal;
 
@@ -17,26 +18,18 @@ use crate::start::launch;
 /// How long the kernel may take to end what was killed.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks a container to end and kills it after `timeout`.
-pub(crate) async fn stop(
-    core: &Arc<Core>,
-    cell: &Arc<Cell>,
-    timeout: Option<Duration>,
-) -> Result<()> {
+/// Asks a container to end, and kills it when it does not in time.
+pub(crate) async fn stop(core: &Arc<Core>, cell: &Arc<Cell>, how: &StopOptions) -> Result<()> {
     let _turn = cell.turn.lock().await;
-    end(core, cell, timeout).await?;
+    end(core, cell, how).await?;
     core.say(cell, "stop", &[]);
     Ok(())
 }
 
 /// Stops a container when it runs, and starts it.
-pub(crate) async fn restart(
-    core: &Arc<Core>,
-    cell: &Arc<Cell>,
-    timeout: Option<Duration>,
-) -> Result<()> {
+pub(crate) async fn restart(core: &Arc<Core>, cell: &Arc<Cell>, how: &StopOptions) -> Result<()> {
     let _turn = cell.turn.lock().await;
-    match end(core, cell, timeout).await {
+    match end(core, cell, how).await {
         Ok(()) => core.say(cell, "stop", &[]),
         Err(error) if error.kind() == Kind::Unchanged => {}
         Err(error) => return Err(error),
@@ -47,15 +40,20 @@ pub(crate) async fn restart(
 }
 
 /// Ends a container in the caller's turn. `Unchanged` when it does not run.
-async fn end(core: &Arc<Core>, cell: &Arc<Cell>, timeout: Option<Duration>) -> Result<()> {
+async fn end(core: &Arc<Core>, cell: &Arc<Cell>, how: &StopOptions) -> Result<()> {
     let record = cell.record();
+    // Read before anything is remembered: what is no signal changes nothing.
+    let asked = how.signal.as_deref().filter(|text| !text.is_empty());
+    let number = signal::parse(asked.unwrap_or(&record.effective.stop_signal))?;
     by_hand(core, cell).context(|| format!("container {}", record.name))?;
     let Some(run) = cell.run() else {
         // It waited for its restart.
         return Ok(());
     };
-    let number = signal::parse(&record.effective.stop_signal)?;
-    let patience = timeout.or(record.spec.stop_timeout).unwrap_or(STOP_TIMEOUT);
+    let patience = how
+        .timeout
+        .or(record.spec.stop_timeout)
+        .unwrap_or(STOP_TIMEOUT);
     send(core, cell, &run, number).await?;
     let ended = cell.until(|pulse| !pulse.running);
     if tokio::time::timeout(patience, ended).await.is_err() {

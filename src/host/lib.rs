@@ -20,14 +20,13 @@ pub mod network;
 pub mod prune;
 pub mod registry;
 pub mod stats;
+pub mod stop;
 pub mod storage;
 pub mod stream;
 pub mod system;
 pub mod unused;
 pub mod update;
 pub mod volume;
-
-use std::time::Duration;
 
 use async_trait::async_trait;
 use orc_base::{Error, Result};
@@ -43,6 +42,7 @@ use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
 use crate::registry::{Artifact, Found, Login, ServeEvent, ServeSpec};
 use crate::stats::Stats;
+use crate::stop::StopOptions;
 use crate::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
 use crate::stream::{Attached, Bytes, LogLine, LogOptions, Stream, TerminalSize};
 use crate::system::Info;
@@ -75,14 +75,14 @@ pub trait Host: Send + Sync {
     /// (`NotFound`: no such program in the image; `Denied`: not executable) and nothing left running.
     async fn start_container(&self, name: &str) -> Result<()>;
 
-    /// Sends the stop signal, waits `timeout` (the container's own, else ten seconds), kills.
-    async fn stop_container(&self, name: &str, timeout: Option<Duration>) -> Result<()>;
+    /// Sends the stop signal, waits, kills. `Invalid` when there is no such signal.
+    async fn stop_container(&self, name: &str, how: &StopOptions) -> Result<()>;
 
     /// Sends `signal` (`TERM`, `SIGTERM` or `15`; default `SIGKILL`) to the container's first process.
     async fn kill_container(&self, name: &str, signal: Option<&str>) -> Result<()>;
 
     /// Stops when running, then starts.
-    async fn restart_container(&self, name: &str, timeout: Option<Duration>) -> Result<()>;
+    async fn restart_container(&self, name: &str, how: &StopOptions) -> Result<()>;
 
     /// Freezes all processes of the container.
     async fn pause_container(&self, name: &str) -> Result<()>;

@@ -321,7 +321,16 @@ fn wait_means_healthy() {
     until("it runs", || {
         (lab.sh(&project, "orc exec a true").code == 0).then_some(())
     });
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    until("probes fail", || {
+        let failed = "orc inspect -f '{{.State.Health.FailingStreak}}' wait-a-1";
+        let failed: u32 = lab
+            .sh(&project, failed)
+            .ok()
+            .trim()
+            .parse()
+            .expect("a number");
+        (failed >= 3).then_some(())
+    });
     assert!(
         up.try_wait().expect("its state").is_none(),
         "it did not wait for health"

@@ -1,12 +1,13 @@
 //! Docker compose's other verbs: each at least once, on real containers.
 
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::time::Duration;
 
 use crate::support::lab::{Lab, until};
 use crate::support::registry::Registry;
 
 const BUSY: &str = "image: example/busybox:1\n    command: sleep 100000\n    init: true";
+const TALKS: &str = "image: example/busybox:1\n    command: sh -c 'while :; do echo tick; sleep 0.1; done'\n    init: true";
 
 fn two_services(lab: &Lab, name: &str) -> std::path::PathBuf {
     let file = format!(
@@ -398,7 +399,7 @@ fn images_are_pinned_pushed_and_the_project_published() {
 fn attach_and_pull_heed_their_flags() {
     let lab = Lab::with_busybox("flags");
     let file = format!(
-        "services:\n  a:\n    {BUSY}\n  lost:\n    image: localhost:1/nowhere:1\n    profiles: [lost]\n"
+        "services:\n  a:\n    {TALKS}\n  lost:\n    image: localhost:1/nowhere:1\n    profiles: [lost]\n"
     );
     let project = lab.project("flags", &file);
     let failed = lab.sh(&project, "orc compose pull lost");
@@ -418,7 +419,12 @@ fn attach_and_pull_heed_their_flags() {
             project.display()
         ),
     ]);
-    std::thread::sleep(Duration::from_millis(700));
+    let mut output = BufReader::new(attach.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    output
+        .read_line(&mut line)
+        .expect("a line of the container");
+    assert_eq!(line, "tick\n");
     let pid = attach.id().to_string();
     lab.host(["kill", "-INT", &pid]).ok();
     until("attach ends", || attach.try_wait().expect("its state"));

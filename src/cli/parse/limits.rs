@@ -1,7 +1,15 @@
-//! `--memory`, `--cpus`, `--ulimit`, `--device`, `--restart`, `--security-opt` and namespaces.
+//! `--memory`, `--cpus`, `--ulimit`, `--device` and what limits devices, `--restart`, `--security-opt`
+//! and namespaces.
 
-use orc_base::{Error, Result, units};
+use orc_base::{Context, Error, Result, units};
+use orc_host::block_io::{DeviceRate, DeviceWeight};
 use orc_host::container::{Device, NamespaceMode, RestartPolicy, Ulimit};
+
+/// A flag that takes a size, such as `--memory 64m`.
+pub(crate) fn size(flag: &str, text: Option<&str>) -> Result<Option<u64>> {
+    text.map(|text| units::parse_bytes(text).context(|| format!("`--{flag}`")))
+        .transpose()
+}
 
 /// `--cpus 1.5` in billionths; at least one hundredth of a processor.
 pub(crate) fn cpus(text: &str) -> Result<u64> {
@@ -18,7 +26,7 @@ pub(crate) fn cpus(text: &str) -> Result<u64> {
 pub(crate) fn swap(text: &str) -> Result<i64> {
     match text {
         "-1" => Ok(-1),
-        _ => i64::try_from(units::parse_bytes(text)?)
+        _ => i64::try_from(size("memory-swap", Some(text))?.unwrap_or_default())
             .map_err(|_| Error::invalid(format!("`--memory-swap {text}` is too large"))),
     }
 }
@@ -111,6 +119,64 @@ pub(crate) fn namespace(flag: &str, text: &str) -> Result<NamespaceMode> {
     }
 }
 
+/// `--blkio-weight-device DEVICE:WEIGHT`.
+pub(crate) fn device_weight(text: &str) -> Result<DeviceWeight> {
+    match of_device(text).and_then(|(path, weight)| Some((path, weight.parse().ok()?))) {
+        Some((path, weight)) => Ok(DeviceWeight {
+            path: path.to_owned(),
+            weight,
+        }),
+        None => Err(Error::invalid(format!(
+            "`--blkio-weight-device {text}`: use DEVICE:WEIGHT, such as /dev/sda:300"
+        ))),
+    }
+}
+
+/// `--device-read-bps DEVICE:RATE` and its like; `rate` reads what stands behind the colon.
+pub(crate) fn device_rate(
+    flag: &str,
+    text: &str,
+    rate: fn(&str) -> Option<u64>,
+) -> Result<DeviceRate> {
+    match of_device(text).and_then(|(path, text)| Some((path, rate(text)?))) {
+        Some((path, rate)) => Ok(DeviceRate {
+            path: path.to_owned(),
+            rate,
+        }),
+        None => Err(Error::invalid(format!(
+            "`--{flag} {text}`: use DEVICE:RATE, such as /dev/sda:{}",
+            if flag.ends_with("iops") { "100" } else { "1m" }
+        ))),
+    }
+}
+
+/// Bytes, with a unit or without.
+pub(crate) fn bytes_a_second(text: &str) -> Option<u64> {
+    units::parse_bytes(text).ok()
+}
+
+/// A plain number.
+pub(crate) fn number_a_second(text: &str) -> Option<u64> {
+    text.parse().ok()
+}
+
+fn of_device(text: &str) -> Option<(&str, &str)> {
+    text.rsplit_once(':')
+        .filter(|(path, _)| path.starts_with("/dev/"))
+}
+
+/// `--memory-swappiness`, without Docker's -1 for the machine's own.
+pub(crate) fn swappiness(number: i64) -> Result<u64> {
+    u64::try_from(number)
+        .ok()
+        .filter(|number| *number <= 100)
+        .ok_or_else(|| {
+            Error::invalid(format!(
+                "`--memory-swappiness {number}`: use 0 to 100, or -1 for the machine's own"
+            ))
+        })
+}
+
 /// What all `--security-opt`s ask for together.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Security {
@@ -118,11 +184,16 @@ pub(crate) struct Security {
     pub(crate) no_new_privileges: bool,
     /// `seccomp=unconfined`.
     pub(crate) seccomp_unconfined: bool,
+    /// What is in the file of `seccomp=FILE`: the JSON of Docker's profiles, in one line.
+    pub(crate) seccomp_profile: Option<String>,
 }
 
-/// Reads all `--security-opt`s. Those of AppArmor and SELinux are taken when they turn off what orc
-/// does not turn on.
-pub(crate) fn security(options: &[String]) -> Result<Security> {
+/// Reads all `--security-opt`s, and with `read` the file of a profile. Those of AppArmor and SELinux
+/// are taken when they turn off what orc does not turn on.
+pub(crate) fn security(
+    options: &[String],
+    read: &dyn Fn(&str) -> Result<String>,
+) -> Result<Security> {
     let mut security = Security::default();
     for option in options {
         match option.replacen(':', "=", 1).as_str() {
@@ -131,14 +202,32 @@ pub(crate) fn security(options: &[String]) -> Result<Security> {
             "seccomp=unconfined" => security.seccomp_unconfined = true,
             "seccomp=builtin" => security.seccomp_unconfined = false,
             "apparmor=unconfined" | "label=disable" => {}
-            _ => {
-                return Err(Error::unsupported(format!(
-                    "`--security-opt {option}` is not supported: use no-new-privileges or seccomp=unconfined"
-                )));
-            }
+            other => match other.strip_prefix("seccomp=") {
+                Some(file) if !file.is_empty() => {
+                    security.seccomp_profile = Some(profile(file, &read(file)?)?);
+                }
+                _ => {
+                    return Err(Error::unsupported(format!(
+                        "`--security-opt {option}` is not supported: use no-new-privileges, seccomp=unconfined or seccomp=FILE"
+                    )));
+                }
+            },
         }
     }
     Ok(security)
+}
+
+/// A profile of seccomp without its blanks: what the daemon is sent. It looks at what is in it.
+fn profile(file: &str, text: &str) -> Result<String> {
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(value) if value.is_object() => Ok(value.to_string()),
+        Ok(_) => Err(Error::invalid(format!(
+            "{file} is no profile of seccomp: it is not a JSON object"
+        ))),
+        Err(error) => Err(Error::invalid(format!(
+            "{file} is no profile of seccomp: {error}"
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -213,10 +302,14 @@ mod tests {
         );
         assert!(namespace("pid", "container:").is_err());
         assert!(
-            security(&["no-new-privileges:true".into()])
+            security(&["no-new-privileges:true".into()], &|_| unreachable!())
                 .unwrap()
                 .no_new_privileges
         );
-        assert!(security(&["seccomp=/profile.json".into()]).is_err());
+        for (text, fine) in [("{}", true), ("[]", false), ("{", false)] {
+            let read = |_: &str| Ok(text.to_owned());
+            let found = security(&["seccomp:/profile.json".into()], &read);
+            assert_eq!(found.is_ok(), fine, "{text}");
+        }
     }
 }

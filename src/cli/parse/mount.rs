@@ -1,10 +1,10 @@
-//! `-v`, `--mount` and `--tmpfs`.
+//! `-v`, `--mount`, `--volumes-from` and `--tmpfs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use orc_base::{Error, Result, units};
-use orc_host::container::{Mount, Submounts};
+use orc_host::container::{Mount, Submounts, VolumesFrom};
 
 /// What one `-v` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +112,30 @@ const PROPAGATIONS: [&str; 6] = [
     "private", "rprivate", "shared", "rshared", "slave", "rslave",
 ];
 
+/// `--volumes-from CONTAINER[:ro|rw]`.
+pub(crate) fn volumes_from(text: &str) -> Result<VolumesFrom> {
+    let (container, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut read_only = false;
+    let known = options.split(',').all(|option| match option {
+        "ro" => {
+            read_only = true;
+            true
+        }
+        // Labels of SELinux, which orc does not set.
+        "" | "rw" | "z" | "Z" => true,
+        _ => false,
+    });
+    match container.is_empty() || !known {
+        true => Err(Error::invalid(format!(
+            "`--volumes-from {text}`: use CONTAINER, CONTAINER:ro or CONTAINER:rw"
+        ))),
+        false => Ok(VolumesFrom {
+            container: container.to_owned(),
+            read_only,
+        }),
+    }
+}
+
 /// `--tmpfs TARGET[:OPTIONS]`.
 pub(crate) fn tmpfs(text: &str) -> Result<Mount> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
@@ -147,10 +171,10 @@ fn octal(text: &str) -> Result<u32> {
 pub(crate) fn mount(text: &str, directory: &Path) -> Result<Mount> {
     let fail = |why: String| Error::invalid(format!("`--mount {text}` is not understood: {why}"));
     let mut fields = Fields::default();
-    for field in text.split(',') {
+    for field in columns(text).map_err(|why| fail(why.into()))? {
         let (key, value) = field
             .split_once('=')
-            .map_or((field, None), |(key, value)| (key, Some(value)));
+            .map_or((field.as_str(), None), |(key, value)| (key, Some(value)));
         fields.set(key.trim(), value).map_err(fail)?;
     }
     let target = fields
@@ -170,7 +194,7 @@ pub(crate) fn mount(text: &str, directory: &Path) -> Result<Mount> {
             read_only: fields.read_only,
             propagation: fields.propagation,
             create_source: fields.create_source,
-            submounts: Submounts::Follow,
+            submounts: submounts(fields.submounts, fields.read_only).map_err(fail)?,
         }),
         ("bind", _) => Err(fail("a bind mount needs `source=` with a path".into())),
         ("volume", source) => {
@@ -184,10 +208,16 @@ pub(crate) fn mount(text: &str, directory: &Path) -> Result<Mount> {
                 read_only: fields.read_only,
                 no_copy: fields.no_copy,
                 subpath: fields.subpath,
-                labels: BTreeMap::new(),
-                options: BTreeMap::new(),
+                labels: fields.labels,
+                options: fields.options,
             })
         }
+        ("image", Some(image)) => Ok(Mount::Image {
+            image,
+            target,
+            subpath: fields.subpath,
+        }),
+        ("image", None) => Err(fail("it needs `source=` with an image".into())),
         ("tmpfs", None) => Ok(Mount::Tmpfs {
             target,
             size_bytes: fields.size_bytes,
@@ -200,9 +230,63 @@ pub(crate) fn mount(text: &str, directory: &Path) -> Result<Mount> {
         }),
         ("tmpfs", Some(_)) => Err(fail("a tmpfs has no source".into())),
         (kind, _) => Err(fail(format!(
-            "`type={kind}` is not supported: use bind, volume or tmpfs"
+            "`type={kind}` is not supported: use bind, volume, tmpfs or image"
         ))),
     }
+}
+
+/// The fields of one line of comma-separated values, as Docker's command line reads them: one in
+/// quotes may have commas, and `""` in it is a quote (RFC 4180).
+fn columns(text: &str) -> std::result::Result<Vec<String>, &'static str> {
+    let mut fields = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let last = fields.len() - 1;
+        let field = &mut fields[last];
+        match character {
+            '"' if quoted && characters.next_if_eq(&'"').is_some() => field.push('"'),
+            '"' if quoted => {
+                quoted = false;
+                if !matches!(characters.peek(), None | Some(',')) {
+                    return Err("something follows a closing quote");
+                }
+            }
+            '"' if field.is_empty() => quoted = true,
+            '"' => return Err("a quote stands within a field: put the whole field into quotes"),
+            ',' if !quoted => fields.push(String::new()),
+            other => field.push(other),
+        }
+    }
+    match quoted {
+        true => Err("a quote is not closed"),
+        false => Ok(fields),
+    }
+}
+
+/// Docker's rule: what sets mounts below apart from the bind is about binds that are read-only.
+fn submounts(wish: Submounts, read_only: bool) -> std::result::Result<Submounts, String> {
+    match wish {
+        Submounts::Writable | Submounts::ReadOnly if !read_only => {
+            Err("`bind-recursive=writable` and `=readonly` need `readonly`".into())
+        }
+        wish => Ok(wish),
+    }
+}
+
+/// `bind-recursive`.
+fn recursive(text: &str) -> std::result::Result<Submounts, String> {
+    Ok(match text {
+        "enabled" => Submounts::Follow,
+        "disabled" => Submounts::Leave,
+        "writable" => Submounts::Writable,
+        "readonly" => Submounts::ReadOnly,
+        _ => {
+            return Err(format!(
+                "`bind-recursive={text}`: use enabled, disabled, writable or readonly"
+            ));
+        }
+    })
 }
 
 #[derive(Default)]
@@ -213,8 +297,11 @@ struct Fields {
     read_only: bool,
     propagation: Option<String>,
     create_source: bool,
+    submounts: Submounts,
     no_copy: bool,
     subpath: Option<String>,
+    labels: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
     size_bytes: Option<u64>,
     mode: Option<u32>,
     /// Fields that only one type has, with that type.
@@ -256,12 +343,48 @@ impl Fields {
                 only("bind");
                 self.create_source = flag()?;
             }
+            "bind-recursive" => {
+                only("bind");
+                self.submounts = recursive(&needed()?)?;
+            }
+            // Docker's word for it before.
+            "bind-nonrecursive" => {
+                only("bind");
+                if flag()? {
+                    self.submounts = Submounts::Leave;
+                }
+            }
             "volume-nocopy" => {
                 only("volume");
                 self.no_copy = flag()?;
             }
             "volume-subpath" => {
                 only("volume");
+                self.subpath = Some(needed()?);
+            }
+            "volume-label" => {
+                only("volume");
+                let label = needed()?;
+                let (key, value) = label.split_once('=').unwrap_or((&label, ""));
+                self.labels.insert(key.to_owned(), value.to_owned());
+            }
+            "volume-opt" => {
+                only("volume");
+                let option = needed()?;
+                let (key, value) = option
+                    .split_once('=')
+                    .ok_or(format!("`volume-opt={option}`: use volume-opt=KEY=VALUE"))?;
+                self.options.insert(key.to_owned(), value.to_owned());
+            }
+            "volume-driver" => {
+                only("volume");
+                let driver = needed()?;
+                if driver != "local" {
+                    return Err(format!("there is no volume driver `{driver}`: use local"));
+                }
+            }
+            "image-subpath" => {
+                only("image");
                 self.subpath = Some(needed()?);
             }
             "tmpfs-size" => {
@@ -275,9 +398,7 @@ impl Fields {
             }
             "" => return Err("a field is empty".into()),
             _ => {
-                return Err(format!(
-                    "there is no field `{key}`, or orc does not support it yet"
-                ));
+                return Err(format!("there is no field `{key}`"));
             }
         }
         Ok(())
@@ -360,8 +481,52 @@ mod tests {
                 ..
             }
         ));
+        let image = Mount::Image {
+            image: "busybox:1".into(),
+            target: "/x".into(),
+            subpath: Some("bin".into()),
+        };
+        assert_eq!(
+            mount("type=image,source=busybox:1,target=/x,image-subpath=bin").unwrap(),
+            image
+        );
+        let nfs = "type=volume,source=v,target=/x,volume-driver=local,volume-label=a=b,volume-opt=type=nfs,\
+             \"volume-opt=o=addr=10.0.0.1,rw\"";
+        let Mount::Volume {
+            labels, options, ..
+        } = mount(nfs).unwrap()
+        else {
+            panic!("not a volume");
+        };
+        assert_eq!(labels["a"], "b");
+        assert_eq!(
+            (&*options["type"], &*options["o"]),
+            ("nfs", "addr=10.0.0.1,rw")
+        );
+        for (field, expected) in [
+            ("bind-recursive=disabled", Submounts::Leave),
+            ("bind-nonrecursive", Submounts::Leave),
+            ("readonly,bind-recursive=readonly", Submounts::ReadOnly),
+            ("bind-recursive=writable,ro", Submounts::Writable),
+        ] {
+            let text = format!("type=bind,source=/a,target=/x,{field}");
+            assert!(
+                matches!(mount(&text).unwrap(), Mount::Bind { submounts, .. } if submounts == expected),
+                "{text}"
+            );
+        }
         for bad in [
             "",
+            "type=image,target=/x",
+            "type=volume,target=/x,image-subpath=a",
+            "type=volume,target=/x,volume-driver=nfs",
+            "type=volume,target=/x,volume-opt=a",
+            "type=bind,source=/a,target=/x,bind-recursive=readonly",
+            "type=bind,source=/a,target=/x,bind-recursive=no",
+            "type=npipe,source=/a,target=/x",
+            "type=volume,\"target=/x",
+            "type=volume,\"target=/x\"y",
+            "type=volume,targ\"et=/x",
             "type=bind,target=/x",
             "type=nope,target=/x",
             "type=bind,source=a,target=/x",

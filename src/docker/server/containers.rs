@@ -10,6 +10,7 @@ use futures_util::stream;
 use hyper::StatusCode;
 use orc_base::{Error, Kind, Result, Time};
 use orc_host::container::{ContainerFilter, Exit, RemoveOptions, WaitFor};
+use orc_host::stop::StopOptions;
 use orc_host::stream::TerminalSize;
 
 use crate::convert::{
@@ -132,41 +133,25 @@ async fn start_refused(call: &Call, error: Error) -> Result<Reply> {
 
 /// `POST /containers/{}/stop`
 pub(crate) async fn stop(call: Call) -> Result<Reply> {
-    check_signal(&call).await?;
     call.host
-        .stop_container(&call.name, timeout(&call)?)
+        .stop_container(&call.name, &ending(&call)?)
         .await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
 /// `POST /containers/{}/restart`
 pub(crate) async fn restart(call: Call) -> Result<Reply> {
-    check_signal(&call).await?;
     call.host
-        .restart_container(&call.name, timeout(&call)?)
+        .restart_container(&call.name, &ending(&call)?)
         .await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-/// A stop sends the container's own signal; another one is asked for at the create.
-async fn check_signal(call: &Call) -> Result<()> {
-    let Some(signal) = call.query.get("signal") else {
-        return Ok(());
-    };
-    let own = call.host.inspect_container(&call.name).await?.stop_signal;
-    let plain = |signal: &str| {
-        let signal = signal.to_ascii_uppercase();
-        signal
-            .strip_prefix("SIG")
-            .map(String::from)
-            .unwrap_or(signal)
-    };
-    match plain(signal) == plain(&own) {
-        true => Ok(()),
-        false => Err(Error::unsupported(format!(
-            "`signal`: stopping with {signal} is not supported, the container's signal is {own}: use kill, or set `StopSignal` when creating it"
-        ))),
-    }
+fn ending(call: &Call) -> Result<StopOptions> {
+    Ok(StopOptions {
+        signal: call.query.get("signal").map(str::to_owned),
+        timeout: timeout(call)?,
+    })
 }
 
 fn timeout(call: &Call) -> Result<Option<Duration>> {

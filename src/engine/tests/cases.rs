@@ -10,6 +10,7 @@ use orc_base::Kind;
 use orc_host::Host;
 use orc_host::container::{ContainerSpec, HealthStatus, Mount, RestartPolicy, State, Submounts};
 use orc_host::image::Healthcheck;
+use orc_host::stop::StopOptions;
 
 use crate::bed::{Bed, all, exec, log, remove, remove_all, run as start, run_to_end, shell};
 
@@ -326,7 +327,10 @@ async fn containers_outlive_the_engine(bed: Arc<Bed>) {
     assert_eq!(answer, "hello\n");
     let (code, text) = exec(&engine, "writer", "echo $HOSTNAME").await;
     assert_eq!((code, text.trim()), (Some(0), &before.id[..12]));
-    engine.stop_container("writer", None).await.expect("stop");
+    engine
+        .stop_container("writer", &StopOptions::default())
+        .await
+        .expect("stop");
     let text = log(&engine, "writer").await;
     let numbers: Vec<u64> = text
         .lines()
@@ -529,12 +533,12 @@ async fn many_at_once_end_well(bed: Arc<Bed>) {
         let operations = (0..12).map(|index| {
             let engine = engine.clone();
             tokio::spawn(async move {
-                let timeout = Some(Duration::ZERO);
+                let at_once = &StopOptions::within(Some(Duration::ZERO));
                 // Whatever comes too late is refused; nothing hangs and nothing is left.
                 let _ = match index % 4 {
                     0 => engine.start_container("one").await,
-                    1 => engine.stop_container("one", timeout).await,
-                    2 => engine.restart_container("one", timeout).await,
+                    1 => engine.stop_container("one", at_once).await,
+                    2 => engine.restart_container("one", at_once).await,
                     _ => engine.kill_container("one", None).await,
                 };
             })
@@ -630,9 +634,10 @@ async fn what_was_found_again_restarts_after_it_was_torn_down(bed: Arc<Bed>) {
     drop(engine);
     tokio::time::sleep(Duration::from_millis(100)).await;
     let engine = bed.open().await;
+    let at_once = &StopOptions::within(Some(Duration::ZERO));
     let restarts = names
         .iter()
-        .map(|name| engine.restart_container(name, Some(Duration::ZERO)));
+        .map(|name| engine.restart_container(name, at_once));
     for restarted in futures_util::future::join_all(restarts).await {
         restarted.expect("it starts where nothing of its last run is left");
     }

@@ -14,6 +14,7 @@ use crate::contract::bench::{Bench, refused, until};
 use crate::event::{EventFilter, Subject};
 use crate::image::Healthcheck;
 use crate::network::{EndpointSpec, NetworkSpec, PortBinding};
+use crate::stop::StopOptions;
 use crate::update::ContainerUpdate;
 use crate::volume::VolumeSpec;
 
@@ -143,7 +144,10 @@ pub(crate) async fn an_unknown_thing_is_not_found(bench: Bench) {
     let nope = bench.name("nope");
     refused(host.inspect_container(&nope).await, Kind::NotFound);
     refused(host.start_container(&nope).await, Kind::NotFound);
-    refused(host.stop_container(&nope, None).await, Kind::NotFound);
+    refused(
+        host.stop_container(&nope, &StopOptions::default()).await,
+        Kind::NotFound,
+    );
     refused(host.kill_container(&nope, None).await, Kind::NotFound);
     refused(
         host.remove_container(&nope, RemoveOptions::default()).await,
@@ -242,12 +246,23 @@ pub(crate) async fn a_stopped_container_starts_again(bench: Bench) {
     let name = bench.start("c", &bench.spec(&["sleep", "1000"])).await;
     bench
         .host
-        .stop_container(&name, Some(Duration::ZERO))
+        .stop_container(&name, &StopOptions::within(Some(Duration::ZERO)))
         .await
         .expect("stop");
     assert_eq!(bench.state(&name).await.exit().expect("stopped").code, 137);
+    let no_signal = StopOptions {
+        signal: Some("SIGNOSUCH".into()),
+        timeout: None,
+    };
     refused(
-        bench.host.stop_container(&name, None).await,
+        bench.host.stop_container(&name, &no_signal).await,
+        Kind::Invalid,
+    );
+    refused(
+        bench
+            .host
+            .stop_container(&name, &StopOptions::default())
+            .await,
         Kind::Unchanged,
     );
     bench
@@ -259,7 +274,7 @@ pub(crate) async fn a_stopped_container_starts_again(bench: Bench) {
     let before = bench.state(&name).await;
     bench
         .host
-        .restart_container(&name, Some(Duration::ZERO))
+        .restart_container(&name, &StopOptions::within(Some(Duration::ZERO)))
         .await
         .expect("restart");
     let after = bench.state(&name).await;

@@ -1,7 +1,6 @@
 //! Every call of the door, answered by the fake.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -27,6 +26,7 @@ use crate::image::{
 use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
 use crate::stats::{NetworkUse, Stats};
+use crate::stop::StopOptions;
 use crate::storage::{
     CheckOptions, CheckReport, ContainerUsage, DiskUsage, ImageUsage, UsageOf, VolumeUsage,
 };
@@ -222,8 +222,9 @@ impl Host for FakeHost {
         self.run(&id)
     }
 
-    async fn stop_container(&self, name: &str, _timeout: Option<Duration>) -> Result<()> {
+    async fn stop_container(&self, name: &str, how: &StopOptions) -> Result<()> {
         let container = self.container(name)?;
+        killed_by(how.signal.as_deref())?;
         if !container.state.is_running() && !matches!(container.state, State::Restarting { .. }) {
             return Err(Error::new(
                 orc_base::Kind::Unchanged,
@@ -254,8 +255,8 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    async fn restart_container(&self, name: &str, timeout: Option<Duration>) -> Result<()> {
-        match self.stop_container(name, timeout).await {
+    async fn restart_container(&self, name: &str, how: &StopOptions) -> Result<()> {
+        match self.stop_container(name, how).await {
             Err(error) if error.kind() != orc_base::Kind::Unchanged => return Err(error),
             _ => {}
         }
