@@ -45,4 +45,5 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use crate::dns::cluster::{ClusterNames, HostName, PortName, ServiceName};
 pub use crate::net::{Config, Net};

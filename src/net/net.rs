@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::address::Subnet;
 use crate::bridge::Bridge;
+use crate::dns::cluster::ClusterNames;
 use crate::dns::forward::Forwarder;
 use crate::dns::server::Names;
 use crate::ipam;
@@ -228,6 +229,16 @@ impl Net {
     pub async fn set_services(&self, services: Vec<Service>) -> Result<()> {
         self.worker
             .run(move |runner| runner.set_services(services))
+            .await
+    }
+
+    /// Makes these the names of the cluster that containers know beside those of their networks.
+    pub async fn set_cluster_names(&self, names: Option<ClusterNames>) -> Result<()> {
+        self.worker
+            .run(move |runner| {
+                runner.set_cluster_names(names.as_ref());
+                Ok(())
+            })
             .await
     }
 

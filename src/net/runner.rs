@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::address::{Address, Subnet};
 use crate::conntrack::Connections;
+use crate::dns::cluster::{Cluster, ClusterNames};
 use crate::dns::server::{Names, Server};
 use crate::dns::zone::Zone;
 use crate::driver::{Driver, Place};
@@ -63,6 +64,7 @@ pub(crate) struct Runner {
     overlay: Option<Overlay>,
     /// Unknown until somebody says; what an earlier daemon set goes on until then.
     services: Option<Vec<Service>>,
+    cluster: Option<Arc<Cluster>>,
 }
 
 /// What keeps a container's ports while it lives.
@@ -93,6 +95,7 @@ impl Runner {
             ports: BTreeMap::new(),
             overlay: None,
             services: None,
+            cluster: None,
         })
     }
 
@@ -528,7 +531,11 @@ impl Runner {
     fn publish_names(&self) {
         let zone = {
             let registry = self.registry();
-            Zone::new(&registry.networks, &registry.sandboxes)
+            Zone::new(
+                &registry.networks,
+                &registry.sandboxes,
+                self.cluster.clone(),
+            )
         };
         self.names.publish(zone);
     }
@@ -586,6 +593,12 @@ impl Runner {
             connections.forget_led_to(IpAddr::V4(endpoint))?;
         }
         Ok(())
+    }
+
+    /// Makes these the names of the cluster.
+    pub(crate) fn set_cluster_names(&mut self, names: Option<&ClusterNames>) {
+        self.cluster = names.map(|names| Arc::new(Cluster::new(names)));
+        self.publish_names();
     }
 
     fn set_service_rules(&mut self) -> Result<()> {

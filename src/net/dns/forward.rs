@@ -16,8 +16,8 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::dns::answer::Upstream;
 use crate::dns::message::{Code, Query, Transport};
-use crate::dns::zone::Upstream;
 use crate::resolv::Resolver;
 
 /// How long one server has to answer.

@@ -10,7 +10,9 @@ use std::ops::Range;
 /// Record types.
 pub(crate) const A: u16 = 1;
 pub(crate) const PTR: u16 = 12;
+pub(crate) const TXT: u16 = 16;
 pub(crate) const AAAA: u16 = 28;
+pub(crate) const SRV: u16 = 33;
 pub(crate) const ANY: u16 = 255;
 const OPT: u16 = 41;
 
@@ -87,6 +89,10 @@ pub(crate) enum Records<'a> {
     Addresses(&'a [IpAddr]),
     /// The name that an address has.
     Pointer(&'a str),
+    /// Text of less than 256 bytes.
+    Text(&'a str),
+    /// Ports and the names of who has them, all of one rank and weight (RFC 2782).
+    Services(&'a [(u16, String)]),
 }
 
 impl Query {
@@ -181,13 +187,16 @@ impl Records<'_> {
         match self {
             Self::None => 0,
             Self::Addresses(addresses) => addresses.len(),
-            Self::Pointer(_) => 1,
+            Self::Pointer(_) | Self::Text(_) => 1,
+            Self::Services(all) => all.len(),
         }
     }
 
     fn write(self, index: usize, out: &mut Vec<u8>) {
         let kind = match self {
             Self::Pointer(_) => PTR,
+            Self::Text(_) => TXT,
+            Self::Services(_) => SRV,
             Self::Addresses(addresses) if addresses[index].is_ipv6() => AAAA,
             _ => A,
         };
@@ -205,6 +214,18 @@ impl Records<'_> {
                 IpAddr::V6(address) => out.extend_from_slice(&address.octets()),
             },
             Self::Pointer(name) => write_name(name, out),
+            Self::Text(text) => {
+                let bytes = &text.as_bytes()[..text.len().min(255)];
+                out.push(bytes.len() as u8);
+                out.extend_from_slice(bytes);
+            }
+            Self::Services(all) => {
+                const RANK_AND_WEIGHT: [u8; 4] = [0, 0, 0, 100];
+                let (port, name) = &all[index];
+                out.extend_from_slice(&RANK_AND_WEIGHT);
+                out.extend_from_slice(&port.to_be_bytes());
+                write_name(name, out);
+            }
         }
         let written = (out.len() - length - 2) as u16;
         out[length..length + 2].copy_from_slice(&written.to_be_bytes());

@@ -17,9 +17,10 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
+use crate::dns::answer::{Answer, Upstream};
 use crate::dns::forward::Forwarder;
 use crate::dns::message::{self, Code, Query, Records, Reject, Transport};
-use crate::dns::zone::{Answer, Upstream, Zone};
+use crate::dns::zone::Zone;
 
 /// The port that is tried first: with the same one after a restart, clients that keep asking from
 /// one socket still get through.
@@ -85,6 +86,8 @@ impl Names {
         match self.zone().resolve(source, &query, turn) {
             Answer::Addresses(all) => say(Code::NoError, Records::Addresses(&all)),
             Answer::Pointer(name) => say(Code::NoError, Records::Pointer(&name)),
+            Answer::Text(text) => say(Code::NoError, Records::Text(&text)),
+            Answer::Services(all) => say(Code::NoError, Records::Services(&all)),
             Answer::Empty => say(Code::NoError, Records::None),
             Answer::NoSuchName => say(Code::NoSuchName, Records::None),
             Answer::Refused => {

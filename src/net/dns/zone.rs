@@ -14,6 +14,8 @@ use std::sync::Arc;
 use orc_base::Id;
 
 use crate::address::{Subnet, Subnet6};
+use crate::dns::answer::{Answer, Upstream};
+use crate::dns::cluster::Cluster;
 use crate::dns::message::{self, Query};
 use crate::model::{Network, Sandbox};
 
@@ -22,6 +24,7 @@ use crate::model::{Network, Sandbox};
 pub(crate) struct Zone {
     clients: HashMap<Ipv4Addr, Arc<Client>>,
     networks: Vec<Names>,
+    cluster: Option<Arc<Cluster>>,
 }
 
 /// What one container, or the host at a bridge's address, may see.
@@ -32,17 +35,6 @@ struct Client {
     /// Names that it alone has for others, in lower case: a network and the other's name on it.
     links: HashMap<String, Vec<(usize, String)>>,
     upstream: Upstream,
-}
-
-/// Where a client's other questions go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Upstream {
-    /// Nowhere.
-    None,
-    /// To the host's servers.
-    Host,
-    /// To the servers it was given.
-    Servers(Arc<[IpAddr]>),
 }
 
 /// The names on one network.
@@ -58,24 +50,17 @@ struct Names {
     ids: HashMap<String, String>,
 }
 
-/// What to tell a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Addresses(Vec<IpAddr>),
-    Pointer(String),
-    /// The name exists and has no such record.
-    Empty,
-    NoSuchName,
-    /// The client is nobody's, or asks what it may not.
-    Refused,
-    /// Somebody else knows.
-    Ask(Upstream),
-}
-
 impl Zone {
     /// The names of all containers on all networks.
-    pub(crate) fn new(networks: &BTreeMap<Id, Network>, sandboxes: &BTreeMap<Id, Sandbox>) -> Self {
-        let mut zone = Self::default();
+    pub(crate) fn new(
+        networks: &BTreeMap<Id, Network>,
+        sandboxes: &BTreeMap<Id, Sandbox>,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Self {
+        let mut zone = Self {
+            cluster,
+            ..Self::default()
+        };
         let mut index_of = HashMap::new();
         for network in networks.values() {
             index_of.insert(&network.id, zone.networks.len());
@@ -143,8 +128,12 @@ impl Zone {
             let mut networks = client.networks.iter();
             networks.find_map(|index| self.networks[*index].find(name))
         });
+        // Who asks nothing outside of his networks asks nothing of the cluster either.
+        let cluster = self.cluster.as_ref().filter(|_| client.asks());
+        let service = || cluster?.resolve(name, query.kind, turn);
         match found {
-            Some(addresses) => in_turn(addresses, query.kind, turn),
+            None if let Some(answer) = service() => answer,
+            Some(addresses) => Answer::of(addresses, query.kind, turn),
             // A name of one label is a container's that is not there (any more): asking the world
             // would be slow and would tell it the project's names.
             None if is_host_query(query) && !name.contains('.') => Answer::NoSuchName,
@@ -163,37 +152,26 @@ impl Zone {
     }
 
     fn reverse(&self, client: &Client, address: IpAddr, kind: u16) -> Answer {
-        if !self.networks.iter().any(|names| names.contains(address)) {
+        let service = match &self.cluster {
+            Some(cluster) if client.asks() => cluster.name_of(address),
+            _ => None,
+        };
+        let is_ours = self.networks.iter().any(|names| names.contains(address));
+        if service.is_none() && !is_ours {
             return client.ask();
         }
         let found = client
             .networks
             .iter()
             .find_map(|index| self.networks[*index].reverse.get(&address));
-        match found {
+        match service.or(found.map(String::as_str)) {
             Some(name) if matches!(kind, message::PTR | message::ANY) => {
-                Answer::Pointer(name.clone())
+                Answer::Pointer(name.to_owned())
             }
             Some(_) => Answer::Empty,
             None => Answer::NoSuchName,
         }
     }
-}
-
-/// The addresses of the kind that is asked for, another one first each time.
-fn in_turn(addresses: &[IpAddr], kind: u16, turn: usize) -> Answer {
-    let asked = |address: &&IpAddr| match kind {
-        message::A => address.is_ipv4(),
-        message::AAAA => address.is_ipv6(),
-        _ => kind == message::ANY,
-    };
-    let mut addresses: Vec<IpAddr> = addresses.iter().filter(asked).copied().collect();
-    if addresses.is_empty() {
-        return Answer::Empty;
-    }
-    let first = turn % addresses.len();
-    addresses.rotate_left(first);
-    Answer::Addresses(addresses)
 }
 
 fn links(
@@ -227,6 +205,11 @@ fn is_host_query(query: &Query) -> bool {
 }
 
 impl Client {
+    /// Whether it may ask anybody but its own networks.
+    fn asks(&self) -> bool {
+        self.upstream != Upstream::None
+    }
+
     fn ask(&self) -> Answer {
         match &self.upstream {
             Upstream::None => Answer::Refused,
@@ -392,7 +375,7 @@ mod tests {
         }
 
         fn ask_in_turn(&self, from: &str, kind: u16, name: &str, turn: usize) -> Answer {
-            let zone = Zone::new(&self.networks, &self.sandboxes);
+            let zone = Zone::new(&self.networks, &self.sandboxes, None);
             let mut bytes = vec![0; 12];
             bytes[5] = 1;
             for label in name.split('.') {

@@ -12,7 +12,8 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use orc_base::Id;
 
 use super::lab::{Lab, inside_of, on_a_machine};
-use crate::model::{EndpointSpec, Ipv6Spec};
+use crate::model::{EndpointSpec, Ipv6Spec, Protocol};
+use crate::{ClusterNames, PortName, ServiceName};
 
 /// How long an answer may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -390,5 +391,54 @@ fn many_containers_of_one_name_need_tcp_and_take_turns() {
             assert_eq!(all, expected);
         }
         assert!(firsts.len() > 30);
+    });
+}
+
+#[test]
+fn services_of_the_cluster_have_names() {
+    on_a_machine(|lab| {
+        let asked = upstream(lab);
+        let (front, inner) = (
+            lab.network("front"),
+            lab.network_with("inner", |spec| spec.internal = true),
+        );
+        let web = lab.container("web", &[&front]);
+        let alone = lab.container("alone", &[&inner]);
+        let names = ClusterNames {
+            domain: "cluster.local".into(),
+            services: vec![ServiceName {
+                name: "shop".into(),
+                namespace: "default".into(),
+                addresses: vec![Ipv4Addr::new(10, 96, 0, 7).into()],
+                ports: vec![PortName {
+                    name: "http".into(),
+                    protocol: Protocol::Tcp,
+                    port: 80,
+                }],
+                hosts: vec![],
+            }],
+        };
+        lab.run(lab.net.set_cluster_names(Some(names))).unwrap();
+        let shop = "shop.default.svc.cluster.local.";
+        let says = |name: &str, kind| {
+            let message = ask(&web.namespace, front.gateway, name, kind);
+            let all = message.answers.iter().map(|record| record.data.to_string());
+            all.collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(says(shop, RecordType::A), "10.96.0.7");
+        let port = format!("_http._tcp.{shop}");
+        assert_eq!(says(&port, RecordType::SRV), format!("0 100 80 {shop}"));
+        assert_eq!(says("7.0.96.10.in-addr.arpa.", RecordType::PTR), shop);
+        assert_eq!(says("dns-version.cluster.local.", RecordType::TXT), "1.1.0");
+        // What a search list makes of a name of the outside.
+        let searched = "example.com.default.svc.cluster.local.";
+        let none = ask(&web.namespace, front.gateway, searched, RecordType::A);
+        assert_eq!(code(&none), ResponseCode::NXDomain);
+        assert_eq!(asked.load(Ordering::SeqCst), 0);
+        let refused = ask(&alone.namespace, inner.gateway, shop, RecordType::A);
+        assert_eq!(code(&refused), ResponseCode::Refused);
+        lab.run(lab.net.set_cluster_names(None)).unwrap();
+        let outside = ask(&web.namespace, front.gateway, shop, RecordType::A);
+        assert_eq!(addresses(&outside), [Ipv4Addr::new(198, 51, 100, 7)]);
     });
 }
