@@ -4,7 +4,14 @@
 //! objects say and the time to operations, and the driver carries operations out. The objects are the
 //! only truth, so whoever leads may be killed at any point.
 
+pub mod control;
 mod labels;
 mod object;
+pub mod operation;
 mod quantity;
+pub mod reference;
 pub mod sched;
+pub mod world;
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ mod decide;
 mod demand;
 mod filter;
 mod peers;
+pub(crate) mod place;
 mod refusal;
 mod resources;
 mod score;
