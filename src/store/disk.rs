@@ -7,8 +7,12 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use orc_base::{Context as _, Error, Result, fs};
+
+/// How long someone who has the directory is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A directory of files.
 pub(crate) trait Disk: Send + Sync + 'static {
@@ -43,6 +47,8 @@ pub(crate) struct Directory {
     path: PathBuf,
     /// The file that was written last, and whether its directory entry is durable.
     open: Mutex<Option<Open>>,
+    /// Held as long as this lives: two members would ruin each other's log.
+    _lock: Option<File>,
 }
 
 struct Open {
@@ -73,7 +79,33 @@ impl Directory {
         Ok(Self {
             path: path.to_owned(),
             open: Mutex::new(None),
+            _lock: None,
         })
+    }
+
+    /// [`Directory::open`], for nobody else. `Conflict` when someone has it; one who is about to stop is
+    /// waited for.
+    pub(crate) async fn lock(path: &Path) -> Result<Self> {
+        let mut directory = Self::open(path)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .context(|| format!("lock {}", path.display()))?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while let Err(error) = lock.try_lock() {
+            if tokio::time::Instant::now() > deadline {
+                return Err(Error::conflict(format!(
+                    "the store's directory {} is in use: {error}",
+                    path.display()
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        directory._lock = Some(lock);
+        Ok(directory)
     }
 
     fn at(&self, name: &str) -> PathBuf {

@@ -47,7 +47,9 @@ impl Head {
             number: u64::from_le_bytes(head[8..16].try_into().ok()?),
             key: u32::from_le_bytes(head[16..20].try_into().ok()?),
         };
-        (OVERHEAD..=MAX_SEALED).contains(&head.length).then_some(head)
+        (OVERHEAD..=MAX_SEALED)
+            .contains(&head.length)
+            .then_some(head)
     }
 
     fn bytes(self) -> [u8; HEAD] {
@@ -188,11 +190,20 @@ mod tests {
                 let mut bad = frame.clone();
                 bad[bit / 8] ^= 1 << (bit % 8);
                 let whole = Head::read(&bad).is_some_and(|head| intact(head, &bad));
-                assert!(!whole && !torn(&padded(&bad), offset), "bit {bit} at {offset}");
+                assert!(
+                    !whole && !torn(&padded(&bad), offset),
+                    "bit {bit} at {offset}"
+                );
             }
             for length in 0..frame.len() {
-                assert!(torn(&padded(&frame[..length]), offset), "{length} at {offset}");
-                assert!(torn(&frame[..length], offset), "{length} at {offset}, no padding");
+                assert!(
+                    torn(&padded(&frame[..length]), offset),
+                    "{length} at {offset}"
+                );
+                assert!(
+                    torn(&frame[..length], offset),
+                    "{length} at {offset}, no padding"
+                );
             }
             let sectors = (offset as usize + frame.len()).div_ceil(SECTOR);
             for sector in offset as usize / SECTOR..sectors {
@@ -202,7 +213,10 @@ mod tests {
                         *byte = 0;
                     }
                 }
-                assert!(torn(&padded(&missing), offset), "sector {sector} at {offset}");
+                assert!(
+                    torn(&padded(&missing), offset),
+                    "sector {sector} at {offset}"
+                );
                 let mut followed = missing;
                 followed.extend_from_slice(&frame);
                 assert!(!torn(&followed, offset), "sector {sector}, a frame behind");

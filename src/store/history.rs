@@ -47,6 +47,17 @@ impl History {
         }
     }
 
+    /// The same changes again, the oldest first, behind this floor.
+    pub(crate) fn restore(
+        floor: Revision,
+        limits: Limits,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Self {
+        let mut history = Self::new(floor, limits);
+        events.into_iter().for_each(|event| history.push(event));
+        history
+    }
+
     /// The oldest revision whose state can still be told, and behind which a watch can go on.
     pub(crate) fn floor(&self) -> Revision {
         self.floor

@@ -106,7 +106,8 @@ impl Keys {
             version: 1,
             keys: BTreeMap::new(),
         };
-        file.keys.insert(1, seal(&wrapping, &about(1), &random_key())?);
+        file.keys
+            .insert(1, seal(&wrapping, &about(1), &random_key())?);
         fs::write_json(ring, &file, Durability::Synced)?;
         Self::read(file, &wrapping)
     }
@@ -246,12 +247,22 @@ mod tests {
             let mut bad = sealed.clone();
             bad[at] ^= 1;
             assert!(again.open_sealed(1, b"about", bad).is_err(), "byte {at}");
-            assert!(again.open_sealed(1, b"about", sealed[..at].to_vec()).is_err());
+            assert!(
+                again
+                    .open_sealed(1, b"about", sealed[..at].to_vec())
+                    .is_err()
+            );
         }
 
         std::fs::write(&key_file, [7; 32]).unwrap();
-        assert_eq!(Keys::open(&ring, &key_file).unwrap_err().kind(), Kind::Denied);
+        assert_eq!(
+            Keys::open(&ring, &key_file).unwrap_err().kind(),
+            Kind::Denied
+        );
         std::fs::remove_file(&key_file).unwrap();
-        assert_eq!(Keys::open(&ring, &key_file).unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(
+            Keys::open(&ring, &key_file).unwrap_err().kind(),
+            Kind::NotFound
+        );
     }
 }

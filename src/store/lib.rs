@@ -8,10 +8,17 @@ mod disk;
 mod frame;
 mod history;
 mod keys;
+#[cfg(any(test, feature = "fake"))]
+mod loopback;
 mod map;
 #[cfg(any(test, feature = "fake"))]
 mod memory;
 mod model;
+mod raft;
+#[cfg(test)]
+mod sim;
+mod snapshot;
+mod transport;
 mod wal;
 mod watch;
 mod writer;
@@ -22,6 +29,8 @@ pub mod contract;
 use async_trait::async_trait;
 use orc_base::Result;
 
+#[cfg(any(test, feature = "fake"))]
+pub use loopback::Loopback;
 pub use map::{Limits, Map};
 #[cfg(any(test, feature = "fake"))]
 pub use memory::MemoryStore;
@@ -29,6 +38,10 @@ pub use model::{
     Change, Entry, Event, Found, Guard, Key, Listing, Range, Read, Revision, Transaction, Update,
     Verdict,
 };
+pub use raft::{
+    ClusterId, Lost, Member, Options, RaftStore, Role, Status, Survivor, Timing, recover, restore,
+};
+pub use transport::{MAX_MESSAGE_BYTES, NodeId, Peer, Transport};
 pub use watch::Watch;
 
 /// A revisioned map that many use at once.

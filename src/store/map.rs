@@ -33,6 +33,36 @@ impl Map {
         }
     }
 
+    /// A map as it was: its entries in any order, and its history, the oldest change first.
+    pub(crate) fn restore(
+        limits: Limits,
+        (floor, revision): (Revision, Revision),
+        entries: impl IntoIterator<Item = Entry>,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Self {
+        let entries = entries.into_iter();
+        Self {
+            entries: entries.map(|entry| (entry.key.clone(), entry)).collect(),
+            revision,
+            history: History::restore(floor, limits, events),
+        }
+    }
+
+    /// The entries behind a key, in order.
+    pub(crate) fn entries_after(&self, key: Option<&Key>) -> impl Iterator<Item = &Entry> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.entries.range::<_, Key>((from, Bound::Unbounded));
+        range.map(|(_, entry)| entry)
+    }
+
+    /// The changes behind a revision that is kept, in order.
+    pub(crate) fn events_after(
+        &self,
+        revision: Revision,
+    ) -> impl Iterator<Item = &std::sync::Arc<Event>> {
+        self.history.after(revision)
+    }
+
     /// The revision of the last change.
     pub fn revision(&self) -> Revision {
         self.revision

@@ -205,7 +205,11 @@ impl Wal {
         let place = reading.log.disk.place();
         reading
             .contents
-            .check(names.first().is_none_or(|name| name == &Segment::new(1, 0).name))
+            .check(
+                names
+                    .first()
+                    .is_none_or(|name| name == &Segment::new(1, 0).name),
+            )
             .context(|| format!("read the log in {place}"))?;
         let Reading {
             mut log,
@@ -291,8 +295,7 @@ impl Wal {
         let segment = self.segments.back().expect("callers begin a segment");
         let body = postcard::to_allocvec(records)
             .map_err(|error| Error::internal(format!("encode records of the log: {error}")))?;
-        let mut frame =
-            frame::seal(&self.keys, segment.key, &segment.name, self.next, &body)?;
+        let mut frame = frame::seal(&self.keys, segment.key, &segment.name, self.next, &body)?;
         let end = self.offset + frame.len() as u64;
         if end > self.room {
             self.room = end.next_multiple_of(STEP);
@@ -453,7 +456,12 @@ mod tests {
         let entries = contents.entries.iter().enumerate();
         entries
             .map(|(at, entry)| format!("{}={}", contents.first + at as u64, text(entry)))
-            .chain(contents.notes.iter().map(|(slot, v)| format!("#{slot}={}", text(v))))
+            .chain(
+                contents
+                    .notes
+                    .iter()
+                    .map(|(slot, v)| format!("#{slot}={}", text(v))),
+            )
             .collect()
     }
 
@@ -462,16 +470,19 @@ mod tests {
         let place = Place::new();
         let (mut log, empty) = place.open().unwrap();
         assert_eq!(empty, Contents::default());
-        log.write(&[append(1, "a"), append(2, "b"), note(0, "x")]).unwrap();
+        log.write(&[append(1, "a"), append(2, "b"), note(0, "x")])
+            .unwrap();
         log.write(&[append(3, "c"), append(4, "d"), note(0, "y"), note(1, "z")])
             .unwrap();
-        log.write(&[Record::Cut { after: Some(2) }, append(3, "C")]).unwrap();
+        log.write(&[Record::Cut { after: Some(2) }, append(3, "C")])
+            .unwrap();
         log.write(&[Record::Purge { upto: 1 }]).unwrap();
         let (_, contents) = place.open().unwrap();
         assert_eq!(told(&contents), ["2=b", "3=C", "#0=y", "#1=z"]);
         assert_eq!(contents.purged, Some(1));
         let (mut log, _) = place.open().unwrap();
-        log.write(&[Record::Purge { upto: 9 }, append(10, "e")]).unwrap();
+        log.write(&[Record::Purge { upto: 9 }, append(10, "e")])
+            .unwrap();
         log.close().unwrap();
         let (mut log, contents) = place.open().unwrap();
         assert_eq!(told(&contents), ["10=e", "#0=y", "#1=z"]);
@@ -542,7 +553,8 @@ mod tests {
         let place = Place::new();
         let (mut log, _) = place.open().unwrap();
         for index in 1..=3 {
-            log.write(&[append(index, "some text of an entry")]).unwrap();
+            log.write(&[append(index, "some text of an entry")])
+                .unwrap();
         }
         log.close().unwrap();
         let end = log.offset as usize;
@@ -554,7 +566,11 @@ mod tests {
             std::fs::write(&file, &bad).unwrap();
             let error = place.open().err().unwrap_or_else(|| panic!("bit {bit}"));
             assert_eq!(error.kind(), Kind::Invalid);
-            assert!(error.to_string().contains("/log-00000000000000000001 at byte"));
+            assert!(
+                error
+                    .to_string()
+                    .contains("/log-00000000000000000001 at byte")
+            );
         }
         // A whole sector that a closed log lost is damage too: the closing mark is behind it.
         let mut bad = whole.clone();
@@ -567,7 +583,8 @@ mod tests {
     fn nothing_that_was_written_can_be_found_in_the_files() {
         let place = Place::new();
         let (mut log, _) = place.open().unwrap();
-        log.write(&[append(1, "planted-secret"), note(0, "planted-note")]).unwrap();
+        log.write(&[append(1, "planted-secret"), note(0, "planted-note")])
+            .unwrap();
         let bytes = std::fs::read(place.files().remove(0)).unwrap();
         assert!(!bytes.windows(7).any(|window| window == b"planted"));
     }

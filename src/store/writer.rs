@@ -78,8 +78,9 @@ impl Writer {
     /// Asks for records to be made durable; `done` is told when they are.
     pub(crate) fn submit(&self, records: Vec<Record>, done: Option<Done>) {
         let request = Request { records, done };
-        if let Err(mpsc::error::SendError(Request { done: Some(done), .. })) =
-            self.requests.send(request)
+        if let Err(mpsc::error::SendError(Request {
+            done: Some(done), ..
+        })) = self.requests.send(request)
         {
             done(Err(Error::unavailable("the log was closed")));
         }
