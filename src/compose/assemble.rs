@@ -90,6 +90,7 @@ fn include(
             Ok(tree) => import(&mut imported, tree, &mut reader.ledger.mistakes)?,
             Err(error) => {
                 including.truncate(depth);
+                reader.ledger.is_torn = true;
                 reader.ledger.mistakes.add(&item.span, error)?;
             }
         }

@@ -68,6 +68,7 @@ pub(crate) fn apply(
             Err(error) => {
                 let chain = search.chain.drain(..);
                 told.extend(chain.filter(|(at, _)| at == file).map(|(_, name)| name));
+                search.reader.ledger.is_torn = true;
                 search.reader.ledger.mistakes.add(&span, error)?;
             }
         }

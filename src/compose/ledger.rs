@@ -8,4 +8,7 @@ use crate::mistakes::Mistakes;
 pub(crate) struct Ledger {
     pub(crate) budget: Budget,
     pub(crate) mistakes: Mistakes,
+    /// Whether something that is included or extended could not be read: names may be missing that are
+    /// no mistake.
+    pub(crate) is_torn: bool,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use orc_base::Result;
+use orc_base::{Error, Result};
 
 use crate::assemble::{Model, assemble};
 use crate::discover::{self, Wanted};
@@ -107,12 +107,18 @@ fn read(options: &LoadOptions, reader: &mut Reader<'_>) -> Result<Project> {
         variables: &variables,
     };
     let mut tree = assemble(reader, &model, documents)?;
-    reader.refuse()?;
+    if reader.ledger.mistakes.count() > 0 {
+        look_on(options, reader, tree, &name, &variables)?;
+        reader.refuse()?;
+        return Err(Error::internal("mistakes that are none"));
+    }
     match options.no_normalize {
         false => normalize(&mut tree, &name, &variables),
         true => {
             if let Some(top) = tree.map_mut() {
-                top.set("name", Node::new(name.as_str(), &Span::default()));
+                let said = top.get("name").map(|said| said.span.clone());
+                let span = said.unwrap_or_default();
+                top.set("name", Node::new(name.as_str(), &span));
             }
         }
     }
@@ -166,6 +172,29 @@ fn read(options: &LoadOptions, reader: &mut Reader<'_>) -> Result<Project> {
         seccomp::read(&mut project, reader.files);
     }
     Ok(project)
+}
+
+/// Notes what services refer to and nobody has, when something else is wrong in the files: both are
+/// told at once. What may only be missing because of the other mistakes is passed over.
+fn look_on(
+    options: &LoadOptions,
+    reader: &mut Reader<'_>,
+    mut tree: Node,
+    name: &str,
+    variables: &BTreeMap<String, String>,
+) -> Result<()> {
+    if options.no_consistency || reader.ledger.is_torn {
+        return Ok(());
+    }
+    let known = validate::sections(&tree);
+    normalize(&mut tree, name, variables);
+    let profiles = profiles(options, variables);
+    let Ok(selection) = select(services(&tree), &profiles, &options.services) else {
+        return Ok(());
+    };
+    let lenient = options.no_interpolate;
+    let mistakes = &mut reader.ledger.mistakes;
+    validate::references(&tree, &selection, lenient, &known, mistakes)
 }
 
 /// Refuses files from elsewhere that name files which are not theirs, before any of those is read.

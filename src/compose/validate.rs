@@ -88,6 +88,7 @@ pub(crate) fn consistency(
         services,
         selection,
         lenient,
+        sections: &SECTIONS,
     };
     let section = Trail::ROOT.key("services");
     for name in &selection.enabled {
@@ -106,6 +107,45 @@ struct Around<'a> {
     services: &'a Map,
     selection: &'a Selection,
     lenient: bool,
+    /// What is declared there is known.
+    sections: &'a [&'static str],
+}
+
+/// What services refer to beside each other.
+const SECTIONS: [&str; 5] = ["networks", "volumes", "secrets", "configs", "models"];
+
+/// The sections of a tree that can be relied on when something is wrong in it.
+pub(crate) fn sections(tree: &Node) -> Vec<&'static str> {
+    let is_map = |section: &&str| tree.get(section).is_some_and(|node| node.map().is_some());
+    SECTIONS.into_iter().filter(is_map).collect()
+}
+
+/// Checks only what services refer to: each other, and what is declared in these sections.
+pub(crate) fn references(
+    tree: &Node,
+    selection: &Selection,
+    lenient: bool,
+    sections: &[&'static str],
+    mistakes: &mut Mistakes,
+) -> Result<()> {
+    let empty = Map::default();
+    let services = tree.get("services").and_then(Node::map).unwrap_or(&empty);
+    let around = Around {
+        tree,
+        services,
+        selection,
+        lenient,
+        sections,
+    };
+    let section = Trail::ROOT.key("services");
+    for name in &selection.enabled {
+        if let Some(node) = services.get(name) {
+            let trail = section.key(name);
+            declared(&around, name, node, &trail, mistakes)?;
+            needs(&around, name, node, &trail, mistakes)?;
+        }
+    }
+    Ok(())
 }
 
 fn service(
@@ -123,7 +163,7 @@ fn service(
         mistakes.note(trail, place, text)?;
     }
     build(node, trail, mistakes)?;
-    references(around, name, node, trail, mistakes)?;
+    declared(around, name, node, trail, mistakes)?;
     needs(around, name, node, trail, mistakes)?;
     twins(node, trail, mistakes)?;
     mounts(node, trail, mistakes)?;
@@ -172,7 +212,7 @@ fn build(node: &Node, trail: &Trail<'_>, mistakes: &mut Mistakes) -> Result<()> 
 }
 
 /// Networks, volumes, secrets, configs and models that a service names are declared.
-fn references(
+fn declared(
     around: &Around<'_>,
     name: &str,
     node: &Node,
@@ -181,7 +221,8 @@ fn references(
 ) -> Result<()> {
     let mut check = |what: &str, section: &str, other: &str, trail: &Trail<'_>, span: &Span| {
         let unknown = around.lenient && other.contains('$');
-        if unknown || around.tree.at(&[section, other]).is_some() {
+        let unsure = !around.sections.contains(&section);
+        if unknown || unsure || around.tree.at(&[section, other]).is_some() {
             return Ok(());
         }
         let declared = around.tree.get(section).and_then(Node::map);

@@ -9,7 +9,8 @@ use crate::model::Project;
 use crate::model::service::Service;
 use crate::observe::Observed;
 use crate::plan::planner::Planner;
-use crate::plan::{Plan, Up, refuse};
+use crate::plan::refuse::{self, Refusals};
+use crate::plan::{Plan, Up};
 
 /// Plans what has to be there before a one-off container of `service`: its networks, volumes, image,
 /// and what it depends on, unless `options.no_deps`. The second is the first container of each
@@ -27,7 +28,9 @@ pub(crate) fn before_one_off(
     };
     scope.remove(&service.name);
     let mut planner = Planner::new(project, observed, options, scope)?;
-    refuse::findings(project, &own, &mut planner.plan)?;
+    let mut refusals = Refusals::default();
+    refuse::findings(project, &own, &mut planner.plan, &mut refusals);
+    refusals.end()?;
     planner.fetch()?;
     planner.image(service)?;
     planner.provide(Some(service))?;

@@ -9,7 +9,8 @@ use crate::lower::builds;
 use crate::model::Project;
 use crate::model::service::Service;
 use crate::observe::Observed;
-use crate::plan::{Action, Build, Plan, refuse};
+use crate::plan::refuse::{self, Refusals};
+use crate::plan::{Action, Build, Plan};
 
 /// Images that are to be built, by their name, with the step that does it.
 pub(super) struct Builds<'a> {
@@ -87,7 +88,9 @@ pub(super) fn plan(project: &Project, observed: &Observed, options: &Build) -> R
         false => selected,
     };
     let mut plan = Plan::default();
-    refuse::builds(project, &scope, &mut plan)?;
+    let mut refusals = Refusals::default();
+    refuse::builds(project, &scope, &mut plan, &mut refusals);
+    refusals.end()?;
     let mut builds = Builds::new(project, observed, &options.over);
     // Those that others take files of come first, so that these see them built.
     let mut ordered: Vec<&Service> = Vec::new();

@@ -17,11 +17,10 @@ use crate::plan::builds::Builds;
 use crate::plan::carry::{carried, carry_over};
 use crate::plan::compare::{self, divergence, has_completed, is_so_far};
 use crate::plan::initial::{Before, Initial};
+use crate::plan::refuse::{self, Refusals};
 use crate::plan::removal::{Removal, remove_container};
 use crate::plan::resources::{self, Resources};
-use crate::plan::{
-    Action, Plan, Recreate, Until, Up, graph, hooks, images, provide, refuse, rolling,
-};
+use crate::plan::{Action, Plan, Recreate, Until, Up, graph, hooks, images, provide, rolling};
 
 /// `up` says nothing about builds beside the files.
 static NO_OVERRIDES: Overrides = Overrides {
@@ -76,7 +75,8 @@ impl<'a> Planner<'a> {
             project, observed, &scope, renew,
         ));
         let mut plan = Plan::default();
-        refuse::findings(project, &scope, &mut plan)?;
+        let mut refusals = Refusals::default();
+        refuse::findings(project, &scope, &mut plan, &mut refusals);
         for name in options.scale.keys() {
             let Some(service) = project.service(name) else {
                 return Err(project.no_such_service(name));
@@ -97,8 +97,9 @@ impl<'a> Planner<'a> {
         for service in scope.iter().filter_map(|name| project.service(name)) {
             rolling::check(service)?;
         }
-        refuse::numbers(project, &replicas)?;
-        refuse::ports(project, &replicas)?;
+        refuse::numbers(project, &replicas, &mut refusals);
+        refuse::ports(project, &replicas, &mut refusals)?;
+        refusals.end()?;
         let order = graph::order(project, &scope)?;
         let mut planner = Self {
             project,

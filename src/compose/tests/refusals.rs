@@ -374,3 +374,63 @@ fn large_files_are_read_in_bounded_time() {
     );
     assert!(refusal(&bomb).contains("excessive aliasing"));
 }
+
+#[test]
+fn what_is_missing_is_told_with_what_is_wrong() {
+    let error = refusal(
+        "services:\n  a: {image: x, prots: ['80:80'], depends_on: [bb], networks: [front], volumes: ['v:/v']}\n  b: {image: x, network_mode: 'service:c'}\nnetworks: {fronts: }\n",
+    );
+    for told in [
+        "services.a: additional properties 'prots' not allowed",
+        "service \"a\" depends on undefined service \"bb\"",
+        "refers to undefined network front: did you mean `fronts`?",
+        "service \"b\" depends on undefined service \"c\"",
+    ] {
+        assert!(error.contains(told), "{told}: {error}");
+    }
+    assert!(
+        !error.contains("volume v"),
+        "no `volumes` may be the mistake itself: {error}"
+    );
+    // Names that another file would have given are not missed.
+    for torn in [
+        "include: [gone.yaml]\nservices: {a: {image: x, depends_on: [b]}}\n",
+        "services: {a: {extends: {file: gone.yaml, service: a}, depends_on: [b]}}\n",
+    ] {
+        let error = refusal(torn);
+        assert!(error.contains("gone.yaml"), "{error}");
+        assert!(!error.contains("undefined"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn all_that_a_plan_is_refused_for_is_told_with_its_place() {
+    let host = machine();
+    let text = "services:\n  a: {image: busybox, isolation: hyperv, ports: ['53:53/sctp', '80:80']}\n  b: {image: busybox, ports: ['81:81', '80:80'], container_name: c}\n";
+    let goal = Goal::Up(Up {
+        scale: [("b".to_owned(), 2)].into(),
+        ..Up::default()
+    });
+    let error = plan_of(&host, &project(text), &goal).await.unwrap_err();
+    assert_eq!(error.kind(), orc_base::Kind::Unsupported, "the first one's");
+    let error = error.to_string();
+    for (told, at) in [
+        ("services.a.isolation: not supported", "hyperv"),
+        ("services.a.ports[0]: not supported: sctp", "'53"),
+        (
+            "services.b.container_name: 2 replicas cannot all be called c",
+            "c}",
+        ),
+        (
+            "services.b.ports[0]: 2 replicas cannot all publish port 81",
+            "'81",
+        ),
+    ] {
+        let expected = format!("compose.yaml:{}: {told}", place(text, at));
+        assert!(error.contains(&expected), "{expected}: {error}");
+    }
+    let up = plan_of(&host, &project(text), &up()).await.unwrap_err();
+    let shared = "services.b.ports[1]: services a and b both publish port 80/tcp";
+    assert!(up.to_string().contains(shared), "{up}");
+    assert!(host.calls().is_empty());
+}
