@@ -67,12 +67,22 @@ pub fn publication_from(
         }
     }
     let env_files = take_env_files(&mut project, disk)?;
+    forget_name(&mut project);
     render::set_images(&mut project, images);
     Ok(Publication {
         document: render::render(&project, Format::Yaml, &[], true)?,
         env_files,
         concerns,
     })
+}
+
+/// A project that no file gives a name is called by whoever runs it.
+fn forget_name(project: &mut Project) {
+    if let Some(top) = project.tree.map_mut()
+        && top.get("name").is_some_and(|name| name.span.file.is_none())
+    {
+        top.remove("name");
+    }
 }
 
 fn services(project: &Project) -> impl Iterator<Item = (&String, &Node)> {
