@@ -24,7 +24,7 @@ use orc_host::exec::{Exec, ExecSpec};
 use orc_host::image::{Credentials, Image, ImportSource, ImportTar, Progress, Removal};
 use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
-use orc_host::registry::{Artifact, Found, Login, ServeEvent, ServeSpec};
+use orc_host::registry::{Artifact, Found, Login, PulledArtifact, ServeEvent, ServeSpec};
 use orc_host::stats::Stats;
 use orc_host::stop::StopOptions;
 use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
@@ -188,7 +188,9 @@ impl Host for Client {
     }
 
     async fn stop_container(&self, name: &str, how: &StopOptions) -> Result<()> {
-        Ask::post(ending("/containers/{}/stop", name, how)).done(&self.connections).await
+        Ask::post(ending("/containers/{}/stop", name, how))
+            .done(&self.connections)
+            .await
     }
 
     async fn kill_container(&self, name: &str, signal: Option<&str>) -> Result<()> {
@@ -197,7 +199,9 @@ impl Host for Client {
     }
 
     async fn restart_container(&self, name: &str, how: &StopOptions) -> Result<()> {
-        Ask::post(ending("/containers/{}/restart", name, how)).done(&self.connections).await
+        Ask::post(ending("/containers/{}/restart", name, how))
+            .done(&self.connections)
+            .await
     }
 
     async fn pause_container(&self, name: &str) -> Result<()> {
@@ -560,6 +564,20 @@ impl Host for Client {
         let ask = with_credentials(ask, credentials.as_ref())?;
         let reply: wire::registry::Stored = ask.read(&self.connections).await?;
         Ok(reply.digest)
+    }
+
+    async fn pull_artifact(
+        &self,
+        reference: &str,
+        media_type: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<PulledArtifact> {
+        let address = Address::new("/orc/artifact")
+            .with("reference", reference)
+            .with("type", media_type);
+        with_credentials(Ask::get(address), credentials.as_ref())?
+            .read(&self.connections)
+            .await
     }
 
     async fn serve_registry(&self, spec: &ServeSpec) -> Result<Stream<ServeEvent>> {

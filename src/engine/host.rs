@@ -15,7 +15,7 @@ use orc_host::exec::{Exec, ExecSpec};
 use orc_host::image::{Credentials, Image, ImportSource, Progress, Removal};
 use orc_host::image_build::{BuildEvent, BuildRequest};
 use orc_host::network::{EndpointSpec, Network, NetworkSpec};
-use orc_host::registry::{Artifact, Found, Login, ServeEvent, ServeSpec};
+use orc_host::registry::{Artifact, Found, Login, PulledArtifact, ServeEvent, ServeSpec};
 use orc_host::stats::Stats;
 use orc_host::stop::StopOptions;
 use orc_host::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
@@ -327,6 +327,15 @@ impl Host for Engine {
         credentials: Option<Credentials>,
     ) -> Result<String> {
         registries::push_artifact(&self.core, reference, artifact, credentials).await
+    }
+
+    async fn pull_artifact(
+        &self,
+        reference: &str,
+        media_type: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<PulledArtifact> {
+        registries::pull_artifact(&self.core, reference, media_type, credentials).await
     }
 
     async fn serve_registry(&self, spec: &ServeSpec) -> Result<Stream<ServeEvent>> {

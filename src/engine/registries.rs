@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use orc_base::Result;
+use orc_base::{Context, Error, Result};
 use orc_host::image::Credentials;
-use orc_host::registry::{Artifact, Found, Login, ServeEvent, ServeSpec};
+use orc_host::registry::{
+    Artifact, ArtifactLayer, Found, Login, PulledArtifact, ServeEvent, ServeSpec,
+};
 use orc_host::stream::Stream;
 use orc_image::digest::Digest;
 use orc_image::reference::Reference;
@@ -85,6 +87,41 @@ pub(crate) async fn push_artifact(
         .push_artifact(&reference, &artifact, credentials.map(account))
         .await?;
     Ok(pushed.digest.to_string())
+}
+
+/// Fetches an artefact, whose documents are text.
+pub(crate) async fn pull_artifact(
+    core: &Core,
+    reference: &str,
+    media_type: &str,
+    credentials: Option<Credentials>,
+) -> Result<PulledArtifact> {
+    let reference = Reference::parse(reference)?;
+    let pulled = core
+        .images
+        .pull_artifact(&reference, media_type, credentials.map(account))
+        .await?;
+    let artifact = pulled.artifact;
+    let layers = artifact.layers.into_iter().map(text).collect::<Result<_>>();
+    Ok(PulledArtifact {
+        digest: pulled.digest.to_string(),
+        artifact: Artifact {
+            media_type: artifact.media_type,
+            config_type: artifact.config_type,
+            layers: layers.context(|| format!("pull {}", reference.familiar()))?,
+            annotations: artifact.annotations,
+        },
+    })
+}
+
+fn text(layer: artifact::ArtifactLayer) -> Result<ArtifactLayer> {
+    let text = String::from_utf8(layer.bytes.into())
+        .map_err(|_| Error::invalid("a document of the artefact is not UTF-8 text"))?;
+    Ok(ArtifactLayer {
+        media_type: layer.media_type,
+        text,
+        annotations: layer.annotations,
+    })
 }
 
 /// Serves the images of this machine until the stream is dropped.

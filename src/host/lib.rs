@@ -40,7 +40,7 @@ use crate::exec::{Exec, ExecSpec};
 use crate::image::{Credentials, Image, ImportSource, Progress, Removal};
 use crate::image_build::{BuildEvent, BuildRequest};
 use crate::network::{EndpointSpec, Network, NetworkSpec};
-use crate::registry::{Artifact, Found, Login, ServeEvent, ServeSpec};
+use crate::registry::{Artifact, Found, Login, PulledArtifact, ServeEvent, ServeSpec};
 use crate::stats::Stats;
 use crate::stop::StopOptions;
 use crate::storage::{CachePrune, CheckOptions, CheckReport, DiskUsage, UsageOf};
@@ -260,6 +260,17 @@ pub trait Host: Send + Sync {
         credentials: Option<Credentials>,
     ) -> Result<String> {
         let _ = (reference, artifact, credentials);
+        Err(Error::unsupported("this machine speaks to no registries"))
+    }
+
+    /// Fetches an artefact, all of it, from a registry; of an index, the one of that media type.
+    async fn pull_artifact(
+        &self,
+        reference: &str,
+        media_type: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<PulledArtifact> {
+        let _ = (reference, media_type, credentials);
         Err(Error::unsupported("this machine speaks to no registries"))
     }
 

@@ -85,6 +85,16 @@ pub struct ArtifactLayer {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// An artefact as a registry has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct PulledArtifact {
+    /// The digest of its manifest, `sha256:…`.
+    pub digest: String,
+    /// The artefact. Its `media_type` is empty when only its config says what it is.
+    pub artifact: Artifact,
+}
+
 /// What a registry said to a login.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Login {

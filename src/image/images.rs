@@ -42,6 +42,7 @@ use crate::snapshot::{self, Snapshot, Snapshots};
 use crate::store::footprint::Footprint;
 use crate::store::{Ingest, Store};
 use crate::transfer::artifact::{self, Artifact, Found};
+use crate::transfer::documents::{self, Pulled};
 use crate::transfer::pull::{self, PullOptions};
 use crate::transfer::push::{self, Push, Pushed};
 use crate::usage::Usage;
@@ -181,6 +182,16 @@ impl Images {
         credentials: Option<Credentials>,
     ) -> Result<Pushed> {
         artifact::push(&self.0.http, reference, artifact, credentials).await
+    }
+
+    /// Fetches something that is no image, whole; of an index, what has that media type.
+    pub async fn pull_artifact(
+        &self,
+        reference: &Reference,
+        media_type: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<Pulled> {
+        documents::pull(&self.0.http, reference, media_type, credentials).await
     }
 
     /// Lets others pull the images of this machine, and push to it if the options say so, until the

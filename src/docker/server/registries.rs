@@ -49,6 +49,19 @@ pub(crate) async fn push_artifact(mut call: Call) -> Result<Reply> {
     reply::ok(&wire::Stored { digest })
 }
 
+/// `GET /orc/artifact?reference=…&type=…`: documents that are no image come from a registry.
+pub(crate) async fn pull_artifact(call: Call) -> Result<Reply> {
+    let reference = call.query.needed("reference")?.to_owned();
+    let media_type = call.query.needed("type")?.to_owned();
+    let header = call.header("x-registry-auth").unwrap_or_default();
+    let credentials = image::auth_from_header(header)?;
+    let pulled = call
+        .host
+        .pull_artifact(&reference, &media_type, credentials)
+        .await?;
+    reply::ok(&pulled)
+}
+
 /// `POST /orc/registry`: a registry that lives as long as this connection. Lines say where it listens
 /// and what it answers.
 pub(crate) async fn serve(mut call: Call) -> Result<Reply> {

@@ -19,7 +19,7 @@ macro_rules! table {
 }
 
 /// All rows.
-pub(crate) static ROUTES: [Route; 98] = table! {
+pub(crate) static ROUTES: [Route; 99] = table! {
     GET "/_ping" system::ping;
     GET "/version" system::version;
     GET "/info" system::info;
@@ -29,6 +29,7 @@ pub(crate) static ROUTES: [Route; 98] = table! {
     GET "/plugins" system::plugins;
     POST "/orc/system/check" disk::check;
     GET "/orc/tags" registries::tags;
+    GET "/orc/artifact" registries::pull_artifact;
     POST "/orc/artifact" registries::push_artifact;
     POST "/orc/registry" registries::serve;
 
