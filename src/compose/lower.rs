@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 
 use orc_base::{Error, Result};
 use orc_host::container::{
-    ContainerSpec, Device, LogConfig, NamespaceMode, NetworkMode, RestartPolicy, Ulimit,
+    ContainerSpec, Device, LogConfig, NamespaceMode, NetworkMode, RestartPace, RestartPolicy,
+    Ulimit,
 };
 use orc_host::image::Healthcheck;
 use orc_host::network::{AddressPool, NetworkSpec};
@@ -24,7 +25,7 @@ use crate::digest;
 use crate::labels;
 use crate::model::Project;
 use crate::model::resources::{Network, Volume};
-use crate::model::service::{Service, Ulimit as Limit};
+use crate::model::service::{DeployRestart, Service, Ulimit as Limit};
 use crate::notation;
 use crate::provider::given;
 
@@ -91,6 +92,7 @@ fn lower(project: &Project, service: &Service, at: &Circumstances<'_>) -> Result
         dns_options: service.dns_opt.clone(),
         extra_hosts: extra_hosts(service),
         restart: restart(service)?,
+        restart_pace: restart_pace(service),
         privileged: service.privileged,
         read_only: service.read_only,
         init: service.init.unwrap_or(false),
@@ -183,24 +185,36 @@ pub(crate) fn volume(project: &Project, key: &str, volume: &Volume) -> VolumeSpe
     }
 }
 
-/// The restart policy of the service, or what `deploy.restart_policy` means on one machine.
+/// What `deploy.restart_policy` means on one machine, or the restart policy of the service without
+/// one.
 pub(crate) fn restart(service: &Service) -> Result<RestartPolicy> {
-    if let Some(text) = &service.restart {
-        return notation::restart(text);
+    let Some(policy) = deploy_restart(service) else {
+        return notation::restart(service.restart.as_deref().unwrap_or("no"));
+    };
+    let max_retries = policy.max_attempts;
+    Ok(match policy.condition.as_deref() {
+        Some("none" | "no") => RestartPolicy::No,
+        Some("unless-stopped") => RestartPolicy::UnlessStopped,
+        Some("on-failure") => RestartPolicy::OnFailure { max_retries },
+        // A job that has ended well has ended.
+        _ if service.is_job() => RestartPolicy::OnFailure { max_retries },
+        _ => RestartPolicy::Always,
+    })
+}
+
+fn restart_pace(service: &Service) -> RestartPace {
+    let Some(policy) = deploy_restart(service) else {
+        return RestartPace::default();
+    };
+    RestartPace {
+        delay: policy.delay,
+        window: policy.window,
+        max_attempts: policy.max_attempts,
     }
-    let policy = service
-        .deploy
-        .as_ref()
-        .and_then(|deploy| deploy.restart_policy.as_ref());
-    Ok(
-        match policy.map(|policy| (policy.condition.as_deref(), policy.max_attempts)) {
-            None | Some((Some("none"), _)) => RestartPolicy::No,
-            Some((Some("on-failure"), max_retries)) => RestartPolicy::OnFailure { max_retries },
-            // A job that has ended well has ended.
-            Some((_, max_retries)) if service.is_job() => RestartPolicy::OnFailure { max_retries },
-            Some(_) => RestartPolicy::Always,
-        },
-    )
+}
+
+fn deploy_restart(service: &Service) -> Option<&DeployRestart> {
+    service.deploy.as_ref()?.restart_policy.as_ref()
 }
 
 fn owner_labels(project: &Project, kind: &str, key: &str, hash: &str) -> [(String, String); 4] {

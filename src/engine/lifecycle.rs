@@ -14,10 +14,10 @@
 use std::time::Duration;
 
 use orc_base::{Error, Kind, Result, Time};
-use orc_host::container::{Exit, RestartPolicy, State};
+use orc_host::container::{Exit, RestartPace, RestartPolicy, State};
 use serde::{Deserialize, Serialize};
 
-use crate::restart;
+use crate::restart::{self, Retry};
 
 /// Where a container is, and what the restart policy has to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub(crate) struct Life {
     pub phase: Phase,
     /// How often the policy started it again since someone last did.
     pub restarts: u32,
+    /// Those of them that count for the policy's limit.
+    #[serde(default)]
+    pub attempts: u32,
     /// The wait before the present or last run.
     pub waited: Duration,
     /// Someone asked it to end.
@@ -38,6 +41,7 @@ impl Life {
         Self {
             phase: Phase::Created { exit: None },
             restarts: 0,
+            attempts: 0,
             waited: Duration::ZERO,
             by_hand: false,
         }
@@ -148,6 +152,8 @@ impl Phase {
 pub(crate) struct Rules {
     /// What happens after it ends.
     pub restart: RestartPolicy,
+    /// How that goes on.
+    pub pace: RestartPace,
     /// Remove it when it ends.
     pub auto_remove: bool,
 }
@@ -377,12 +383,12 @@ fn ended(next: &mut Life, rules: Rules, exit: Exit, started_at: Time) -> Vec<Act
     let ended = restart::Ended {
         code: exit.code,
         by_hand: next.by_hand,
-        restarts: next.restarts,
+        attempts: next.attempts,
         ran: exit.finished_at.since(started_at),
         waited: next.waited,
     };
-    match restart::after(rules.restart, ended) {
-        Some(wait) => actions.push(wait_for_retry(next, exit, wait)),
+    match restart::after(rules.restart, rules.pace, ended) {
+        Some(retry) => actions.push(wait_for_retry(next, exit, retry)),
         None => {
             next.phase = Phase::Exited { exit };
             if rules.auto_remove {
@@ -397,12 +403,12 @@ fn start_failed(next: &mut Life, rules: Rules, exit: Exit, retry: bool) -> Vec<A
     let ended = restart::Ended {
         code: exit.code,
         by_hand: next.by_hand || !retry,
-        restarts: next.restarts,
+        attempts: next.attempts,
         ran: Duration::ZERO,
         waited: next.waited,
     };
-    if let Some(wait) = restart::after(rules.restart, ended) {
-        return vec![wait_for_retry(next, exit, wait)];
+    if let Some(retry) = restart::after(rules.restart, rules.pace, ended) {
+        return vec![wait_for_retry(next, exit, retry)];
     }
     next.phase = at_rest(Some(exit));
     match rules.auto_remove {
@@ -411,11 +417,12 @@ fn start_failed(next: &mut Life, rules: Rules, exit: Exit, retry: bool) -> Vec<A
     }
 }
 
-fn wait_for_retry(next: &mut Life, exit: Exit, wait: Duration) -> Action {
+fn wait_for_retry(next: &mut Life, exit: Exit, retry: Retry) -> Action {
     next.phase = Phase::Restarting { exit };
     next.restarts += 1;
-    next.waited = wait;
-    Action::RetryAfter(wait)
+    next.attempts = retry.attempts;
+    next.waited = retry.wait;
+    Action::RetryAfter(retry.wait)
 }
 
 /// A container that ran once is `Exited`, whatever its last start came to.
@@ -466,12 +473,19 @@ mod tests {
     fn rules(restart: RestartPolicy, auto_remove: bool) -> Rules {
         Rules {
             restart,
+            pace: PACE,
             auto_remove,
         }
     }
 
+    const PACE: RestartPace = RestartPace {
+        delay: None,
+        window: None,
+        max_attempts: None,
+    };
     const PLAIN: Rules = Rules {
         restart: RestartPolicy::No,
+        pace: PACE,
         auto_remove: false,
     };
 

@@ -51,6 +51,7 @@ impl ContainerRecord {
     pub(crate) fn rules(&self) -> Rules {
         Rules {
             restart: self.spec.restart,
+            pace: self.spec.restart_pace,
             auto_remove: self.spec.auto_remove,
         }
     }

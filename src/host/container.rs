@@ -82,6 +82,8 @@ pub struct ContainerSpec {
 
     /// What happens after it ends.
     pub restart: RestartPolicy,
+    /// How that goes on.
+    pub restart_pace: RestartPace,
     /// Remove it, with its anonymous volumes, when it ends.
     pub auto_remove: bool,
     /// All capabilities and devices, no seccomp filter, nothing masked.
@@ -314,6 +316,19 @@ pub enum RestartPolicy {
         /// No limit when absent.
         max_retries: Option<u32>,
     },
+}
+
+/// How a restart policy goes on: `deploy.restart_policy` of the Compose Specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RestartPace {
+    /// The pause before each start; when absent, one that grows from 100 ms to a minute.
+    pub delay: Option<Duration>,
+    /// A start that the container then runs so long has succeeded, and counts for no limit; when
+    /// absent, each start counts.
+    pub window: Option<Duration>,
+    /// The most starts that count, for a policy that has no limit of its own.
+    pub max_attempts: Option<u32>,
 }
 
 /// How much of a machine a container may use; `None` is no limit.

@@ -466,8 +466,14 @@ pub struct DeployLimits {
 pub struct DeployRestart {
     /// `none`, `on-failure`, `any`.
     pub condition: Option<String>,
+    /// The pause before each start.
+    #[serde(deserialize_with = "duration")]
+    pub delay: Option<Duration>,
     /// How often.
     pub max_attempts: Option<u32>,
+    /// How long it must run for a start to have succeeded.
+    #[serde(deserialize_with = "duration")]
+    pub window: Option<Duration>,
 }
 
 /// One published port; ranges of container ports are taken apart.

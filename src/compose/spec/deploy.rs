@@ -68,9 +68,9 @@ static DEVICE_REQUEST: Shape = Shape::Then(
 
 static RESTART: &[Field] = &[
     key("condition", Shape::Text),
-    key("delay", Shape::Duration).ignored("the pause between restarts is orc's own"),
+    key("delay", Shape::Duration),
     key("max_attempts", Shape::Int),
-    key("window", Shape::Duration).ignored("the pause between restarts is orc's own"),
+    key("window", Shape::Duration),
 ];
 
 static UPDATE: &[Field] = &[

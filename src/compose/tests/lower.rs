@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use orc_host::container::{
-    ContainerSpec, Mount, NamespaceMode, NetworkMode, RestartPolicy, Submounts, VolumesFrom,
+    ContainerSpec, Mount, NamespaceMode, NetworkMode, RestartPace, RestartPolicy, Submounts,
+    VolumesFrom,
 };
 use orc_host::network::EndpointSpec;
 
@@ -120,6 +121,42 @@ async fn deploy_means_the_same_on_one_machine() {
         RestartPolicy::OnFailure {
             max_retries: Some(3)
         }
+    );
+}
+
+#[tokio::test]
+async fn restarts_have_the_pace_of_the_file() {
+    let wish = async |service: &str| {
+        let spec = spec(&format!("{{image: busybox, {service}}}"), "").await;
+        (spec.restart, spec.restart_pace)
+    };
+    let pace = RestartPace {
+        delay: Some(Duration::from_millis(1500)),
+        window: Some(Duration::from_secs(60)),
+        max_attempts: Some(3),
+    };
+    let timing = "delay: 1.5s, window: 1m, max_attempts: 3";
+    for (condition, policy) in [
+        ("any", RestartPolicy::Always),
+        ("unless-stopped", RestartPolicy::UnlessStopped),
+        (
+            "on-failure",
+            RestartPolicy::OnFailure {
+                max_retries: Some(3),
+            },
+        ),
+        ("none", RestartPolicy::No),
+    ] {
+        // `restart` counts only without the other one.
+        let service = format!(
+            "restart: always, deploy: {{restart_policy: {{condition: {condition}, {timing}}}}}"
+        );
+        assert_eq!(wish(&service).await, (policy, pace), "{condition}");
+    }
+    let alone = wish("restart: unless-stopped, deploy: {replicas: 1}").await;
+    assert_eq!(
+        alone,
+        (RestartPolicy::UnlessStopped, RestartPace::default())
     );
 }
 

@@ -75,6 +75,8 @@ wire! {
         annotations: BTreeMap<String, String>,
         #[serde(skip_serializing_if = "is_zero")]
         orc_api_socket: bool,
+        #[serde(skip_serializing_if = "is_zero")]
+        orc_restart_pace: orc_host::container::RestartPace,
         ..other
     }
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use orc_base::Kind;
 use orc_host::Host;
-use orc_host::container::{ContainerSpec, HealthStatus, Mount, RestartPolicy, State, Submounts};
+use orc_host::container::{
+    ContainerSpec, HealthStatus, Mount, RestartPace, RestartPolicy, State, Submounts,
+};
 use orc_host::image::Healthcheck;
 use orc_host::stop::StopOptions;
 
@@ -38,6 +40,7 @@ cases! {
     a_probe_that_hangs_is_killed
     lines_are_whole
     many_at_once_end_well
+    a_restart_policy_has_its_pace
     a_boot_asks_the_restart_policy
     a_damaged_record_harms_no_other
     what_was_found_again_restarts_after_it_was_torn_down
@@ -560,6 +563,32 @@ fn pretend_boot(bed: &Bed, id: &str) {
     std::fs::write(&path, record.replace(boot.trim(), "another")).expect("a state");
 }
 
+async fn a_restart_policy_has_its_pace(bed: Arc<Bed>) {
+    let engine = bed.open_with_image().await;
+    let spec = ContainerSpec {
+        restart: RestartPolicy::Always,
+        restart_pace: RestartPace {
+            delay: Some(Duration::from_millis(250)),
+            window: Some(Duration::from_secs(60)),
+            max_attempts: Some(2),
+        },
+        ..shell("echo run; exit 3")
+    };
+    let began = Instant::now();
+    start(&engine, "tries", &spec).await;
+    until(&engine, "tries", |container| {
+        matches!(container.state, State::Exited { .. })
+    })
+    .await;
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(500), "{took:?}");
+    assert_eq!(log(&engine, "tries").await, "run\nrun\nrun\n");
+    let tried = engine.inspect_container("tries").await.expect("inspect");
+    assert_eq!(tried.restart_count, 2);
+    assert_eq!(tried.spec.restart_pace, spec.restart_pace);
+    remove_all(&engine).await;
+}
+
 async fn a_boot_asks_the_restart_policy(bed: Arc<Bed>) {
     let engine = bed.open_with_image().await;
     let mut ids = Vec::new();
@@ -679,6 +708,16 @@ async fn names_are_answered_on_a_network(bed: Arc<Bed>) {
         .remove_network("front")
         .await
         .expect("nobody is on it");
+    // The bridge goes a little later, and not after the engine.
+    engine.end().await;
+    assert_eq!(links(), 1, "the default network's bridge is left");
+}
+
+/// How many links of orc's there are.
+fn links() -> usize {
+    let devices = std::fs::read_to_string("/proc/thread-self/net/dev").expect("procfs");
+    let names = devices.lines().map(str::trim_start);
+    names.filter(|name| name.starts_with("orc-")).count()
 }
 
 async fn a_terminal_is_attached(bed: Arc<Bed>) {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use orc_host::block_io::{BlockIo, DeviceRate, DeviceWeight};
 use orc_host::container::{
-    Content, FileSource, GivenFile, Mount, NamespaceMode, Resources, Submounts, VolumesFrom,
+    Content, FileSource, GivenFile, Mount, NamespaceMode, Resources, RestartPace, Submounts,
+    VolumesFrom,
 };
 use orc_host::image::Healthcheck;
 use serde_json::json;
@@ -109,6 +110,11 @@ fn everything() -> ContainerSpec {
         dns_options: vec!["ndots:2".into()],
         extra_hosts: vec![("six".into(), "fd00::1".into())],
         restart: RestartPolicy::OnFailure { max_retries: None },
+        restart_pace: RestartPace {
+            delay: Some(Duration::from_millis(1500)),
+            window: Some(Duration::from_secs(60)),
+            max_attempts: Some(3),
+        },
         auto_remove: true,
         privileged: true,
         read_only: true,
