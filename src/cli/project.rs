@@ -2,13 +2,18 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use orc_base::{Context, Error, Kind, Result};
 use orc_compose::converge;
 use orc_compose::load::{self, LoadOptions};
 use orc_compose::model::Project;
+use orc_compose::remote::Remotes;
 
+use crate::cli::compose::remote::consent;
+use crate::cli::compose::remote::fetcher::Fetcher;
+use crate::cli::session::Session;
 use crate::ui::color::Ansi;
 use crate::ui::progress::Mode;
 use crate::ui::{error, out};
@@ -80,6 +85,9 @@ pub(crate) struct ProjectFlags {
     /// Print what would be done and do nothing
     #[arg(long, global = true, help_heading = "Project")]
     pub(crate) dry_run: bool,
+    /// Whoever fetches files from elsewhere; set by `prepare`
+    #[arg(skip)]
+    pub(crate) remotes: Option<Arc<dyn Remotes>>,
 }
 
 /// How a service of a project is meant where a container's name is expected. `-f` means other things
@@ -117,13 +125,16 @@ impl ProjectFlags {
             working_dir: std::env::current_dir().context(|| "find the working directory")?,
             stdin: self.stdin()?,
             services: services.to_vec(),
+            remotes: self.remotes.clone(),
             compatibility: self.compatibility,
             ..LoadOptions::default()
         })
     }
 
-    /// Refuses displays that contradict each other, and prepares for the one that is wanted.
-    pub(crate) fn prepare(&self) -> Result<()> {
+    /// Refuses displays that contradict each other, and prepares for the one that is wanted and for
+    /// files from elsewhere.
+    pub(crate) fn prepare(&mut self, session: &Session) -> Result<()> {
+        self.remotes = Some(Arc::new(Fetcher::new(session.place.clone())));
         if self.progress == Mode::Json {
             error::use_json();
         }
@@ -155,6 +166,21 @@ impl ProjectFlags {
             out::warning(warning);
         }
         Ok(loaded.project)
+    }
+
+    /// The project, to make something of it: what came from elsewhere may need somebody's consent, and
+    /// `yes` is it.
+    pub(crate) async fn load_to_make(
+        &self,
+        session: &Session,
+        services: &[String],
+        yes: bool,
+    ) -> Result<Project> {
+        let project = self.load(services)?;
+        if !self.dry_run {
+            consent::ask(&session.place, &project, yes).await?;
+        }
+        Ok(project)
     }
 
     /// The project, or only its name when its files are gone and someone says the name.

@@ -70,7 +70,10 @@ impl Build {
             flags.progress = Mode::Quiet;
         }
         self.unmade();
-        let project = flags.load(&self.services)?;
+        let project = match self.print {
+            true => flags.load(&self.services)?,
+            false => flags.load_to_make(session, &self.services, false).await?,
+        };
         if self.print {
             let (services, over) = (&self.services, self.overrides()?);
             let file = bake::bake(&project, services, self.with_dependencies, &over)?;

@@ -15,21 +15,15 @@ use orc_host::registry::{Artifact, ArtifactLayer};
 
 use crate::cli::compose::pin::pinned;
 use crate::cli::compose::push::{images, push};
+use crate::cli::compose::remote::artifact::{
+    ENV_FILE, ENV_FILE_NAME, FILE, FILE_NAME, OLD_CONFIG, PROJECT, VERSION,
+};
 use crate::cli::failure::{OK, Outcome};
 use crate::cli::project::ProjectFlags;
 use crate::cli::prompt;
 use crate::cli::pull::credentials;
 use crate::cli::session::Session;
 use crate::ui::{escape, out, terminal};
-
-/// Docker compose's types and annotations (its `internal/oci`).
-const PROJECT: &str = "application/vnd.docker.compose.project";
-const OLD_CONFIG: &str = "application/vnd.docker.compose.config.empty.v1+json";
-const FILE: &str = "application/vnd.docker.compose.file+yaml";
-const ENV_FILE: &str = "application/vnd.docker.compose.envfile";
-const FILE_NAME: &str = "com.docker.compose.file";
-const ENV_FILE_NAME: &str = "com.docker.compose.envfile";
-const VERSION: &str = "com.docker.compose.version";
 
 /// The versions of the image specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

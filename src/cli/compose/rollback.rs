@@ -53,11 +53,6 @@ impl Rollback {
         let revision = history.find(self.revision)?;
         let host = session.host().await?;
         let project = as_it_was(&*host, &name, revision).await?;
-        let work = Work {
-            flags: &flags,
-            project: &project,
-            host,
-        };
         let wanted = Wanted {
             back: true,
             wait: self.wait,

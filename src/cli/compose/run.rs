@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use clap::Args;
 use orc_base::{Context, Error, Result};
-use orc_compose::observe::observe;
 use orc_compose::one_off::{RunOptions, one_off};
 use orc_compose::plan::Up;
 use orc_host::container::Mount;
@@ -223,7 +222,7 @@ impl Run {
 }
 
 /// Twelve random hexadecimal digits.
-fn slug() -> Result<String> {
+pub(crate) fn slug() -> Result<String> {
     let mut bytes = [0; 6];
     let random =
         std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
