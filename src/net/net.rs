@@ -115,8 +115,8 @@ impl Net {
             keep_rules(rules, config.table, own, worker.clone()),
         );
         tasks.spawn(
-            "bridge-watch",
-            keep_bridges(links, Arc::clone(&registry), worker.clone()),
+            "link-watch",
+            keep_links(links, Arc::clone(&registry), worker.clone()),
         );
         Ok(Self {
             worker,
@@ -305,13 +305,12 @@ async fn keep_rules(mut watch: Watch, table: String, own: u32, worker: Worker<Ru
     }
 }
 
-/// Makes bridges again that somebody else deletes, and puts their containers back on them; the overlay
-/// too.
-async fn keep_bridges(mut watch: Watch, registry: Arc<RwLock<Registry>>, worker: Worker<Runner>) {
+/// Makes links again that somebody else deletes: bridges, on which their containers are put back,
+/// single interfaces of containers, and the overlay.
+async fn keep_links(mut watch: Watch, registry: Arc<RwLock<Registry>>, worker: Worker<Runner>) {
     let ours = |name: &str| {
         let registry = registry.read().unwrap_or_else(PoisonError::into_inner);
-        let mut networks = registry.networks.values();
-        networks.any(|network| network.bridge == name) || name.starts_with(overlay::INTERFACE)
+        registry.wants_link(name) || name.starts_with(overlay::INTERFACE)
     };
     loop {
         match watch.hear_of_removal(ours).await {

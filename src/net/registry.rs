@@ -62,6 +62,14 @@ impl Registry {
         })
     }
 
+    /// Whether the bridge of a network or the host's end of an interface has this name.
+    pub(crate) fn wants_link(&self, name: &str) -> bool {
+        let mut networks = self.networks.values();
+        let mut endpoints = self.sandboxes.values().flat_map(|one| &one.endpoints);
+        networks.any(|network| network.bridge == name)
+            || endpoints.any(|endpoint| endpoint.veth == name)
+    }
+
     /// Completes a wish for a network.
     pub(crate) fn plan_network(
         &self,

@@ -475,35 +475,39 @@ impl Runner {
 
     /// Makes the interfaces of this host again that somebody else deleted.
     pub(crate) fn restore_links(&mut self) -> Result<()> {
-        let outcomes = [self.restore_bridges(), self.restore_overlay()];
+        let outcomes = [self.restore_recorded(), self.restore_overlay()];
         Error::all(outcomes.into_iter().filter_map(Result::err))
     }
 
-    /// Makes the bridges that are recorded and not there, and puts their containers back on them.
-    /// Names, rules and ports are untouched by their loss.
-    fn restore_bridges(&mut self) -> Result<()> {
+    /// Makes the bridges and the interfaces of containers that are recorded and not there, and puts
+    /// containers back on bridges that were made again. Names, rules and ports are untouched by their
+    /// loss.
+    fn restore_recorded(&mut self) -> Result<()> {
         let links = self.routes.links()?;
         let there: HashSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
-        let (missing, sandboxes) = {
-            let registry = self.registry();
-            let networks = registry.networks.values();
-            let missing = networks.filter(|network| !there.contains(network.bridge.as_str()));
-            let missing: Vec<Network> = missing.cloned().collect();
-            let sandboxes: Vec<Sandbox> = registry.sandboxes.values().cloned().collect();
-            (missing, sandboxes)
-        };
+        let is_missing = |name: &str| !there.contains(name);
+        let recorded = self.registry().clone();
         let mut failures = Vec::new();
-        for network in missing {
-            tracing::warn!(network = %network.name, "somebody deleted the bridge of a network: made again");
-            if let Err(error) = self.driver.create_network(&network) {
-                failures.push(error.within(format!("network `{}`", network.name)));
-                continue;
+        let mut made = HashSet::new();
+        for (id, network) in &recorded.networks {
+            if is_missing(&network.bridge) {
+                tracing::warn!(network = %network.name, "somebody deleted the bridge of a network: made again");
+                match self.driver.create_network(network) {
+                    Ok(()) => drop(made.insert(id)),
+                    Err(error) => failures.push(error.within(format!("network `{}`", network.name))),
+                }
             }
-            for sandbox in &sandboxes {
-                if let Some(endpoint) = sandbox.endpoint(&network.id)
-                    && let Err(error) = self.create_interface(sandbox, endpoint)
-                {
-                    failures.push(error.within(format!("container `{}`", sandbox.name)));
+        }
+        for sandbox in recorded.sandboxes.values() {
+            for endpoint in &sandbox.endpoints {
+                let missing = is_missing(&endpoint.veth);
+                if missing {
+                    tracing::warn!(container = %sandbox.name, interface = endpoint.interface, "somebody deleted an interface: made again");
+                }
+                if missing || made.contains(&endpoint.network) {
+                    let outcome = self.create_interface(sandbox, endpoint);
+                    let outcome = outcome.context(|| format!("container `{}`", sandbox.name));
+                    failures.extend(outcome.err());
                 }
             }
         }

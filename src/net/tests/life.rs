@@ -243,6 +243,55 @@ fn a_deleted_bridge_comes_back() {
 }
 
 #[test]
+fn a_deleted_interface_comes_back() {
+    on_a_machine(|lab| {
+        let front = lab.network_with("front", |spec| {
+            spec.ipv6 = Some(crate::model::Ipv6Spec::default());
+        });
+        let back = lab.network("back");
+        let web = lab.published("web", &[&front, &back], udp_port(5000));
+        let peer = lab.container("peer", &[&front]);
+        lab.serve(&web.namespace, "web", 80);
+        lab.serve6(&web.namespace, "web", 80);
+        let (place, veth) = (&web.endpoints[0], &web.endpoints[0].veth);
+        let delete = |name: &str| {
+            let mut routes = Routes::open()?;
+            let index = routes.existing(name)?.index;
+            routes.delete(&[index])
+        };
+        // From outside and from inside; the way out goes by it.
+        for outside in [true, false] {
+            let before = Routes::open().unwrap().existing(veth).unwrap().index;
+            match outside {
+                true => delete(veth).unwrap(),
+                false => inside_of(&web.namespace, || delete("eth0")).unwrap(),
+            }
+            until("the interface is back", || {
+                let link = Routes::open().unwrap().link(veth).unwrap();
+                link.is_some_and(|link| link.index != before)
+            });
+            // Whatever comes after it on its thread comes after the whole repair.
+            lab.run(lab.net.settle()).unwrap();
+            assert!(tcp(&peer.namespace, place.address, 80).starts_with("web"));
+            let address = place.ipv6.unwrap().address;
+            assert!(tcp(&peer.namespace, address, 80).starts_with("web"));
+            assert!(udp(&lab.machine(), Ipv4Addr::LOCALHOST, 5000).starts_with("web"));
+            assert_eq!(default_routes(&web.namespace), ["eth0"]);
+        }
+        // What we take away stays away.
+        lab.run(async {
+            let left = lab.net.disconnect(&web.container, &front.id);
+            left.await.unwrap();
+            lab.net.detach(&peer.container).await.unwrap();
+            lab.net.settle().await.unwrap();
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        let left = [front.bridge, back.bridge, web.endpoints[1].veth.clone()];
+        assert_eq!(links(), BTreeSet::from(left));
+    });
+}
+
+#[test]
 fn a_running_container_joins_and_leaves() {
     on_a_machine(|lab| {
         let inner = lab.network_with("inner", |spec| spec.internal = true);
