@@ -494,7 +494,9 @@ impl Runner {
                 tracing::warn!(network = %network.name, "somebody deleted the bridge of a network: made again");
                 match self.driver.create_network(network) {
                     Ok(()) => drop(made.insert(id)),
-                    Err(error) => failures.push(error.within(format!("network `{}`", network.name))),
+                    Err(error) => {
+                        failures.push(error.within(format!("network `{}`", network.name)))
+                    }
                 }
             }
         }
