@@ -5,9 +5,14 @@
 //! [`FakeHost::calls`], in order. One lock holds all; whoever waits is woken by every change.
 
 mod build;
+mod containers;
 mod files;
 mod host;
+mod images;
+mod networks;
 mod program;
+mod streams;
+mod volumes;
 mod world;
 
 use std::collections::BTreeMap;
