@@ -10,6 +10,8 @@
 
 #[path = "../start/floor.rs"]
 mod floor;
+#[path = "../measure.rs"]
+mod measure;
 #[path = "../../tests/support/mod.rs"]
 #[expect(dead_code, reason = "a bench needs only a part of what tests stand on")]
 mod support;
@@ -25,6 +27,7 @@ use orc_host::Host;
 use orc_host::image_build::{BuildEvent, BuildRequest, BuildSpec, ContextSource, StepState};
 use orc_host::storage::CachePrune;
 
+use crate::measure::{floor_round, median, print_limit, print_row};
 use crate::support::lab::{Lab, run};
 
 /// How often each side runs, in turns.
@@ -108,22 +111,19 @@ async fn five_steps(lab: &Lab, host: &dyn Host) {
     // Two of the five steps run a program.
     let floor = median(&floors) * 2;
     println!("five steps, median of {ROUNDS}:");
-    print_row("kernel floor of two programs", &floors, floor, |time| {
-        time * 2
-    });
-    print_row("orc, cold", &cold.api, floor, |time| time);
-    print_row("  until the plan stands", &plans, floor, |time| time);
+    let both: Vec<Duration> = floors.iter().map(|time| *time * 2).collect();
+    print_row("kernel floor of two programs", &both, floor);
+    print_row("orc, cold", &cold.api, floor);
+    print_row("  until the plan stands", &plans, floor);
     // What is here already takes no time.
     let steps = steps.values().filter(|(_, times)| median(times) > TICK);
     for (text, times) in steps {
-        print_row(&format!("  {text}"), times, floor, |time| time);
+        print_row(&format!("  {text}"), times, floor);
     }
-    print_row("  from the last step to the image", &ends, floor, |time| {
-        time
-    });
-    print_row("`orc build`, cold", &cold.command, floor, |time| time);
-    print_row("orc, cached", &cached.api, floor, |time| time);
-    print_row("`orc build`, cached", &cached.command, floor, |time| time);
+    print_row("  from the last step to the image", &ends, floor);
+    print_row("`orc build`, cold", &cold.command, floor);
+    print_row("orc, cached", &cached.api, floor);
+    print_row("`orc build`, cached", &cached.command, floor);
     print_limit("cold", &cold.command, COLD_LIMIT);
     print_limit("cached", &cached.command, CACHED_LIMIT);
 }
@@ -147,11 +147,13 @@ async fn many_runs(lab: &Lab, host: &dyn Host) {
         }
     }
     let floor = median(&floors);
-    let each = |time: Duration| time / RUNS as u32;
+    let each = |times: &[Duration]| -> Vec<Duration> {
+        times.iter().map(|time| *time / RUNS as u32).collect()
+    };
     println!("one of {RUNS} `RUN`s, median of {ROUNDS}:");
-    print_row("kernel floor of a program", &floors, floor, |time| time);
-    print_row("RUN true", &without, floor, each);
-    print_row("RUN echo > file", &with, floor, each);
+    print_row("kernel floor of a program", &floors, floor);
+    print_row("RUN true", &each(&without), floor);
+    print_row("RUN echo > file", &each(&with), floor);
 }
 
 async fn many_files(lab: &Lab, host: &dyn Host) {
@@ -177,8 +179,8 @@ async fn many_files(lab: &Lab, host: &dyn Host) {
     }
     println!("COPY of {FILES} files, median of {}:", cold.len());
     let measure = median(&cold);
-    print_row("orc, cold", &cold, measure, |time| time);
-    print_row("orc, cached", &cached, measure, |time| time);
+    print_row("orc, cold", &cold, measure);
+    print_row("orc, cached", &cached, measure);
 }
 
 /// Times of one build, over the socket and as a command.
@@ -297,39 +299,4 @@ fn command(lab: &Lab, context: &Path) -> Duration {
     let start = Instant::now();
     lab.orc(["build", "-q", "-t", TAG, &context]).ok();
     start.elapsed()
-}
-
-fn floor_round(lab: &Lab) -> Vec<Duration> {
-    let this = std::env::current_exe().expect("this program");
-    let root = lab.path().join("floor");
-    let ran = run(Command::new(this).arg("floor").arg(&root));
-    ran.ok()
-        .lines()
-        .map(|line| Duration::from_nanos(line.parse().expect("a number")))
-        .collect()
-}
-
-fn median(times: &[Duration]) -> Duration {
-    let mut times = times.to_vec();
-    times.sort();
-    times[times.len() / 2]
-}
-
-fn print_row(what: &str, times: &[Duration], measure: Duration, of: impl Fn(Duration) -> Duration) {
-    let time = of(median(times)).as_secs_f64();
-    let best = times.iter().min().copied().map(of).unwrap_or_default();
-    println!(
-        "  {what:44} {:7.2} ms  {:6.2}×  (best {:.2} ms)",
-        time * 1e3,
-        time / measure.as_secs_f64(),
-        best.as_secs_f64() * 1e3
-    );
-}
-
-fn print_limit(what: &str, times: &[Duration], limit_ms: f64) {
-    let part = median(times).as_secs_f64() * 1e3 / limit_ms;
-    println!(
-        "  {what}: {:.0} % of the limit of {limit_ms:.0} ms",
-        part * 100.0
-    );
 }

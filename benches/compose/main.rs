@@ -10,6 +10,8 @@
 mod config;
 #[path = "../start/floor.rs"]
 mod floor;
+#[path = "../measure.rs"]
+mod measure;
 #[path = "../../tests/support/mod.rs"]
 #[expect(dead_code, reason = "a bench needs only a part of what tests stand on")]
 mod support;
@@ -19,6 +21,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::measure::{floor_round, median, print_limit, print_row};
 use crate::support::lab::{Lab, run};
 
 /// Containers that the floor makes in a round; the median counts.
@@ -163,39 +166,4 @@ fn timed(lab: &Lab, directory: &Path, command: &str) -> Duration {
     let time = start.elapsed();
     ran.ok();
     time
-}
-
-fn floor_round(lab: &Lab) -> Vec<Duration> {
-    let this = std::env::current_exe().expect("this program");
-    let root = lab.path().join("floor");
-    let ran = run(Command::new(this).arg("floor").arg(&root));
-    ran.ok()
-        .lines()
-        .map(|line| Duration::from_nanos(line.parse().expect("a number")))
-        .collect()
-}
-
-fn median(times: &[Duration]) -> Duration {
-    let mut times = times.to_vec();
-    times.sort();
-    times[times.len() / 2]
-}
-
-fn print_row(what: &str, times: &[Duration], floor: Duration) {
-    let time = median(times).as_secs_f64();
-    let best = times.iter().min().copied().unwrap_or_default();
-    println!(
-        "  {what:44} {:8.2} ms  {:6.2}×  (best {:.2} ms)",
-        time * 1e3,
-        time / floor.as_secs_f64(),
-        best.as_secs_f64() * 1e3
-    );
-}
-
-fn print_limit(what: &str, times: &[Duration], limit_ms: f64) {
-    let part = median(times).as_secs_f64() * 1e3 / limit_ms;
-    println!(
-        "  {what}: {:.0} % of the limit of {limit_ms:.0} ms",
-        part * 100.0
-    );
 }

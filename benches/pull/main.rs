@@ -8,6 +8,9 @@
 //! `isal`) is installed.
 
 mod images;
+#[path = "../measure.rs"]
+#[expect(dead_code, reason = "the measure is no floor here")]
+mod measure;
 #[path = "../../tests/support/mod.rs"]
 #[expect(dead_code, reason = "a bench needs only a part of what tests stand on")]
 mod support;
@@ -17,6 +20,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::images::{Layout, Shape};
+use crate::measure::{median, print_row};
 use crate::support::lab::{Lab, run, until};
 use crate::support::registry::Registry;
 
@@ -60,45 +64,21 @@ fn main() {
     }
 }
 
-/// What one side did, round by round.
-#[derive(Default)]
-struct Side {
-    times: Vec<Duration>,
-}
-
-impl Side {
-    fn median(&self) -> Duration {
-        let mut times = self.times.clone();
-        times.sort();
-        times.get(times.len() / 2).copied().unwrap_or_default()
-    }
-}
-
 fn compare(lab: &Lab, shape: &Shape, layout: &Layout, name: &str) {
-    let (mut download, mut unpack, mut igzip, mut orc) = (
-        Side::default(),
-        Side::default(),
-        Side::default(),
-        Side::default(),
-    );
+    let (mut download, mut unpack, mut igzip, mut orc) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let has_igzip = Command::new("igzip").arg("--version").output().is_ok();
     let mut peaks = Vec::new();
     for round in 0..ROUNDS {
         let place = |side: &str| lab.path().join(format!("{}-{side}-{round}", shape.name));
-        download
-            .times
-            .push(timed(|| skopeo(lab, name, &place("skopeo"))));
-        unpack
-            .times
-            .push(timed(|| unpack_all(layout, "zcat", &place("zcat"))));
+        download.push(timed(|| skopeo(lab, name, &place("skopeo"))));
+        unpack.push(timed(|| unpack_all(layout, "zcat", &place("zcat"))));
         if has_igzip {
             let place = place("igzip");
-            igzip
-                .times
-                .push(timed(|| unpack_all(layout, "igzip -dc", &place)));
+            igzip.push(timed(|| unpack_all(layout, "igzip -dc", &place)));
         }
         let (time, peak) = pull(lab, name, &place("orc"));
-        orc.times.push(time);
+        orc.push(time);
         peaks.push(peak);
     }
     println!(
@@ -108,14 +88,14 @@ fn compare(lab: &Lab, shape: &Shape, layout: &Layout, name: &str) {
         layout.packed_bytes / 1_000_000,
         layout.bytes / 1_000_000,
     );
-    let slower = download.median().max(unpack.median());
+    let slower = median(&download).max(median(&unpack));
     for (what, side) in [
         ("skopeo copy (download only)", &download),
         ("zcat | tar x (inflate and write only)", &unpack),
         ("igzip | tar x (inflate and write only)", &igzip),
         ("orc pull", &orc),
     ] {
-        if !side.times.is_empty() {
+        if !side.is_empty() {
             print_row(what, side, slower);
         }
     }
@@ -124,17 +104,6 @@ fn compare(lab: &Lab, shape: &Shape, layout: &Layout, name: &str) {
         "  {:44} {:7.1} MiB",
         "the daemon's peak",
         peak as f64 / 1024.0
-    );
-}
-
-fn print_row(what: &str, side: &Side, measure: Duration) {
-    let time = side.median().as_secs_f64();
-    let best = side.times.iter().min().copied().unwrap_or_default();
-    println!(
-        "  {what:44} {:7.0} ms  {:5.2}×  (best {:.0} ms)",
-        time * 1e3,
-        time / measure.as_secs_f64(),
-        best.as_secs_f64() * 1e3
     );
 }
 

@@ -6,17 +6,20 @@
 //! measured alternately in one run; the ratio is what counts, as times drift from machine to machine.
 
 mod floor;
+#[path = "../measure.rs"]
+#[expect(dead_code, reason = "no limit is printed here")]
+mod measure;
 #[path = "../../tests/support/mod.rs"]
 #[expect(dead_code, reason = "a bench needs only a part of what tests stand on")]
 mod support;
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orc_host::Host;
 use orc_host::container::{ContainerSpec, NetworkMode, RemoveOptions, WaitFor};
 
+use crate::measure::{floor_round, median, print_row};
 use crate::support::lab::Lab;
 
 /// How often each side runs, in rounds that alternate.
@@ -59,53 +62,22 @@ async fn start_to_exit(lab: &Lab, host: &dyn Host) {
             none.push(one_run(host, NetworkMode::None).await);
         }
     }
-    let floor = median(floor);
+    let measure = median(&floor);
     println!(
         "start to exit of `true`, median of {}:",
         ROUNDS * RUNS_IN_ROUND
     );
     print_row(
         "kernel floor (clone, overlay, pivot, exec, wait)",
-        floor,
-        floor,
+        &floor,
+        measure,
     );
-    print_row(
-        "orc, no network: create+start+wait+remove",
-        median(none),
-        floor,
-    );
+    print_row("orc, no network: create+start+wait+remove", &none, measure);
     print_row(
         "orc, bridge network: create+start+wait+remove",
-        median(bridge),
-        floor,
+        &bridge,
+        measure,
     );
-}
-
-fn print_row(what: &str, time: Duration, floor: Duration) {
-    let ratio = time.as_secs_f64() / floor.as_secs_f64();
-    println!(
-        "  {what:52} {:7.2} ms  {ratio:5.2}×",
-        time.as_secs_f64() * 1e3
-    );
-}
-
-fn floor_round(lab: &Lab) -> Vec<Duration> {
-    let this = std::env::current_exe().expect("this program");
-    let root = lab.path().join("floor");
-    let output = Command::new(this)
-        .arg("floor")
-        .arg(&root)
-        .output()
-        .expect("the floor program runs");
-    assert!(
-        output.status.success(),
-        "floor: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout).expect("numbers");
-    text.lines()
-        .map(|line| Duration::from_nanos(line.parse().expect("a number")))
-        .collect()
 }
 
 async fn one_run(host: &dyn Host, network_mode: NetworkMode) -> Duration {
@@ -127,11 +99,6 @@ async fn one_run(host: &dyn Host, network_mode: NetworkMode) -> Duration {
         .expect("remove");
     assert_eq!(exit.code, 0);
     start.elapsed()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }
 
 async fn memory(lab: &Lab, host: &dyn Host) {
