@@ -17,5 +17,5 @@ fn main() {
     if words.get(1).is_some_and(|word| word == "launcher") {
         std::process::exit(orc_runtime::run_launcher());
     }
-    cli::command::main(words)
+    cli::command::main(&words)
 }

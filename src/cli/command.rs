@@ -155,7 +155,7 @@ enum Command {
 }
 
 /// Runs what was typed and ends the process.
-pub(crate) fn main(words: Vec<OsString>) -> ! {
+pub(crate) fn main(words: &[OsString]) -> ! {
     let cli = match usage::parse(help::command::<Cli>, words) {
         Ok(cli) => cli,
         Err(code) => out::exit(code.into()),

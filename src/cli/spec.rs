@@ -525,9 +525,7 @@ mod tests {
     fn what_others_have_and_what_is_always_so() {
         check(
             "--volumes-from data --volumes-from other:ro a",
-            concat!(
-                r#"image="a" volumes_from=[{"container":"data","read_only":false},{"container":"other","read_only":true}]"#
-            ),
+            r#"image="a" volumes_from=[{"container":"data","read_only":false},{"container":"other","read_only":true}]"#,
         );
         check(
             "--security-opt seccomp=profile.json --use-api-socket a",

@@ -14,9 +14,9 @@ const WRONG_FLAGS: u8 = 125;
 /// Reads `words`. An error was told, and is the exit code: 0 after `--help` and `--version`.
 pub(crate) fn parse<T: FromArgMatches>(
     command: fn() -> Command,
-    words: Vec<OsString>,
+    words: &[OsString],
 ) -> Result<T, u8> {
-    read(command, words.clone()).map_err(|error| match error.kind() {
+    read(command, words).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();
             0
@@ -26,7 +26,7 @@ pub(crate) fn parse<T: FromArgMatches>(
             1
         }
         kind => {
-            let (line, path) = explain(&error, typed_path(&command(), &words));
+            let (line, path) = explain(&error, typed_path(&command(), words));
             error::print(&orc_base::Error::invalid(line));
             let compose = path
                 .iter()
@@ -39,8 +39,8 @@ pub(crate) fn parse<T: FromArgMatches>(
     })
 }
 
-fn read<T: FromArgMatches>(command: fn() -> Command, words: Vec<OsString>) -> Result<T, Error> {
-    let matches = match command().try_get_matches_from(words.clone()) {
+fn read<T: FromArgMatches>(command: fn() -> Command, words: &[OsString]) -> Result<T, Error> {
+    let matches = match command().try_get_matches_from(words) {
         // `--rm=false`, which Docker's flags take; help shows the plain ones.
         Err(error) if matches!(error.kind(), ErrorKind::TooManyValues) => {
             with_values(command()).try_get_matches_from(words)
@@ -165,7 +165,7 @@ mod tests {
             .chain(line.split_whitespace())
             .map(OsString::from)
             .collect();
-        let shown = match read::<Cli>(help::command::<Cli>, words.clone()) {
+        let shown = match read::<Cli>(help::command::<Cli>, &words) {
             Ok(_) => "fine".to_owned(),
             Err(error) => explain(&error, typed_path(&help::command::<Cli>(), &words)).0,
         };

@@ -28,11 +28,11 @@ fn flags_of_run_reach_the_container() {
     assert!(refused.contains("not permitted"), "{refused}");
     at("orc run --rm example/busybox:1 mkdir /x").ok();
     // A device by its number.
-    let open = "example/busybox:1 sh -c 'mknod /t c 10 200 && exec 3<>/t'";
+    let open = "example/busybox:1 sh -c 'mknod /dev/l c 10 237 && : < /dev/l'";
     let closed = at(&format!("orc run --rm {open}")).refused();
     assert!(closed.contains("not permitted"), "{closed}");
     at(&format!(
-        "orc run --rm --device-cgroup-rule 'c 10:200 rw' {open}"
+        "orc run --rm --device-cgroup-rule 'c 10:237 r' {open}"
     ))
     .ok();
     at("orc rm data && orc volume rm kept").ok();
@@ -59,10 +59,10 @@ fn flags_of_run_are_kept_and_shown() {
     );
     assert_eq!(shown.ok(), "v 5 true 300 host 2000000000\n");
     // A file that is there stops everything before there is a container.
-    let again = at("orc run --name b --cidfile id example/busybox:1 true");
+    let again = at("orc run --name second --cidfile id example/busybox:1 true");
     assert_eq!(again.code, 125, "{again}");
     assert!(again.stderr.contains("remove the file"), "{again}");
-    assert_eq!(at("orc inspect b").code, 1);
+    assert_eq!(at("orc inspect second").code, 1);
     // One that fails leaves no file.
     let failed = at("orc run --cidfile other --network nowhere example/busybox:1 true");
     assert_ne!(failed.code, 0, "{failed}");
