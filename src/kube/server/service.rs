@@ -1,0 +1,425 @@
+//! One request from its first line to its last: who asks, may they, what is the answer, what is told of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, USER_AGENT};
+use hyper::http::request;
+use hyper::{Method, Request};
+use orc_base::{Clock, Kind, Time};
+use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::auth::authenticator::{Authenticator, Credential, Token};
+use crate::auth::rules::Attributes;
+use crate::auth::user::User;
+use crate::objects::Objects;
+use crate::openapi::Documents;
+use crate::pki::peer::Peer;
+use crate::selector::FieldSelector;
+use crate::server::accept::{self, Form};
+use crate::server::audit::{Line, Sink};
+use crate::server::reply::{self, Reply};
+use crate::server::request::{self as asked, Place, Query, Resource, not_found};
+use crate::server::streams::node::NodeStreams;
+use crate::server::{body, discovery, guard, reviews, upgrade, verbs, watching};
+use crate::status::{Reason, Result, Status};
+
+/// Watches at once, at most.
+const MAX_WATCHES: usize = 10_000;
+/// Logs, execs and port-forwards at once, at most.
+const MAX_STREAMS: usize = 1000;
+/// How often a stream's rights are asked again.
+const RECHECK: Duration = Duration::from_secs(20);
+
+/// What a server stands on.
+pub struct Parts {
+    /// The cluster's objects.
+    pub objects: Arc<dyn Objects>,
+    /// Who is who.
+    pub authenticator: Authenticator,
+    /// The way to what runs.
+    pub node_streams: Arc<dyn NodeStreams>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where the audit's lines go.
+    pub audit: Sink,
+    /// Whether the store can be written now: what `/readyz` says.
+    pub ready: Box<dyn Fn() -> orc_base::Result<()> + Send + Sync>,
+}
+
+/// The API, whatever carries it.
+pub struct Service {
+    parts: Parts,
+    documents: Documents,
+    watches: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+}
+
+/// A request that may be carried out.
+pub(super) struct Call {
+    pub(super) user: User,
+    pub(super) credential: Credential,
+    pub(super) wanted: Attributes,
+    pub(super) resource: Resource,
+    pub(super) verb: &'static str,
+    pub(super) query: Query,
+    pub(super) form: Form,
+    pub(super) agent: String,
+    pub(super) content_type: String,
+    pub(super) now: Time,
+}
+
+impl Service {
+    /// On these parts.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            parts,
+            documents: Documents::default(),
+            watches: Arc::new(Semaphore::new(MAX_WATCHES)),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    /// Ends all watches and streams.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Answers a request of somebody with this certificate, or with none.
+    pub async fn answer<B>(self: &Arc<Self>, request: Request<B>, peer: Option<Peer>) -> Reply
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match self.reply(request, peer).await {
+            Ok(reply) => reply,
+            Err(status) => reply::failure(&status),
+        }
+    }
+
+    async fn reply<B>(
+        self: &Arc<Self>,
+        mut request: Request<B>,
+        peer: Option<Peer>,
+    ) -> Result<Reply>
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let upgrade = request
+            .headers()
+            .contains_key(hyper::header::UPGRADE)
+            .then(|| hyper::upgrade::on(&mut request));
+        let (head, body) = request.into_parts();
+        let place = asked::place(head.uri.path())?;
+        let query = Query::parse(head.uri.query().unwrap_or_default())?;
+        let credential = credential(&head.headers, peer)?;
+        let user = self.user(&credential).await?;
+        let resource = match place {
+            Place::Other(parts) => {
+                return self.other(&head, &user, &parts, &query).await;
+            }
+            Place::Resource(resource) => resource,
+        };
+        let verb = asked::verb(&head.method, &resource, &query)?;
+        let wanted = attributes(verb, &resource, &query)?;
+        let line = |code| Line {
+            user: user.name.clone(),
+            verb: verb.to_owned(),
+            resource: named(&resource),
+            namespace: resource.namespace.clone(),
+            name: resource.name.clone(),
+            code,
+        };
+        let is_told = !matches!(verb, "get" | "list" | "watch");
+        let allowed = guard::check(&*self.parts.objects, &user, &wanted).await;
+        if let Err(status) = allowed {
+            (self.parts.audit)(&line(status.code()));
+            return Err(status);
+        }
+        let line = is_told.then(|| line(0));
+        let call = Call {
+            user,
+            credential,
+            wanted,
+            resource,
+            verb,
+            query,
+            form: form(&head.headers)?,
+            agent: header(&head.headers, &USER_AGENT),
+            content_type: header(&head.headers, &CONTENT_TYPE),
+            now: self.now(),
+        };
+        let answered = self.call(call, &head.headers, body, upgrade).await;
+        if let Some(mut line) = line {
+            line.code = match &answered {
+                Ok(reply) => reply.status().as_u16(),
+                Err(status) => status.code(),
+            };
+            (self.parts.audit)(&line);
+        }
+        answered
+    }
+
+    async fn call<B>(
+        self: &Arc<Self>,
+        call: Call,
+        headers: &HeaderMap,
+        body: B,
+        upgrade: Option<hyper::upgrade::OnUpgrade>,
+    ) -> Result<Reply>
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if upgrade::is_stream(&call) {
+            return upgrade::answer(self, call, headers, upgrade).await;
+        }
+        if let Some(review) = reviews::find(&call) {
+            let body = body::read(body).await?;
+            return reviews::answer(self, &call, review, &body).await;
+        }
+        let kind = verbs::kind_of(&call)?;
+        if call.verb == "watch" {
+            return watching::answer(self, call, kind).await;
+        }
+        let body = match call.verb {
+            "get" | "list" => Bytes::new(),
+            _ => body::read(body).await?,
+        };
+        if kind == &crate::kinds::SERVICE_ACCOUNT && call.resource.below == "token" {
+            return match call.verb {
+                "create" => reviews::token_request(self, &call, &body).await,
+                verb => Err(Status::not_allowed(kind, verb)),
+            };
+        }
+        verbs::answer(self, &call, kind, &body).await
+    }
+
+    /// Everything that is no resource.
+    async fn other(
+        &self,
+        head: &request::Parts,
+        user: &User,
+        parts: &[String],
+        query: &Query,
+    ) -> Result<Reply> {
+        let verb = match head.method {
+            Method::GET | Method::HEAD => "get".to_owned(),
+            ref other => other.as_str().to_lowercase(),
+        };
+        let wanted = Attributes {
+            verb,
+            path: head.uri.path().to_owned(),
+            ..Attributes::default()
+        };
+        guard::check(&*self.parts.objects, user, &wanted).await?;
+        if wanted.verb != "get" {
+            return Err(Status::new(
+                Reason::MethodNotAllowed,
+                "the server does not allow this method on the requested resource",
+            ));
+        }
+        let words: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let json = |value| Ok(reply::json(200, &value));
+        match &words[..] {
+            ["livez" | "healthz"] => Ok(reply::text(200, "ok")),
+            ["readyz"] => Ok(match (self.parts.ready)() {
+                Ok(()) => reply::text(200, "ok"),
+                Err(error) => reply::text(503, &format!("not ready: {error}")),
+            }),
+            ["version"] => json(discovery::version()),
+            ["api" | "apis"] => self.discover(words[0] == "api", form(&head.headers)?),
+            ["api", version] => self.resources("", version),
+            ["apis", group] => json(discovery::group(group).ok_or_else(not_found)?),
+            ["apis", group, version] => self.resources(group, version),
+            ["openapi", "v2"] => {
+                form(&head.headers)?;
+                json(self.documents.v2())
+            }
+            ["openapi", "v3"] => json(self.documents.index()),
+            ["openapi", "v3", rest @ ..] => self.document(&rest.join("/"), query.text("hash")),
+            [""] => json(
+                serde_json::json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] }),
+            ),
+            _ => Err(not_found()),
+        }
+    }
+
+    fn discover(&self, core: bool, form: Form) -> Result<Reply> {
+        Ok(match form {
+            Form::Discovery { version } => {
+                let value = discovery::aggregated(core, version);
+                let mut reply = reply::json(200, &value);
+                let media = match version {
+                    "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+                    _ => {
+                        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+                    }
+                };
+                let media = hyper::header::HeaderValue::from_static(media);
+                reply.headers_mut().insert(CONTENT_TYPE, media);
+                reply
+            }
+            _ if core => reply::json(200, &discovery::core_versions()),
+            _ => reply::json(200, &discovery::groups()),
+        })
+    }
+
+    fn document(&self, path: &str, hash: &str) -> Result<Reply> {
+        let bytes = self.documents.v3(path).ok_or_else(not_found)?;
+        let mut reply = reply::bytes(200, "application/json", bytes.into());
+        // Under its own hash a document never changes.
+        if self.documents.hash(path) == Some(hash) {
+            let forever = hyper::header::HeaderValue::from_static("public, immutable");
+            reply.headers_mut().insert("cache-control", forever);
+        }
+        Ok(reply)
+    }
+
+    fn resources(&self, group: &str, version: &str) -> Result<Reply> {
+        let found = discovery::resources(group, version).ok_or_else(not_found)?;
+        Ok(reply::json(200, &found))
+    }
+
+    async fn user(&self, credential: &Credential) -> Result<User> {
+        let found = self.parts.authenticator.user(credential).await;
+        found.map_err(|error| match error.kind() {
+            // Why is for the log: strangers learn nothing.
+            Kind::Denied => {
+                tracing::info!(target: "audit", "401 {error}");
+                Status::new(Reason::Unauthorized, "Unauthorized")
+            }
+            _ => error.into(),
+        })
+    }
+
+    /// Whether the one who asks is still who they were and still may.
+    pub(super) async fn is_still_allowed(&self, call: &Call) -> bool {
+        match self.user(&call.credential).await {
+            Ok(user) => {
+                let checked = guard::check(self.objects(), &user, &call.wanted).await;
+                !checked.is_err_and(|status| status.reason() == Reason::Forbidden)
+            }
+            // Only a clear no ends what was begun.
+            Err(status) => status.reason() != Reason::Unauthorized,
+        }
+    }
+
+    /// Ends when the one who asks may no longer, or the server stops.
+    pub(super) async fn until_refused(&self, call: &Call) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(RECHECK) => {}
+                () = self.stopped() => return,
+            }
+            if !self.is_still_allowed(call).await {
+                return;
+            }
+        }
+    }
+
+    /// Ends when the server stops.
+    pub(super) async fn stopped(&self) {
+        // The sender is a part of this service: it cannot be gone.
+        let _ = self.stop.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
+    pub(super) fn watch_permit(&self) -> Result<OwnedSemaphorePermit> {
+        permit(&self.watches, "watches")
+    }
+
+    pub(super) fn stream_permit(&self) -> Result<OwnedSemaphorePermit> {
+        permit(&self.streams, "streams")
+    }
+
+    pub(super) fn objects(&self) -> &dyn Objects {
+        &*self.parts.objects
+    }
+
+    pub(super) fn authenticator(&self) -> &Authenticator {
+        &self.parts.authenticator
+    }
+
+    pub(super) fn node_streams(&self) -> Arc<dyn NodeStreams> {
+        self.parts.node_streams.clone()
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.parts.clock.now()
+    }
+}
+
+fn permit(of: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit> {
+    of.clone().try_acquire_owned().map_err(|_| {
+        let text = format!("too many {what} at once, please try again later");
+        Status::new(Reason::TooManyRequests, text).retry_after(1)
+    })
+}
+
+/// What a request shows; a token comes before the connection's certificate. 401 for headers of other kinds.
+fn credential(headers: &HeaderMap, peer: Option<Peer>) -> Result<Credential> {
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        return Ok(peer.map_or(Credential::Nothing, |peer| {
+            Credential::Certificate(Box::new(peer))
+        }));
+    };
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    match token {
+        Some(token) if !token.is_empty() => Ok(Credential::Token(Token(token.to_owned()))),
+        _ => Err(Status::new(Reason::Unauthorized, "Unauthorized")),
+    }
+}
+
+fn attributes(verb: &str, resource: &Resource, query: &Query) -> Result<Attributes> {
+    let fields = FieldSelector::parse(query.text("fieldSelector"))?;
+    Ok(Attributes {
+        verb: verb.to_owned(),
+        group: resource.group.clone(),
+        resource: resource.plural.clone(),
+        subresource: resource.below.clone(),
+        // A namespace is read by who may read in it, as in Kubernetes.
+        namespace: resource.namespace.clone(),
+        name: resource.name.clone(),
+        path: String::new(),
+        fields: fields.equalities(),
+    })
+}
+
+fn form(headers: &HeaderMap) -> Result<Form> {
+    accept::form(&header(headers, &ACCEPT)).ok_or_else(|| {
+        Status::new(
+            Reason::NotAcceptable,
+            "only the following media types are accepted: application/json",
+        )
+    })
+}
+
+fn named(resource: &Resource) -> String {
+    let mut name = resource.plural.clone();
+    if !resource.below.is_empty() {
+        name = format!("{name}/{}", resource.below);
+    }
+    match resource.group.as_str() {
+        "" => name,
+        group => format!("{name}.{group}"),
+    }
+}
+
+/// A header's text, all of its lines; empty when there is none.
+fn header(headers: &HeaderMap, name: &HeaderName) -> String {
+    let lines = headers.get_all(name).into_iter();
+    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    lines.join(",")
+}
