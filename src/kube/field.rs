@@ -58,7 +58,30 @@ pub struct Cause {
     pub message: String,
 }
 
+/// What [`Cause::reason`] can be.
+const REASONS: [&str; 8] = [
+    "FieldValueInvalid",
+    "FieldValueRequired",
+    "FieldValueDuplicate",
+    "FieldValueForbidden",
+    "FieldValueNotFound",
+    "FieldValueNotSupported",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+];
+
 impl Cause {
+    /// From an entry of `details.causes`.
+    pub fn from_json(cause: &Value) -> Self {
+        let text = |key: &str| cause[key].as_str().unwrap_or_default().to_owned();
+        let known = REASONS.into_iter().find(|reason| cause["reason"] == *reason);
+        Self {
+            reason: known.unwrap_or(REASONS[0]),
+            field: text("field"),
+            message: text("message"),
+        }
+    }
+
     /// As it stands in `details.causes`.
     pub fn to_json(&self) -> Value {
         let mut cause = json!({ "reason": self.reason, "message": self.message });

@@ -4,6 +4,7 @@
 //! watches, writes under admission, patches, server-side apply. Every kind is a row of [`kinds::KINDS`].
 //! Knows nothing of HTTP, of who asks, of machines, or of what controllers make of the objects.
 
+pub mod auth;
 mod claim;
 pub mod field;
 pub mod kind;
@@ -14,12 +15,16 @@ mod meta;
 pub mod names;
 mod object;
 mod objects;
+pub mod openapi;
 mod patch;
 pub mod pki;
 pub mod protobuf;
 mod quantity;
+pub mod remote;
+mod scale;
 pub mod schema;
 mod selector;
+pub mod server;
 mod status;
 mod table;
 

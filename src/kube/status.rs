@@ -53,6 +53,25 @@ pub enum Reason {
 }
 
 impl Reason {
+    const ALL: [Self; 16] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::Conflict,
+        Self::AlreadyExists,
+        Self::Expired,
+        Self::RequestEntityTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Invalid,
+        Self::TooManyRequests,
+        Self::InternalError,
+        Self::ServiceUnavailable,
+        Self::Timeout,
+    ];
+
     /// The code of HTTP.
     pub fn code(self) -> u16 {
         match self {
@@ -254,6 +273,34 @@ impl Status {
     /// Seconds after which to try again; zero when that is of no use.
     pub fn retry_after_seconds(&self) -> u32 {
         self.0.retry_after_s
+    }
+
+    /// From the body of an answer with this code of HTTP; the code alone counts when the body is none of
+    /// ours.
+    pub fn from_json(body: &Value, code: u16) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let details = &body["details"];
+        let named = Reason::ALL.into_iter().find(|reason| body["reason"] == reason.to_string());
+        let by_code = || Reason::ALL.into_iter().find(|reason| reason.code() == code);
+        let message = match &body["message"] {
+            Value::String(message) => message.clone(),
+            _ => format!("the server answered {code}"),
+        };
+        let causes = details["causes"].as_array().into_iter().flatten();
+        Self(Box::new(Inner {
+            reason: named.or_else(by_code).unwrap_or(Reason::InternalError),
+            message,
+            name: text(&details["name"]),
+            group: text(&details["group"]),
+            kind: text(&details["kind"]),
+            uid: text(&details["uid"]),
+            causes: causes.map(Cause::from_json).collect(),
+            retry_after_s: details["retryAfterSeconds"]
+                .as_u64()
+                .and_then(|seconds| u32::try_from(seconds).ok())
+                .unwrap_or_default(),
+            continue_token: text(&body["metadata"]["continue"]),
+        }))
     }
 
     /// The body of the answer.
