@@ -74,7 +74,9 @@ impl Cause {
     /// From an entry of `details.causes`.
     pub fn from_json(cause: &Value) -> Self {
         let text = |key: &str| cause[key].as_str().unwrap_or_default().to_owned();
-        let known = REASONS.into_iter().find(|reason| cause["reason"] == *reason);
+        let known = REASONS
+            .into_iter()
+            .find(|reason| cause["reason"] == *reason);
         Self {
             reason: known.unwrap_or(REASONS[0]),
             field: text("field"),
@@ -216,7 +218,11 @@ mod tests {
         let containers = Path::new("spec").child("containers");
         causes.required(&containers.index(0).child("image"), "");
         causes.invalid(&Path::new("metadata").child("name"), "A", "must be small");
-        causes.unsupported(&Path::new("spec").child("restartPolicy"), "No", &["Always", "Never"]);
+        causes.unsupported(
+            &Path::new("spec").child("restartPolicy"),
+            "No",
+            &["Always", "Never"],
+        );
         causes.invalid(&Path::new("spec").child("replicas"), -1, "must be positive");
         causes.duplicate(&containers.key("a b"), "x");
         let text: Vec<_> = causes.into_list().iter().map(ToString::to_string).collect();

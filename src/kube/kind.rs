@@ -3,10 +3,11 @@
 //! A row is data and pure functions. The storage, the patches, the tables and the discovery of the
 //! server read rows and know no kind by name.
 
+use k8s_openapi::schemars::{Schema, SchemaGenerator};
 use orc_base::Time;
-use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
+use crate::claim::{Claim, Want};
 use crate::field::Causes;
 use crate::names::NameRule;
 use crate::object::Object;
@@ -142,8 +143,14 @@ pub struct ObjectKind {
     pub validate: fn(&Object, &mut Causes),
     /// What is wrong with a change: new, old.
     pub validate_update: fn(&Object, &Object, &mut Causes),
-    /// What there is once in the cluster and this object holds (`ip/10.0.0.1`).
-    pub claims: fn(&Object) -> Vec<String>,
+    /// What there is once in the cluster and this object holds.
+    pub claims: fn(&Object) -> Vec<Claim>,
+    /// What there is once in the cluster and this object still needs.
+    pub wants: fn(&Object) -> Vec<Want>,
+    /// Notes in the object itself that it is being deleted.
+    pub mark: fn(&mut Object),
+    /// Whether nothing but `metadata.finalizers` keeps a deleted object.
+    pub may_go: fn(&Object) -> bool,
     /// From what is stored to what this row shows.
     pub shown: fn(Object) -> Object,
     /// From what this row is given to what is stored.
@@ -189,6 +196,9 @@ impl ObjectKind {
         validate: |_, _| {},
         validate_update: |_, _, _| {},
         claims: |_| Vec::new(),
+        wants: |_| Vec::new(),
+        mark: |_| {},
+        may_go: |_| true,
         shown: |object| object,
         stored: |object| object,
         grace: None,

@@ -7,9 +7,9 @@
 pub mod auth;
 mod claim;
 pub mod field;
+mod json;
 pub mod kind;
 pub mod kinds;
-mod json;
 mod local;
 mod meta;
 pub mod names;

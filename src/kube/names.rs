@@ -77,7 +77,11 @@ pub fn qualified(key: &str) -> Vec<String> {
     }
     match name {
         "" => wrong.push("name part must be non-empty".to_owned()),
-        _ => wrong.extend(longer(name, 63).into_iter().map(|why| format!("name part {why}"))),
+        _ => wrong.extend(
+            longer(name, 63)
+                .into_iter()
+                .map(|why| format!("name part {why}")),
+        ),
     }
     if !is_word(name) {
         wrong.push(QUALIFIED.to_owned());
@@ -164,10 +168,7 @@ fn longer(text: &str, most: usize) -> Vec<String> {
 
 fn is_label(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    !text.is_empty()
-        && text.bytes().all(allowed)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    !text.is_empty() && text.bytes().all(allowed) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn is_word(text: &str) -> bool {
@@ -185,7 +186,17 @@ mod tests {
         for good in ["a", "a-b.c", "1", &"a".repeat(63)] {
             assert!(subdomain(good).is_empty(), "{good}");
         }
-        for bad in ["", "A", "-a", "a-", "a..b", ".a", "a_b", "a/b", &"a".repeat(254)] {
+        for bad in [
+            "",
+            "A",
+            "-a",
+            "a-",
+            "a..b",
+            ".a",
+            "a_b",
+            "a/b",
+            &"a".repeat(254),
+        ] {
             assert!(!subdomain(bad).is_empty(), "{bad}");
         }
         assert!(label("a.b").len() == 1 && label_1035("1a").len() == 1);

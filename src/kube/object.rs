@@ -360,12 +360,13 @@ mod tests {
         assert_eq!((object.name(), object.label("x")), ("a", Some("y")));
         object.set(&["status", "phase"], "Running");
         assert_eq!(object.text(&["status", "phase"]), "Running");
-        assert_eq!(
-            object.remove(&["status", "phase"]),
-            Some(json!("Running"))
-        );
+        assert_eq!(object.remove(&["status", "phase"]), Some(json!("Running")));
         assert_eq!(object.at(&["spec", "odd", "0"]), None);
-        assert!(String::from_utf8(object.to_bytes()).unwrap().contains("odd"));
+        assert!(
+            String::from_utf8(object.to_bytes())
+                .unwrap()
+                .contains("odd")
+        );
     }
 
     #[test]

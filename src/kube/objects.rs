@@ -356,8 +356,12 @@ pub trait Objects: Send + Sync {
     async fn watch(&self, scope: &Scope, options: &WatchOptions) -> Result<Watch>;
 
     /// Makes an object.
-    async fn create(&self, scope: &Scope, object: Object, options: &WriteOptions)
-    -> Result<Written>;
+    async fn create(
+        &self,
+        scope: &Scope,
+        object: Object,
+        options: &WriteOptions,
+    ) -> Result<Written>;
 
     /// Replaces an object, or one of its subresources.
     async fn update(

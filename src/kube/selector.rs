@@ -324,6 +324,14 @@ impl FieldSelector {
         self.0.iter().find(term).map(|term| term.value.as_str())
     }
 
+    /// The fields that must have one value, with it.
+    pub fn equalities(&self) -> Vec<(String, String)> {
+        let equal = self.0.iter().filter(|term| !term.negated);
+        equal
+            .map(|term| (term.field.clone(), term.value.clone()))
+            .collect()
+    }
+
     /// Whether it wants this object of a kind.
     pub fn matches(&self, kind: &ObjectKind, object: &Object) -> bool {
         self.0.iter().all(|term| {
@@ -413,7 +421,9 @@ mod tests {
             let parsed = LabelSelector::parse(selector).unwrap();
             assert_eq!(LabelSelector::parse(&parsed.to_string()).unwrap(), parsed);
         }
-        for bad in ["a b", "=x", "a in b", "a in (b", "a=b c", "a>x", "a!b", "-a=1", "a=_"] {
+        for bad in [
+            "a b", "=x", "a in b", "a in (b", "a=b c", "a>x", "a!b", "-a=1", "a=_",
+        ] {
             assert!(LabelSelector::parse(bad).is_err(), "{bad}");
         }
         assert!(LabelSelector::parse(&"a,".repeat(2000)).is_err());

@@ -280,7 +280,9 @@ impl Status {
     pub fn from_json(body: &Value, code: u16) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let details = &body["details"];
-        let named = Reason::ALL.into_iter().find(|reason| body["reason"] == reason.to_string());
+        let named = Reason::ALL
+            .into_iter()
+            .find(|reason| body["reason"] == reason.to_string());
         let by_code = || Reason::ALL.into_iter().find(|reason| reason.code() == code);
         let message = match &body["message"] {
             Value::String(message) => message.clone(),
