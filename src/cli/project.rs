@@ -13,10 +13,11 @@ use orc_compose::remote::Remotes;
 
 use crate::cli::compose::remote::consent;
 use crate::cli::compose::remote::fetcher::Fetcher;
+use crate::cli::compose::settings::Settings;
 use crate::cli::session::Session;
 use crate::ui::color::Ansi;
 use crate::ui::progress::Mode;
-use crate::ui::{error, out};
+use crate::ui::{error, out, status};
 
 /// More of a Compose file on standard input is not read.
 const MAX_STDIN_BYTES: u64 = 8 << 20;
@@ -39,38 +40,36 @@ pub(crate) struct ProjectFlags {
     /// Directory that relative paths start from
     #[arg(long, value_name = "DIR", help_heading = "Project")]
     pub(crate) project_directory: Option<PathBuf>,
-    /// How progress is shown
+    /// How progress is shown [default: auto]
     #[arg(
+        id = "progress",
         long,
         value_enum,
         env = "COMPOSE_PROGRESS",
         hide_env = true,
-        default_value_t,
         help_heading = "Project"
     )]
-    pub(crate) progress: Mode,
-    /// When output is coloured
+    pub(crate) typed_progress: Option<Mode>,
+    /// When output is coloured [default: auto]
     #[arg(
+        id = "ansi",
         long,
         value_enum,
         env = "COMPOSE_ANSI",
         hide_env = true,
-        default_value_t,
         help_heading = "Project"
     )]
-    pub(crate) ansi: Ansi,
+    pub(crate) typed_ansi: Option<Ansi>,
     /// How much is done at once; -1 is as much as can be
     #[arg(
         long,
         value_name = "NUMBER",
         env = "COMPOSE_PARALLEL_LIMIT",
         hide_env = true,
-        default_value_t = -1,
-        hide_default_value = true,
         allow_negative_numbers = true,
         help_heading = "Project"
     )]
-    pub(crate) parallel: i64,
+    pub(crate) parallel: Option<i64>,
     /// Names with `_` between their parts, as docker-compose 1 had them
     #[arg(
         long,
@@ -85,7 +84,16 @@ pub(crate) struct ProjectFlags {
     /// Print what would be done and do nothing
     #[arg(long, global = true, help_heading = "Project")]
     pub(crate) dry_run: bool,
-    /// Whoever fetches files from elsewhere; set by `prepare`
+    /// How progress is shown; set by `prepare`, as all below
+    #[arg(skip)]
+    pub(crate) progress: Mode,
+    /// When output is coloured
+    #[arg(skip)]
+    pub(crate) ansi: Ansi,
+    /// What `.env` says about the command line
+    #[arg(skip)]
+    pub(crate) settings: Settings,
+    /// Whoever fetches files from elsewhere
     #[arg(skip)]
     pub(crate) remotes: Option<Arc<dyn Remotes>>,
 }
@@ -116,6 +124,14 @@ impl ProjectFlags {
     /// What the flags and this process say.
     pub(crate) fn options(&self, services: &[String]) -> Result<LoadOptions> {
         Ok(LoadOptions {
+            stdin: self.stdin()?,
+            ..self.place(services)?
+        })
+    }
+
+    /// The same without what comes on standard input, which can be read once.
+    fn place(&self, services: &[String]) -> Result<LoadOptions> {
+        Ok(LoadOptions {
             files: self.file.clone(),
             project_directory: self.project_directory.clone(),
             project_name: self.project_name.clone(),
@@ -123,7 +139,6 @@ impl ProjectFlags {
             env_files: self.env_file.clone(),
             environment: environment(),
             working_dir: std::env::current_dir().context(|| "find the working directory")?,
-            stdin: self.stdin()?,
             services: services.to_vec(),
             remotes: self.remotes.clone(),
             compatibility: self.compatibility,
@@ -131,10 +146,15 @@ impl ProjectFlags {
         })
     }
 
-    /// Refuses displays that contradict each other, and prepares for the one that is wanted and for
-    /// files from elsewhere.
+    /// Completes the flags by what `.env` says, refuses displays that contradict each other, and prepares
+    /// for the one that is wanted and for files from elsewhere.
     pub(crate) fn prepare(&mut self, session: &Session) -> Result<()> {
-        self.remotes = Some(Arc::new(Fetcher::new(session.place.clone())));
+        self.settle(Settings::of(&self.place(&[])?))?;
+        if let Some(wanted) = self.settings.yes("COMPOSE_STATUS_STDOUT") {
+            status::set_data(wanted);
+        }
+        let fetcher = Fetcher::new(session.place.clone(), self.settings.clone());
+        self.remotes = Some(Arc::new(fetcher));
         if self.progress == Mode::Json {
             error::use_json();
         }
@@ -149,10 +169,28 @@ impl ProjectFlags {
         }
     }
 
+    /// Puts settings below what was typed.
+    fn settle(&mut self, settings: Settings) -> Result<()> {
+        let progress = settings.word("COMPOSE_PROGRESS")?;
+        self.progress = self.typed_progress.or(progress).unwrap_or_default();
+        let ansi = settings.word("COMPOSE_ANSI")?;
+        self.ansi = self.typed_ansi.or(ansi).unwrap_or_default();
+        let parallel = settings.number("COMPOSE_PARALLEL_LIMIT")?;
+        self.parallel = self.parallel.or(parallel);
+        self.compatibility |= settings.yes("COMPOSE_COMPATIBILITY") == Some(true);
+        self.settings = settings;
+        Ok(())
+    }
+
+    /// Whether containers of unknown services go: a flag, or `COMPOSE_REMOVE_ORPHANS`.
+    pub(crate) fn removes_orphans(&self, flag: bool) -> bool {
+        flag || self.settings.yes("COMPOSE_REMOVE_ORPHANS") == Some(true)
+    }
+
     /// How many things are under way at the same time.
     pub(crate) fn at_once(&self) -> usize {
-        usize::try_from(self.parallel)
-            .ok()
+        self.parallel
+            .and_then(|limit| usize::try_from(limit).ok())
             .filter(|limit| *limit > 0)
             .map_or(converge::MAX_AT_ONCE, |limit| {
                 limit.min(converge::MAX_AT_ONCE)
@@ -226,4 +264,47 @@ pub(crate) fn environment() -> std::collections::BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        project: ProjectFlags,
+    }
+
+    fn settled(typed: &str, pairs: &[(&str, &str)]) -> ProjectFlags {
+        let words = std::iter::once("x").chain(typed.split_whitespace());
+        let mut flags = Typed::parse_from(words).project;
+        flags.settle(Settings::from(pairs)).expect("settings");
+        flags
+    }
+
+    #[test]
+    fn flags_say_more_than_the_env_file() {
+        let all = [
+            ("COMPOSE_PROGRESS", "plain"),
+            ("COMPOSE_ANSI", "never"),
+            ("COMPOSE_PARALLEL_LIMIT", "3"),
+            ("COMPOSE_COMPATIBILITY", "1"),
+            ("COMPOSE_REMOVE_ORPHANS", "true"),
+        ];
+        let flags = settled("", &all);
+        assert_eq!((flags.progress, flags.ansi), (Mode::Plain, Ansi::Never));
+        assert_eq!(flags.at_once(), 3);
+        assert!(flags.compatibility && flags.removes_orphans(false));
+        let flags = settled("--progress auto --ansi auto --parallel 2", &all);
+        assert_eq!((flags.progress, flags.ansi), (Mode::Auto, Ansi::Auto));
+        assert_eq!(flags.at_once(), 2);
+        let flags = settled("", &[]);
+        assert_eq!((flags.progress, flags.ansi), (Mode::Auto, Ansi::Auto));
+        assert_eq!(flags.at_once(), converge::MAX_AT_ONCE);
+        assert!(!flags.compatibility && !flags.removes_orphans(false));
+        assert!(flags.removes_orphans(true));
+    }
 }

@@ -112,6 +112,39 @@ pub(crate) fn look(wanted: &Wanted<'_>, reader: &mut Reader<'_>) -> Result<Place
     })
 }
 
+/// The variables about the command line that only the `.env` files say. As with docker compose, they
+/// are looked for before the files of the project are.
+pub(crate) fn settings(
+    wanted: &Wanted<'_>,
+    reader: &mut Reader<'_>,
+) -> Result<BTreeMap<String, String>> {
+    let mut files = Vec::new();
+    for file in wanted.files {
+        if Address::parse(&file.to_string_lossy())?.is_some() {
+            return Ok(BTreeMap::new());
+        }
+        files.push(files::join(wanted.working_dir, &file.to_string_lossy()));
+    }
+    let typed = wanted.project_directory;
+    let directory = typed.map(|path| files::join(wanted.working_dir, &path.to_string_lossy()));
+    let is_stdin = wanted
+        .files
+        .first()
+        .is_some_and(|file| file.as_os_str() == "-");
+    let first = files.first().filter(|_| !is_stdin);
+    let directory = directory
+        .or_else(|| Some(first?.parent()?.to_path_buf()))
+        .unwrap_or_else(|| wanted.working_dir.to_path_buf());
+    let mut variables = wanted.environment.clone();
+    match env_files(wanted) {
+        Some(env_files) => read_named(reader, wanted, &env_files, &mut variables)?,
+        None => read_default(reader, &directory, &mut variables)?,
+    }
+    variables
+        .retain(|name, _| name.starts_with("COMPOSE_") && !wanted.environment.contains_key(name));
+    Ok(variables)
+}
+
 fn directory_of(files: &[PathBuf]) -> Option<PathBuf> {
     let first = files.first().filter(|file| file.as_os_str() != "-")?;
     first.parent().map(Path::to_path_buf)

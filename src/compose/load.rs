@@ -233,6 +233,18 @@ fn parse(reader: &mut Reader<'_>, files: &[PathBuf]) -> Result<Vec<Vec<Node>>> {
     }
 }
 
+/// The `COMPOSE_…` variables that the project's `.env` says and the environment does not. Empty for a
+/// project from elsewhere; what is wrong with the files is for whoever loads it.
+pub fn settings(options: &LoadOptions) -> BTreeMap<String, String> {
+    settings_from(options, &Disk)
+}
+
+/// [`settings`] from files that need not be on a disk.
+pub fn settings_from(options: &LoadOptions, files: &dyn Files) -> BTreeMap<String, String> {
+    let mut reader = reader(options, files);
+    discover::settings(&wanted(options), &mut reader).unwrap_or_default()
+}
+
 /// The project name that the options and the environment give when no file has to be there, for
 /// `down -p`, `ls` and their like.
 pub fn project_name(options: &LoadOptions) -> Result<String> {

@@ -42,13 +42,22 @@ pub(crate) fn size() -> (usize, usize) {
     }
 }
 
+static DATA: OnceLock<bool> = OnceLock::new();
+
+/// Says where it is told, when the environment does not; before anything is told.
+pub(crate) fn set_data(wanted: bool) {
+    if std::env::var_os("COMPOSE_STATUS_STDOUT").is_none() {
+        let _ = DATA.set(wanted);
+    }
+}
+
 fn is_data() -> bool {
-    static SET: OnceLock<bool> = OnceLock::new();
-    *SET.get_or_init(|| std::env::var("COMPOSE_STATUS_STDOUT").is_ok_and(|value| is_yes(&value)))
+    let here = || std::env::var("COMPOSE_STATUS_STDOUT");
+    *DATA.get_or_init(|| here().is_ok_and(|value| is_yes(&value)))
 }
 
 /// What docker compose takes for yes.
-fn is_yes(value: &str) -> bool {
+pub(crate) fn is_yes(value: &str) -> bool {
     let value = value.trim().to_ascii_lowercase();
     matches!(value.as_str(), "1" | "t" | "true" | "y" | "yes" | "on")
 }

@@ -57,7 +57,7 @@ impl Down {
                 Images::Local => RemoveImages::Local,
                 Images::All => RemoveImages::All,
             }),
-            remove_orphans: self.remove_orphans,
+            remove_orphans: flags.removes_orphans(self.remove_orphans),
             timeout: time::timeout(self.timeout),
         };
         work.reach(&Goal::Down(wanted), "down").await?;

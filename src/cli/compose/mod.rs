@@ -1,5 +1,6 @@
 //! `orc compose …`, and `orc up`, `orc down` and `orc plan`: one file a family of verbs.
 
+pub(crate) mod alpha;
 pub(crate) mod bake;
 pub(crate) mod book;
 pub(crate) mod bridge;
@@ -12,12 +13,14 @@ pub(crate) mod deeds;
 pub(crate) mod down;
 pub(crate) mod exec;
 pub(crate) mod follow;
+pub(crate) mod generate;
 pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod look;
+pub(crate) mod manifests;
 pub(crate) mod menu;
 pub(crate) mod names;
 pub(crate) mod pause;
@@ -31,8 +34,10 @@ pub(crate) mod push;
 pub(crate) mod remote;
 pub(crate) mod rollback;
 pub(crate) mod run;
+pub(crate) mod settings;
 #[cfg(test)]
 mod surface;
+pub(crate) mod transform;
 pub(crate) mod up;
 pub(crate) mod verbs;
 pub(crate) mod watch;

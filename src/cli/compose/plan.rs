@@ -73,7 +73,7 @@ impl Plan {
             start: !self.no_start,
             wait: self.wait,
             renew_anonymous_volumes: self.renew_anon_volumes,
-            ..self.make.wanted(&self.services)?
+            ..self.make.wanted(&flags, &self.services)?
         };
         let host = session.host().await?;
         let mut observed = observe(&*host, &project.name).await?;

@@ -58,7 +58,7 @@ impl Rollback {
             wait: self.wait,
             wait_timeout: self.wait_timeout.map(Duration::from_secs),
             timeout: time::timeout(self.timeout),
-            remove_orphans: self.remove_orphans,
+            remove_orphans: flags.removes_orphans(self.remove_orphans),
             ..Wanted::default()
         };
         let project = provided(session, &flags, project, &wanted, "rollback").await?;

@@ -95,7 +95,7 @@ pub(crate) struct MakeFlags {
 
 impl MakeFlags {
     /// What they ask for; the rest is as plain `up` has it.
-    pub(crate) fn wanted(&self, services: &[String]) -> Result<Wanted> {
+    pub(crate) fn wanted(&self, flags: &ProjectFlags, services: &[String]) -> Result<Wanted> {
         Ok(Wanted {
             services: services.to_vec(),
             scale: scales(&self.scale)?,
@@ -108,7 +108,7 @@ impl MakeFlags {
                 true => Recreate::Never,
                 false => Recreate::Diverged,
             },
-            remove_orphans: self.remove_orphans,
+            remove_orphans: flags.removes_orphans(self.remove_orphans),
             pull: self.pull.map(Into::into),
             build: build_policy(self.build, self.no_build),
             ..Wanted::default()
@@ -156,7 +156,7 @@ impl Create {
         quiet_pull(&self.make, &mut flags);
         let wanted = Wanted {
             start: false,
-            ..self.make.wanted(&self.services)?
+            ..self.make.wanted(&flags, &self.services)?
         };
         let project = provided(session, &flags, project, &wanted, "create").await?;
         let work = Work {
@@ -315,8 +315,8 @@ impl Up {
         Ok(())
     }
 
-    fn wanted(&self) -> Result<Wanted> {
-        let made = self.make.wanted(&self.services)?;
+    fn wanted(&self, flags: &ProjectFlags) -> Result<Wanted> {
+        let made = self.make.wanted(flags, &self.services)?;
         Ok(Wanted {
             no_deps: self.no_deps,
             start: !self.no_start,
@@ -355,7 +355,7 @@ impl Up {
                 .ok_or_else(|| project.no_such_service(service))?;
         }
         quiet_pull(&self.make, &mut flags);
-        let wanted = self.wanted()?;
+        let wanted = self.wanted(&flags)?;
         let project = provided(session, &flags, project, &wanted, "up").await?;
         let work = Work {
             flags: &flags,
@@ -583,7 +583,8 @@ impl Foreground<'_> {
     ) -> std::result::Result<End, Failure> {
         let mut start = std::pin::pin!(self.work.carry_out_quietly(plan));
         let mut started = false;
-        let mut menu = Menu::open(self.up.menu.unwrap_or(true))?;
+        let said = self.work.flags.settings.yes("COMPOSE_MENU");
+        let mut menu = Menu::open(self.up.menu.or(said).unwrap_or(true))?;
         let end = loop {
             if let Some(menu) = &menu {
                 menu.show(self.switch.is_on());

@@ -113,7 +113,7 @@ pub(crate) struct Kill {
     #[arg(short, long, value_name = "SIGNAL")]
     signal: Option<String>,
     /// Containers of services that the files do not know, too
-    #[arg(long)]
+    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS", hide_env = true)]
     remove_orphans: bool,
     /// Only these services
     #[arg(value_name = "SERVICE")]
@@ -126,7 +126,7 @@ impl Kill {
         let goal = Goal::Kill(plan::Kill {
             services: self.services.clone(),
             signal: self.signal,
-            remove_orphans: self.remove_orphans,
+            remove_orphans: flags.removes_orphans(self.remove_orphans),
         });
         reach(session, &flags, &self.services, goal, "kill").await
     }

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::compose::remote::cache::Cache;
 use crate::cli::compose::remote::{artifact, git};
+use crate::cli::compose::settings::Settings;
 use crate::cli::connect;
 use crate::cli::failure::INTERRUPTED;
 use crate::cli::place::Place;
@@ -22,12 +23,13 @@ const GIT_SWITCH: &str = "COMPOSE_EXPERIMENTAL_GIT_REMOTE";
 #[derive(Debug)]
 pub(crate) struct Fetcher {
     place: Place,
+    settings: Settings,
 }
 
 impl Fetcher {
     /// Nothing is connected yet.
-    pub(crate) fn new(place: Place) -> Self {
-        Self { place }
+    pub(crate) fn new(place: Place, settings: Settings) -> Self {
+        Self { place, settings }
     }
 
     async fn find(&self, address: &Address) -> Result<Fetched> {
@@ -48,7 +50,9 @@ impl Remotes for Fetcher {
             Address::Artifact(_) => OCI_SWITCH,
             Address::Repository(_) => GIT_SWITCH,
         };
-        let value = std::env::var(switch).unwrap_or_default();
+        let here = std::env::var(switch).ok();
+        let value = here.or_else(|| self.settings.get(switch).map(str::to_owned));
+        let value = value.unwrap_or_default();
         if !is_on(switch, &value)? {
             return Err(Error::denied(format!(
                 "{} is not fetched: {switch} is {value}",
