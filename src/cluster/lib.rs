@@ -5,6 +5,7 @@
 //! only truth, so whoever leads may be killed at any point.
 
 pub mod control;
+pub mod driver;
 mod labels;
 mod object;
 pub mod operation;

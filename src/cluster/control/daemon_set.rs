@@ -145,7 +145,7 @@ impl<'w> View<'w> {
             let (failed, fine): (Vec<_>, Vec<_>) =
                 there.pods.iter().copied().partition(|pod| pods::has_ended(pod));
             for pod in failed {
-                let retry = ended_at(pod).plus(RETRY);
+                let retry = pods::ended_at(pod).plus(RETRY);
                 match retry <= self.now {
                     true => self.delete(pod, "it has ended", decision),
                     false => decision.look_again(retry),
@@ -437,14 +437,4 @@ fn meant_for(pod: &Pod) -> Option<&str> {
     let fields = term.match_fields.as_ref()?;
     let field = fields.iter().find(|field| field.key == "metadata.name")?;
     field.values.as_ref()?.first().map(String::as_str)
-}
-
-/// When the last container of a pod ended; when it was made, if nobody says.
-fn ended_at(pod: &Pod) -> Time {
-    let statuses = pod.status.as_ref().and_then(|s| s.container_statuses.as_ref());
-    let ends = statuses.into_iter().flatten().filter_map(|container| {
-        let ended = container.state.as_ref()?.terminated.as_ref()?;
-        ended.finished_at.as_ref().map(crate::object::from_kube)
-    });
-    ends.max().unwrap_or_else(|| pod.created())
 }

@@ -19,6 +19,8 @@ mod names;
 mod pods;
 mod rollout;
 
+pub(crate) use pods::is_active;
+
 use orc_base::Time;
 
 use crate::operation::Decision;

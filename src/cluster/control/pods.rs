@@ -84,6 +84,16 @@ pub(crate) fn rank(pod: &Pod, siblings_there: usize) -> impl Ord + use<> {
     )
 }
 
+/// When the last container of a pod ended; when the pod was made, if nobody says.
+pub(crate) fn ended_at(pod: &Pod) -> Time {
+    let statuses = pod.status.as_ref().and_then(|s| s.container_statuses.as_ref());
+    let ends = statuses.into_iter().flatten().filter_map(|container| {
+        let ended = container.state.as_ref()?.terminated.as_ref()?;
+        ended.finished_at.as_ref().map(from_kube)
+    });
+    ends.max().unwrap_or_else(|| pod.created())
+}
+
 /// The pod of a template, under its name and its owner.
 pub(crate) fn from_template(
     template: &PodTemplateSpec,

@@ -183,6 +183,17 @@ impl Book {
         self.refresh(slot);
     }
 
+    /// Strikes out the pod of this name, whoever it is.
+    pub(crate) fn remove_named(&mut self, namespace: &str, name: &str) {
+        let same = |placed: &&Placed| {
+            placed.demand.namespace == namespace && placed.demand.name == name
+        };
+        let uid = self.pods.values().find(same).map(|placed| placed.demand.uid.clone());
+        if let Some(uid) = uid {
+            self.remove_pod(&uid);
+        }
+    }
+
     /// Enters a namespace's labels, which affinity may ask for.
     pub fn set_namespace(&mut self, name: &str, labels: Option<&Labels>) {
         let before = match labels {

@@ -16,6 +16,7 @@ mod score;
 pub mod why;
 
 pub use book::Book;
+pub(crate) use book::hash;
 pub use decide::{Chosen, Placement, decide};
 pub use demand::Demand;
 pub use refusal::Refusal;

@@ -13,6 +13,7 @@ use orc_base::Time;
 
 use crate::control::Rule;
 use crate::control::claim::claim;
+use crate::control::deployment::sets::Family;
 use crate::control::replica_set::owners_of;
 use crate::labels;
 use crate::object::Facts;
@@ -72,7 +73,7 @@ impl Rule for Deployments {
         let around = world.around::<ReplicaSet>(deployment.uid(), &me.namespace);
         let around = around.filter_map(|set| world.replica_sets.get(&set.namespace, &set.name));
         let own = claim(me, &**deployment, &spec.selector, around, &mut decision);
-        let family = sets::Family::new(me, deployment, spec, own);
+        let family = Family::new(me, deployment, spec, own);
         if !deployment.is_leaving() {
             step(world, &family, &mut decision);
         }
@@ -85,7 +86,7 @@ impl Rule for Deployments {
 }
 
 /// One step towards what is wanted.
-fn step(world: &World, family: &sets::Family<'_>, decision: &mut Decision) {
+fn step(world: &World, family: &Family<'_>, decision: &mut Decision) {
     let wait_for_pods = family.recreates() && sets::old_pods_remain(world, family);
     family.revise(decision);
     if !decision.operations.is_empty() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use serde_json::json;
 
-use super::sets::{Family, MAX, number};
+use crate::control::deployment::sets::{DESIRED, Family, MAX, number};
 use crate::control::replica_set::wanted;
 use crate::object::Facts;
 use crate::operation::{Decision, Deed};
@@ -16,7 +16,7 @@ use crate::reference::Ref;
 use crate::world::World;
 
 /// A rolling update: the new set grows as far as it may, then the old ones shrink as far as they may.
-pub(super) fn roll(world: &World, family: &Family<'_>, decision: &mut Decision) {
+pub(crate) fn roll(world: &World, family: &Family<'_>, decision: &mut Decision) {
     let (surge, _) = family.bounds();
     let all: i32 = family.all().map(|set| wanted(set)).sum();
     let room = (family.wanted() + surge - all).max(0);
@@ -36,7 +36,7 @@ pub(super) fn roll(world: &World, family: &Family<'_>, decision: &mut Decision) 
 }
 
 /// Ends all old pods before the new set starts any.
-pub(super) fn recreate(
+pub(crate) fn recreate(
     world: &World,
     family: &Family<'_>,
     wait_for_pods: bool,
@@ -56,7 +56,7 @@ pub(super) fn recreate(
 
 /// The number of replicas changed, or the rollout is paused: what runs is scaled in proportion, and
 /// nothing is rolled out.
-pub(super) fn follow_size(family: &Family<'_>, decision: &mut Decision) {
+pub(crate) fn follow_size(family: &Family<'_>, decision: &mut Decision) {
     let mut active = family.all().filter(|set| wanted(set) > 0);
     if let (only, None) = (active.next(), active.next()) {
         if let Some(set) = only.or(family.new) {
@@ -107,7 +107,7 @@ fn shrink_old(family: &Family<'_>, new: &ReplicaSet, decision: &mut Decision) {
 
 /// Whether the new set is as large as wanted and works.
 fn is_saturated(family: &Family<'_>, new: &ReplicaSet) -> bool {
-    let desired = number(new.annotations(), super::sets::DESIRED);
+    let desired = number(new.annotations(), DESIRED);
     wanted(new) == family.wanted()
         && desired == Some(family.wanted())
         && available(new) == family.wanted()
@@ -154,7 +154,7 @@ fn resize(family: &Family<'_>, set: &Arc<ReplicaSet>, size: i32, decision: &mut 
     let before = wanted(set);
     let annotations = family.size_annotations();
     let told = annotations.iter().all(|(key, value)| set.annotations().get(key) == Some(value));
-    if before == size && told {
+    if before == size && (told || size == 0) {
         return;
     }
     let target = Ref::to::<ReplicaSet>(set.namespace(), set.name());

@@ -17,10 +17,10 @@ use crate::operation::{Decision, Deed, Note};
 use crate::reference::Ref;
 use crate::world::World;
 
-pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
+pub(crate) const REVISION: &str = "deployment.kubernetes.io/revision";
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";
-pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
-pub(super) const MAX: &str = "deployment.kubernetes.io/max-replicas";
+pub(crate) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+pub(crate) const MAX: &str = "deployment.kubernetes.io/max-replicas";
 const HASH: &str = "pod-template-hash";
 /// Annotations that say something of the deployment itself, not of what it rolls out.
 const OWN: [&str; 6] = [
@@ -33,18 +33,18 @@ const OWN: [&str; 6] = [
 ];
 
 /// A deployment with its replica sets.
-pub(super) struct Family<'w> {
-    pub(super) me: &'w Ref,
-    pub(super) deployment: &'w Deployment,
-    pub(super) spec: &'w DeploymentSpec,
+pub(crate) struct Family<'w> {
+    pub(crate) me: &'w Ref,
+    pub(crate) deployment: &'w Deployment,
+    pub(crate) spec: &'w DeploymentSpec,
     /// The one of the current template.
-    pub(super) new: Option<&'w Arc<ReplicaSet>>,
+    pub(crate) new: Option<&'w Arc<ReplicaSet>>,
     /// All others, the oldest first.
-    pub(super) old: Vec<&'w Arc<ReplicaSet>>,
+    pub(crate) old: Vec<&'w Arc<ReplicaSet>>,
 }
 
 impl<'w> Family<'w> {
-    pub(super) fn new(
+    pub(crate) fn new(
         me: &'w Ref,
         deployment: &'w Deployment,
         spec: &'w DeploymentSpec,
@@ -67,21 +67,21 @@ impl<'w> Family<'w> {
     }
 
     /// How many replicas are wanted.
-    pub(super) fn wanted(&self) -> i32 {
+    pub(crate) fn wanted(&self) -> i32 {
         self.spec.replicas.unwrap_or(1)
     }
 
-    pub(super) fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.spec.paused == Some(true)
     }
 
-    pub(super) fn recreates(&self) -> bool {
+    pub(crate) fn recreates(&self) -> bool {
         let strategy = self.spec.strategy.as_ref();
         strategy.and_then(|s| s.type_.as_deref()) == Some("Recreate")
     }
 
     /// How many more, and how many fewer than wanted there may be.
-    pub(super) fn bounds(&self) -> (i32, i32) {
+    pub(crate) fn bounds(&self) -> (i32, i32) {
         if self.recreates() {
             return (0, 0);
         }
@@ -93,12 +93,12 @@ impl<'w> Family<'w> {
     }
 
     /// All replica sets, the new one last.
-    pub(super) fn all(&self) -> impl Iterator<Item = &'w Arc<ReplicaSet>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'w Arc<ReplicaSet>> {
         self.old.iter().copied().chain(self.new)
     }
 
     /// Whether someone changed the number of replicas since the sets were last sized.
-    pub(super) fn was_scaled(&self) -> bool {
+    pub(crate) fn was_scaled(&self) -> bool {
         let mut active = self.all().filter(|set| wanted(set) > 0);
         active.any(|set| {
             let desired = number(set.annotations(), DESIRED);
@@ -107,7 +107,7 @@ impl<'w> Family<'w> {
     }
 
     /// Brings revisions and annotations of the new set, and the deployment's revision, up to date.
-    pub(super) fn revise(&self, decision: &mut Decision) {
+    pub(crate) fn revise(&self, decision: &mut Decision) {
         let Some(new) = self.new else { return };
         let next = self.next_revision();
         let own = number(new.annotations(), REVISION).unwrap_or(0);
@@ -148,7 +148,7 @@ impl<'w> Family<'w> {
     }
 
     /// The replica set of the current template, of this size.
-    pub(super) fn create_new(&self, world: &World, size: i32, decision: &mut Decision) {
+    pub(crate) fn create_new(&self, world: &World, size: i32, decision: &mut Decision) {
         let collisions = self.deployment.status.as_ref().and_then(|s| s.collision_count);
         let hash = names::hash_of(&self.spec.template, collisions).unwrap_or_default();
         let name = format!("{}-{hash}", names::cut(&self.me.name, 240));
@@ -199,7 +199,7 @@ impl<'w> Family<'w> {
     }
 
     /// Deletes what the history has too much of.
-    pub(super) fn forget_history(&self, decision: &mut Decision) {
+    pub(crate) fn forget_history(&self, decision: &mut Decision) {
         let limit = usize::try_from(self.spec.revision_history_limit.unwrap_or(10)).unwrap_or(0);
         let empty = |set: &&&Arc<ReplicaSet>| {
             let status = set.status.as_ref();
@@ -218,7 +218,7 @@ impl<'w> Family<'w> {
     }
 
     /// What every set says of the size of the whole.
-    pub(super) fn size_annotations(&self) -> [(String, String); 2] {
+    pub(crate) fn size_annotations(&self) -> [(String, String); 2] {
         let most = self.wanted() + self.bounds().0;
         [
             (DESIRED.to_owned(), self.wanted().to_string()),
@@ -227,7 +227,7 @@ impl<'w> Family<'w> {
     }
 
     /// An event of the deployment.
-    pub(super) fn note(&self, message: String) -> Note {
+    pub(crate) fn note(&self, message: String) -> Note {
         Note {
             about: self.me.clone(),
             uid: self.deployment.uid().to_owned(),
@@ -251,14 +251,14 @@ impl<'w> Family<'w> {
 }
 
 /// Whether pods of old replica sets still run.
-pub(super) fn old_pods_remain(world: &World, family: &Family<'_>) -> bool {
+pub(crate) fn old_pods_remain(world: &World, family: &Family<'_>) -> bool {
     let pods = family.old.iter().flat_map(|set| world.dependents(set.uid()));
     let mut pods = pods.filter_map(|target| world.pods.get(&target.namespace, &target.name));
     pods.any(|pod: &Arc<Pod>| !pods::has_ended(pod))
 }
 
 /// A number in an annotation.
-pub(super) fn number(annotations: &Labels, key: &str) -> Option<i32> {
+pub(crate) fn number(annotations: &Labels, key: &str) -> Option<i32> {
     annotations.get(key)?.parse().ok()
 }
 

@@ -6,14 +6,14 @@ use k8s_openapi::api::apps::v1::{DeploymentStatus, ReplicaSet};
 use orc_base::Time;
 use serde_json::json;
 
-use super::sets::Family;
+use crate::control::deployment::sets::Family;
 use crate::control::conditions::{Conditions, Says, difference};
 use crate::control::replica_set::wanted;
 use crate::object::{Facts, to_kube};
 use crate::operation::{Decision, Deed};
 
 /// Writes the status when it differs.
-pub(super) fn report(family: &Family<'_>, now: Time, decision: &mut Decision) {
+pub(crate) fn report(family: &Family<'_>, now: Time, decision: &mut Decision) {
     let nothing = DeploymentStatus::default();
     let old = family.deployment.status.as_ref().unwrap_or(&nothing);
     let counts = Counts::of(family);

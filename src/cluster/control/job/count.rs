@@ -5,32 +5,32 @@ use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use orc_base::Time;
 use serde_json::json;
 
-use super::{TRACKING, View, indexes};
+use crate::control::job::indexes;
+use crate::control::job::view::{TRACKING, View};
 use crate::control::pods;
-use crate::object::{Facts, from_kube};
+use crate::object::Facts;
 use crate::operation::{Decision, Deed};
 use crate::reference::{Kind, Ref};
 use crate::world::World;
 
 /// Which index a pod has.
-pub(super) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+pub(crate) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// Pods counted in one transaction, at most.
 const MAX_COUNTED: usize = 100;
 
 /// The count, with what is counted now.
-pub(super) struct Tally<'w> {
-    pub(super) succeeded: i32,
-    pub(super) failed: i32,
+pub(crate) struct Tally<'w> {
+    pub(crate) succeeded: i32,
+    pub(crate) failed: i32,
     /// The completed indexes of an indexed job.
-    pub(super) done: BTreeSet<i32>,
-    pub(super) counted: Vec<&'w Arc<Pod>>,
+    pub(crate) done: BTreeSet<i32>,
+    pub(crate) counted: Vec<&'w Arc<Pod>>,
 }
 
 impl<'w> Tally<'w> {
-    pub(super) fn of(view: &View<'w>) -> Self {
+    pub(crate) fn of(view: &View<'w>) -> Self {
         let status = &view.status;
         let mut tally = Self {
             succeeded: status.succeeded.unwrap_or(0),
@@ -60,12 +60,12 @@ impl<'w> Tally<'w> {
 }
 
 /// The completion index of a pod.
-pub(super) fn index(pod: &Pod) -> Option<i32> {
+pub(crate) fn index(pod: &Pod) -> Option<i32> {
     pod.annotations().get(INDEX)?.parse().ok()
 }
 
 /// Takes the finalizer away.
-pub(super) fn let_go(pod: &Pod) -> Deed {
+pub(crate) fn let_go(pod: &Pod) -> Deed {
     let finalizers = pod.meta().finalizers.iter().flatten();
     let rest: Vec<_> = finalizers.filter(|name| *name != TRACKING).collect();
     let target = Ref::to::<Pod>(pod.namespace(), pod.name());
@@ -73,7 +73,7 @@ pub(super) fn let_go(pod: &Pod) -> Deed {
 }
 
 /// Deletes a pod that shall not count.
-pub(super) fn give_up(pod: &Pod, cause: &str, decision: &mut Decision) {
+pub(crate) fn give_up(pod: &Pod, cause: &str, decision: &mut Decision) {
     if pod.has_finalizer(TRACKING) {
         decision.push(let_go(pod), cause);
     }
@@ -82,7 +82,7 @@ pub(super) fn give_up(pod: &Pod, cause: &str, decision: &mut Decision) {
 }
 
 /// Lets pods go whose job is no more.
-pub(super) fn let_orphans_go(world: &World, me: &Ref, uid: Option<&str>, decision: &mut Decision) {
+pub(crate) fn let_orphans_go(world: &World, me: &Ref, uid: Option<&str>, decision: &mut Decision) {
     for pod in world.pods.inside(&me.namespace) {
         let orphan = pod.controller().is_some_and(|owner| {
             owner.kind == Kind::of::<Job>().name
@@ -93,14 +93,4 @@ pub(super) fn let_orphans_go(world: &World, me: &Ref, uid: Option<&str>, decisio
             decision.push(let_go(pod), "its job is gone");
         }
     }
-}
-
-/// When the last container of a pod ended; when the pod was made, if nobody says.
-pub(super) fn ended_at(pod: &Pod) -> Time {
-    let statuses = pod.status.as_ref().and_then(|s| s.container_statuses.as_ref());
-    let ends = statuses.into_iter().flatten().filter_map(|container| {
-        let ended = container.state.as_ref()?.terminated.as_ref()?;
-        ended.finished_at.as_ref().map(from_kube)
-    });
-    ends.max().unwrap_or_else(|| pod.created())
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 const MAX: usize = 100_000;
 
 /// Reads a set; what cannot be read is not in it.
-pub(super) fn read(text: &str) -> BTreeSet<i32> {
+pub(crate) fn read(text: &str) -> BTreeSet<i32> {
     let mut all = BTreeSet::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -19,7 +19,7 @@ pub(super) fn read(text: &str) -> BTreeSet<i32> {
 }
 
 /// Writes a set.
-pub(super) fn write(indexes: &BTreeSet<i32>) -> String {
+pub(crate) fn write(indexes: &BTreeSet<i32>) -> String {
     let mut parts: Vec<(i32, i32)> = Vec::new();
     for index in indexes {
         match parts.last_mut() {

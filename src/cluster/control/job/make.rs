@@ -6,9 +6,9 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::count::{self, INDEX, Tally};
-use super::{TRACKING, View};
 use crate::control::claim::reference;
+use crate::control::job::count::{self, INDEX, Tally};
+use crate::control::job::view::{TRACKING, View};
 use crate::control::{names, pods};
 use crate::object::Facts;
 use crate::operation::{Decision, Deed};
@@ -19,7 +19,7 @@ use crate::world::World;
 const BURST: usize = 500;
 
 /// Makes what is missing and deletes what is too much.
-pub(super) fn adjust(world: &World, view: &View<'_>, tally: &Tally<'_>, decision: &mut Decision) {
+pub(crate) fn adjust(world: &World, view: &View<'_>, tally: &Tally<'_>, decision: &mut Decision) {
     // Without its finalizer it would end uncounted.
     let (tracked, lost): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) =
         view.active.iter().copied().partition(|pod| pod.has_finalizer(TRACKING));

@@ -11,28 +11,23 @@
 mod count;
 mod indexes;
 mod make;
+mod view;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use orc_base::Time;
 use serde_json::{Value, json};
 
 use crate::control::conditions::{Conditions, Says, difference};
+use crate::control::job::view::{TRACKING, View};
 use crate::control::replica_set::owners_of;
 use crate::control::{Rule, pods};
 use crate::object::{Facts, from_kube, to_kube};
 use crate::operation::{Decision, Deed, Dependents, Guard, Operation};
 use crate::reference::{Kind, Ref};
 use crate::world::{Change, World};
-
-/// What keeps a pod until it is counted.
-pub(crate) const TRACKING: &str = "batch.kubernetes.io/job-tracking";
-/// The first wait after a failure; it doubles with each.
-const BACKOFF: Duration = Duration::from_secs(10);
-const MAX_BACKOFF: Duration = Duration::from_secs(600);
 
 /// The rule.
 #[derive(Debug, Default)]
@@ -72,23 +67,6 @@ impl Rule for Jobs {
     }
 }
 
-/// A job, and its pods as they stand.
-struct View<'w> {
-    me: &'w Ref,
-    job: &'w Job,
-    spec: &'w JobSpec,
-    status: JobStatus,
-    now: Time,
-    /// Those that run or will run.
-    active: Vec<&'w Arc<Pod>>,
-    /// Ended, or on their way out, and still to be counted.
-    uncounted: Vec<&'w Arc<Pod>>,
-    /// On their way out.
-    leaving: usize,
-    /// When the last one failed.
-    last_failure: Option<Time>,
-}
-
 /// How a job ends.
 struct End {
     kind: &'static str,
@@ -97,46 +75,7 @@ struct End {
     message: String,
 }
 
-impl<'w> View<'w> {
-    fn new(world: &'w World, me: &'w Ref, job: &'w Job, spec: &'w JobSpec, now: Time) -> Self {
-        let own = world.dependents(job.uid());
-        let own = own.filter_map(|target| world.pods.get(&target.namespace, &target.name));
-        let own: Vec<_> = own.filter(|pod| pod.is_governed_by(job.uid())).collect();
-        let failed = own.iter().filter(|pod| pods::phase(pod) == "Failed");
-        Self {
-            me,
-            job,
-            spec,
-            status: job.status.clone().unwrap_or_default(),
-            now,
-            active: own.iter().copied().filter(|pod| pods::is_active(pod)).collect(),
-            uncounted: own
-                .iter()
-                .copied()
-                .filter(|pod| !pods::is_active(pod) && pod.has_finalizer(TRACKING))
-                .collect(),
-            leaving: own.iter().filter(|p| p.is_leaving() && !pods::has_ended(p)).count(),
-            last_failure: failed.map(|pod| count::ended_at(pod)).max(),
-        }
-    }
-
-    fn conditions(&self) -> Conditions {
-        Conditions::of(self.status.conditions.as_ref())
-    }
-
-    fn is_finished(&self) -> bool {
-        let conditions = self.conditions();
-        conditions.is_true("Complete") || conditions.is_true("Failed")
-    }
-
-    fn is_suspended(&self) -> bool {
-        self.spec.suspend == Some(true)
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.spec.completion_mode.as_deref() == Some("Indexed")
-    }
-
+impl View<'_> {
     /// Counts, and then makes or deletes pods, or ends.
     fn advance(&self, world: &World, decision: &mut Decision) {
         let tally = count::Tally::of(self);
@@ -312,13 +251,6 @@ impl<'w> View<'w> {
         ]
         .into_iter()
         .find_map(|(field, set)| set.then_some(field))
-    }
-
-    /// When the next pod may be made after a failure.
-    fn next_try(&self, failed: i32) -> Option<Time> {
-        let doubled = u32::try_from(failed - 1).unwrap_or(0).min(16);
-        let wait = BACKOFF.saturating_mul(1 << doubled).min(MAX_BACKOFF);
-        self.last_failure.map(|at| at.plus(wait)).filter(|_| failed > 0)
     }
 }
 
