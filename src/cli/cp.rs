@@ -64,6 +64,16 @@ pub(crate) struct CopyFlags {
     quiet: bool,
 }
 
+impl CopyFlags {
+    /// A copy that says nothing and belongs to whoever asked.
+    pub(crate) fn quiet() -> Self {
+        Self {
+            quiet: true,
+            ..Self::default()
+        }
+    }
+}
+
 impl Cp {
     /// Says on standard error how much was copied, as Docker does.
     pub(crate) async fn run(self, session: &Session) -> Outcome {

@@ -45,6 +45,7 @@ pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod spec;
+pub(crate) mod stack;
 pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod stdio;

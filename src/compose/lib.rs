@@ -18,6 +18,7 @@ mod environment;
 mod extends;
 pub mod files;
 mod foreign;
+pub mod generate;
 pub mod graph;
 pub mod history;
 mod hook;

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 
 use crate::cli::compose::{
-    bridge, build, config, copy, down, exec, graph, history, lint, list, logs, look, pause, plan,
-    publish, pull, push, rollback, run, up, verbs, watch,
+    alpha, bridge, build, config, copy, down, exec, graph, history, lint, list, logs, look, pause,
+    plan, publish, pull, push, rollback, run, up, verbs, watch,
 };
 use crate::cli::failure::{Outcome, or_interrupted};
 use crate::cli::project::ProjectFlags;
@@ -103,7 +103,7 @@ enum Verb {
     Bridge(bridge::Bridge),
     /// Docker compose's experiments
     #[command(subcommand, hide = true)]
-    Alpha(bridge::Alpha),
+    Alpha(alpha::Alpha),
     /// Show the version of orc
     Version(look::Version),
 }
@@ -126,14 +126,15 @@ impl Verb {
 
 impl Compose {
     /// Leads to the verb.
-    pub(crate) async fn run(self, session: &Session) -> Outcome {
-        self.project.prepare()?;
+    pub(crate) async fn run(mut self, session: &Session) -> Outcome {
+        self.project.prepare(session)?;
         match self.verb.heeds_signals() {
             true => self.lead(session).await,
             false => or_interrupted(self.lead(session)).await,
         }
     }
 
+    /// A dry run by `alpha dry-run` leads here again.
     async fn lead(self, session: &Session) -> Outcome {
         let project = self.project;
         match self.verb {
@@ -163,8 +164,14 @@ impl Compose {
             Verb::Pull(verb) => verb.run(session, project).await,
             Verb::Push(verb) => verb.run(session, project).await,
             Verb::Publish(verb) => verb.run(session, project).await,
-            Verb::Bridge(verb) => verb.run(),
-            Verb::Alpha(verb) => verb.run(&project),
+            Verb::Bridge(verb) => verb.run(session, &project).await,
+            Verb::Alpha(alpha::Alpha::DryRun(words)) => {
+                let verb = words.verb()?;
+                let mut project = project;
+                project.dry_run = true;
+                Box::pin(Self { project, verb }.lead(session)).await
+            }
+            Verb::Alpha(verb) => verb.run(session, project).await,
             Verb::Config(verb) => verb.run(session, &project).await,
             Verb::Lint(verb) => verb.run(&project),
             Verb::Graph(verb) => verb.run(&project),
@@ -193,8 +200,8 @@ pub(crate) struct ShortUp {
 
 impl ShortUp {
     /// See `up.rs`.
-    pub(crate) async fn run(self, session: &Session) -> Outcome {
-        self.project.prepare()?;
+    pub(crate) async fn run(mut self, session: &Session) -> Outcome {
+        self.project.prepare(session)?;
         self.up.run(session, self.project).await
     }
 }
@@ -210,8 +217,8 @@ pub(crate) struct ShortDown {
 
 impl ShortDown {
     /// See `down.rs`.
-    pub(crate) async fn run(self, session: &Session) -> Outcome {
-        self.project.prepare()?;
+    pub(crate) async fn run(mut self, session: &Session) -> Outcome {
+        self.project.prepare(session)?;
         or_interrupted(self.down.run(session, self.project)).await
     }
 }
@@ -227,7 +234,8 @@ pub(crate) struct ShortPlan {
 
 impl ShortPlan {
     /// See `plan.rs`.
-    pub(crate) async fn run(self, session: &Session) -> Outcome {
+    pub(crate) async fn run(mut self, session: &Session) -> Outcome {
+        self.project.prepare(session)?;
         self.plan.run(session, self.project).await
     }
 }

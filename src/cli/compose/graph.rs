@@ -36,14 +36,6 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// For Graphviz, to standard output.
-    pub(crate) fn dot() -> Self {
-        Self {
-            format: Format::Dot,
-            output: None,
-        }
-    }
-
     /// Asks no daemon.
     pub(crate) fn run(&self, flags: &ProjectFlags) -> Outcome {
         let picture = match self.format {

@@ -199,12 +199,7 @@ async fn make_all(
 
 /// Reaches the goal and writes it into the project's book; an update that failed is taken back when
 /// the file says so.
-async fn update(
-    work: &Work<'_>,
-    session: &Session,
-    wanted: Wanted,
-    seen: &Observed,
-) -> Result<()> {
+async fn update(work: &Work<'_>, session: &Session, wanted: Wanted, seen: &Observed) -> Result<()> {
     let plan = work.decide(&Goal::Up(wanted), seen)?;
     let outcome = work.outcome(&plan, "up").await;
     if let Err(failure) = outcome.done {
