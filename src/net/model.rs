@@ -342,7 +342,7 @@ pub struct PublishedPort {
 impl PublishedPort {
     /// Whether the daemon may have to answer on it: where no rule leads ([`crate::relay`]).
     pub(crate) fn is_answered(&self) -> bool {
-        self.host_ip.is_ipv6() && self.protocol == Protocol::Tcp
+        self.host_ip.is_ipv6()
     }
 
     /// Whether one socket of the host cannot be both.

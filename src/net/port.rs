@@ -78,12 +78,11 @@ pub(crate) fn reserve_again(port: PublishedPort) -> Result<Reservation> {
     bind(port).map_err(|errno| refusal(errno, port))
 }
 
-/// The places beside those held where `localhost` leads IPv6 clients: `[::1]` for each TCP port of
-/// all IPv4 addresses that has no IPv6 of its own. One that somebody else has is left out.
+/// The places beside those held where `localhost` leads IPv6 clients: `[::1]` for each port of all
+/// IPv4 addresses that has no IPv6 of its own. One that somebody else has is left out.
 pub(crate) fn reserve_localhost(held: &[Reservation]) -> Vec<Reservation> {
     held.iter()
         .filter(|held| held.anywhere && held.port.host_ip == Ipv4Addr::UNSPECIFIED)
-        .filter(|held| held.port.protocol == Protocol::Tcp)
         .map(|held| PublishedPort {
             host_ip: Ipv6Addr::LOCALHOST.into(),
             ..held.port
@@ -178,15 +177,11 @@ fn check_leads(address: IpAddr, spec: &PortSpec, reach: Reach) -> Result<IpAddr>
         "port {}/udp cannot be published on [{address}]",
         spec.container_port
     );
-    if address.is_loopback() {
-        return Err(Error::unsupported(format!(
-            "{port}: the kernel leads nothing away from it; use 127.0.0.1 or [::]"
-        )));
-    }
-    match reach.ipv6 {
+    // The daemon answers from the address that was asked, which it only knows when it is one.
+    match reach.ipv6 || !address.is_unspecified() {
         true => Ok(address),
         false => Err(Error::unsupported(format!(
-            "{port}: the container is on no network with IPv6; make one with `enable_ipv6`"
+            "{port}: the container is on no network with IPv6; make one with `enable_ipv6`, or name one of this host's addresses"
         ))),
     }
 }
@@ -226,8 +221,9 @@ fn refusal(errno: Errno, port: PublishedPort) -> Error {
 }
 
 fn bind(port: PublishedPort) -> Result<Reservation, Errno> {
-    // Where the daemon answers, connections of a container that is gone may not be closed yet.
-    match bind_socket(port, port.is_answered()) {
+    // Where the daemon answers, connections of a container that is gone may not be closed yet. (Of
+    // datagram sockets, two that do not mind would share the port.)
+    match bind_socket(port, port.is_answered() && port.protocol == Protocol::Tcp) {
         // Connections that have ended keep a port busy for a minute unless the socket says that it
         // does not mind; a real owner minds, and is found.
         Err(Errno::ADDRINUSE) if port_owner::only_lingers(port) => bind_socket(port, true),
@@ -251,7 +247,7 @@ fn bind_socket(mut port: PublishedPort, reuse: bool) -> Result<Reservation, Errn
     if reuse {
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
-    if port.protocol == Protocol::Udp {
+    if port.protocol == Protocol::Udp && !port.is_answered() {
         // What comes while the rules are away is not for us to keep.
         sockopt::set_socket_recv_buffer_size(&socket, 0)?;
     }
@@ -387,7 +383,6 @@ mod tests {
                 kind(spec("203.0.113.9", None, Protocol::Tcp)),
                 Kind::Invalid
             );
-            assert_eq!(kind(spec("::1", None, Protocol::Udp)), Kind::Unsupported);
             assert_eq!(kind(spec("::", None, Protocol::Udp)), Kind::Unsupported);
             assert_eq!(kind(spec("fd00::9", None, Protocol::Tcp)), Kind::Invalid);
             let mut zero = spec("127.0.0.1", None, Protocol::Tcp);

@@ -4,25 +4,33 @@
 //! IPv4 ones. So a client of this host that takes `localhost` for `::1`, as most do first, is heard
 //! by the daemon, on the very socket that keeps the port ([`crate::port`]); so is any client of a
 //! port that was published on an IPv6 address for a container without one. The container sees the
-//! host's address on its network. TCP only; while no daemon runs, such clients are refused and go on
-//! to 127.0.0.1.
+//! host's address on its network. While no daemon runs, such clients are refused and go on to
+//! 127.0.0.1.
 //!
-//! A container has so many connections and no more; further clients wait in the kernel's queue.
+//! This file passes on connections; [`datagrams`] does what is sent by UDP. A container has so many
+//! connections and no more; further clients wait in the kernel's queue.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use orc_base::task::Tasks;
 use orc_base::{Context, Result};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::model::Protocol;
 use crate::port::Reservation;
+use crate::relay::door::{Door, Shut};
+use crate::relay::targets::Targets;
+
+mod datagrams;
+mod door;
+mod targets;
 
 /// Clients that the kernel lets wait.
 const BACKLOG: i32 = 128;
@@ -37,43 +45,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Relays {
     targets: Arc<Targets>,
-    doors: Vec<Arc<Door>>,
+    doors: Vec<Arc<dyn Shut>>,
     tasks: Tasks,
-}
-
-/// A listening socket that can be closed while a task waits on it: a task that is told to end does
-/// so a little later.
-#[derive(Debug)]
-struct Door(Mutex<Option<TcpListener>>);
-
-impl Door {
-    fn lock(&self) -> MutexGuard<'_, Option<TcpListener>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next client; `None` when the door is closed.
-    async fn accept(&self) -> Option<std::io::Result<TcpStream>> {
-        std::future::poll_fn(|context| match &*self.lock() {
-            None => Poll::Ready(None),
-            Some(listener) => listener
-                .poll_accept(context)
-                .map(|accepted| Some(accepted.map(|(stream, _)| stream))),
-        })
-        .await
-    }
-}
-
-/// Where a container is, tried in this order.
-#[derive(Debug, Default)]
-struct Targets(RwLock<Vec<IpAddr>>);
-
-impl Targets {
-    fn list(&self) -> Vec<IpAddr> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
+    slots: Arc<Semaphore>,
 }
 
 impl Relays {
@@ -84,42 +58,60 @@ impl Relays {
             targets: Arc::default(),
             doors: Vec::new(),
             tasks: Tasks::default(),
+            slots: Arc::new(Semaphore::new(CONNECTIONS)),
         };
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let mut kept = Vec::with_capacity(reservations.len());
         for reservation in reservations {
-            if !reservation.port.is_answered() {
+            let port = reservation.port;
+            if !port.is_answered() {
                 kept.push(reservation);
                 continue;
             }
-            let port = reservation.port;
-            let listener =
-                listen(reservation.socket).context(|| format!("listen on port {port}"))?;
-            let door = Arc::new(Door(Mutex::new(Some(listener))));
-            relays.doors.push(Arc::clone(&door));
-            let targets = Arc::clone(&relays.targets);
-            let work = serve(door, port.container_port, targets, Arc::clone(&slots));
-            relays.tasks.spawn("port-relay", work);
+            relays
+                .answer(reservation)
+                .context(|| format!("listen on port {port}"))?;
         }
         Ok((relays, kept))
     }
 
+    fn answer(&mut self, reservation: Reservation) -> Result<()> {
+        let port = reservation.port.container_port;
+        let targets = Arc::clone(&self.targets);
+        match reservation.port.protocol {
+            Protocol::Tcp => {
+                let door = Arc::new(Door::new(listen(reservation.socket)?));
+                self.doors.push(door.clone());
+                let work = serve(door, port, targets, Arc::clone(&self.slots));
+                self.tasks.spawn("port-relay", work);
+            }
+            Protocol::Udp => {
+                let door = Arc::new(Door::new(hear(reservation.socket)?));
+                self.doors.push(door.clone());
+                let work = datagrams::serve(door, port, targets);
+                self.tasks.spawn("datagram-relay", work);
+            }
+        }
+        Ok(())
+    }
+
     /// From now on, new connections lead here.
     pub(crate) fn lead_to(&self, targets: Vec<IpAddr>) {
-        *self
-            .targets
-            .0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = targets;
+        self.targets.set(targets);
     }
 }
 
 impl Drop for Relays {
     fn drop(&mut self) {
         for door in &self.doors {
-            drop(door.lock().take());
+            door.shut();
         }
     }
+}
+
+fn hear(socket: OwnedFd) -> Result<UdpSocket> {
+    let socket = std::net::UdpSocket::from(socket);
+    socket.set_nonblocking(true)?;
+    Ok(UdpSocket::from_std(socket)?)
 }
 
 fn listen(socket: OwnedFd) -> Result<TcpListener> {
@@ -129,13 +121,18 @@ fn listen(socket: OwnedFd) -> Result<TcpListener> {
     Ok(TcpListener::from_std(listener)?)
 }
 
-async fn serve(door: Arc<Door>, port: u16, targets: Arc<Targets>, slots: Arc<Semaphore>) {
+async fn serve(
+    door: Arc<Door<TcpListener>>,
+    port: u16,
+    targets: Arc<Targets>,
+    slots: Arc<Semaphore>,
+) {
     // Bounded by the slots; ends with this task.
     let mut connections = JoinSet::new();
     // The semaphore is never closed.
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         while connections.try_join_next().is_some() {}
-        match door.accept().await {
+        match accept(&door).await {
             None => return,
             Some(Ok(client)) => {
                 let targets = targets.list();
@@ -150,6 +147,17 @@ async fn serve(door: Arc<Door>, port: u16, targets: Arc<Targets>, slots: Arc<Sem
             }
         }
     }
+}
+
+/// The next client; `None` when the door is shut.
+async fn accept(door: &Door<TcpListener>) -> Option<std::io::Result<TcpStream>> {
+    std::future::poll_fn(|context| match &*door.lock() {
+        None => Poll::Ready(None),
+        Some(listener) => listener
+            .poll_accept(context)
+            .map(|accepted| Some(accepted.map(|(stream, _)| stream))),
+    })
+    .await
 }
 
 /// Both ways until both are done. Without anybody who listens, the client is hung up on.

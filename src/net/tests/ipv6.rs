@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use orc_base::{Kind, Result};
 
-use super::lab::{Lab, MACHINE6, NEIGHBOUR6, inside_of, is_silent, on_a_machine, tcp, udp, until};
+use super::lab::{
+    Lab, MACHINE6, NEIGHBOUR6, ask, inside_of, is_silent, on_a_machine, tcp, udp, until,
+};
 use crate::address::Mac;
 use crate::model::{EndpointSpec, Ipv6Spec, Network, PortRange, PortSpec, Protocol, Sandbox};
 use crate::netns;
@@ -206,6 +208,7 @@ fn a_port_is_reached_by_both_families() {
         }
         // The host's own `::1` is answered by the daemon.
         assert!(tcp(&machine, LOOPBACK6, 5000).starts_with("web tcp"));
+        assert!(udp(&machine, LOOPBACK6, 5000).starts_with("web udp"));
         // Another machine's address is kept.
         assert_eq!(
             tcp(&neighbour, MACHINE6, 5000),
@@ -232,10 +235,10 @@ fn localhost_leads_to_containers_without_ipv6() {
     on_a_machine(|lab| {
         let neighbour = lab.neighbour();
         let front = lab.network("front");
-        let mut ports = only_tcp(None, 5000);
-        ports.extend(only_tcp(Some(Ipv4Addr::LOCALHOST.into()), 5001));
-        ports.extend(only_tcp(Some(LOOPBACK6.into()), 5002));
-        ports.extend(only_tcp(Some(MACHINE6.into()), 5003));
+        let mut ports = both(None, 5000);
+        ports.extend(both(Some(Ipv4Addr::LOCALHOST.into()), 5001));
+        ports.extend(both(Some(LOOPBACK6.into()), 5002));
+        ports.extend(both(Some(MACHINE6.into()), 5003));
         let web = lab.published("web", &[&front], ports.clone());
         let machine = lab.machine();
         // Nobody is hung up on later than a port that nobody listens on.
@@ -244,6 +247,7 @@ fn localhost_leads_to_containers_without_ipv6() {
         let gateway = front.gateway;
         for (address, port) in [(LOOPBACK6, 5000), (LOOPBACK6, 5002), (MACHINE6, 5003)] {
             assert_eq!(tcp(&machine, address, port), format!("web tcp {gateway}"));
+            assert_eq!(udp(&machine, address, port), format!("web udp {gateway}"));
         }
         // Who says 127.0.0.1 means it.
         assert!(is_silent(&machine, LOOPBACK6, 5001));
@@ -251,15 +255,17 @@ fn localhost_leads_to_containers_without_ipv6() {
         assert!(is_silent(&neighbour, MACHINE6, 5000));
         assert!(is_silent(&neighbour, MACHINE6, 5002));
         assert!(tcp(&neighbour, MACHINE6, 5003).starts_with("web"));
+        assert!(udp(&neighbour, MACHINE6, 5003).starts_with("web"));
         // It is so after a restart, with the sockets of the next daemon.
         let (networks, sandboxes) = (lab.net.networks(), lab.net.sandboxes());
         lab.restart();
         lab.run(lab.net.restore(networks, sandboxes)).unwrap();
         assert!(tcp(&machine, LOOPBACK6, 5000).starts_with("web"));
+        assert!(udp(&machine, LOOPBACK6, 5000).starts_with("web"));
         // Once gone, the ports are free at once.
         lab.run(lab.net.detach(&web.container)).unwrap();
         lab.published("next", &[&front], ports);
-        // Rules lead no datagrams from one family to the other, and so nobody is told they do.
+        // The daemon would answer from some address of the host's, so nobody is told that it does.
         let mut wish = lab.request("udp", &[&front]);
         wish.ports = both(Some(Ipv6Addr::UNSPECIFIED.into()), 5009);
         let error = lab.run(lab.net.attach(wish)).unwrap_err();
@@ -284,6 +290,45 @@ fn many_clients_wait_their_turn() {
         assert_eq!(held.len(), 600);
         drop(held);
         assert!(tcp(&machine, LOOPBACK6, 5000).starts_with("web"));
+    });
+}
+
+#[test]
+fn many_clients_send_datagrams_to_localhost() {
+    on_a_machine(|lab| {
+        let (front, back) = (lab.network("front"), lab.network("back"));
+        let web = lab.published("web", &[&front, &back], both(None, 5000));
+        lab.serve(&web.namespace, "web", 80);
+        let client = || {
+            inside_of(&lab.machine(), || {
+                let socket = std::net::UdpSocket::bind((LOOPBACK6, 0))?;
+                socket.connect((LOOPBACK6, 5000))?;
+                socket.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
+                Ok(socket)
+            })
+            .unwrap()
+        };
+        // More than are remembered at a time, and each hears what it asked for.
+        let clients: Vec<_> = (0..600).map(|_| client()).collect();
+        for client in &clients {
+            assert_eq!(ask(client).unwrap(), format!("web udp {}", front.gateway));
+        }
+        // The first ones are forgotten by now, which they do not notice.
+        for client in clients.iter().take(50) {
+            assert!(ask(client).unwrap().starts_with("web udp"));
+        }
+        // So it is when the container's way out moves.
+        lab.run(lab.net.disconnect(&web.container, &front.id))
+            .unwrap();
+        assert_eq!(
+            ask(&clients[0]).unwrap(),
+            format!("web udp {}", back.gateway)
+        );
+        lab.run(lab.net.detach(&web.container)).unwrap();
+        inside_of(&lab.machine(), || {
+            Ok(std::net::UdpSocket::bind((LOOPBACK6, 5000)).map(drop)?)
+        })
+        .expect("the port is free at once");
     });
 }
 
