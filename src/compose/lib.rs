@@ -38,6 +38,7 @@ mod normalize;
 mod notation;
 pub mod observe;
 pub mod one_off;
+pub mod pins;
 pub mod plan;
 pub mod provider;
 pub mod publish;

@@ -15,6 +15,7 @@ use crate::lint::remark::Rule;
 use crate::load::{LoadOptions, load_from};
 use crate::model::Project;
 use crate::node::{Map, Node, Span, Value};
+use crate::pins::{self, ImageOf};
 use crate::render::{self, Format};
 
 /// What is sent.
@@ -35,7 +36,7 @@ pub struct Publication {
 pub fn publication(
     options: &LoadOptions,
     with_env: bool,
-    images: &BTreeMap<String, String>,
+    images: &BTreeMap<ImageOf, String>,
 ) -> Result<Publication> {
     publication_from(options, with_env, images, &Disk)
 }
@@ -44,7 +45,7 @@ pub fn publication(
 pub fn publication_from(
     options: &LoadOptions,
     with_env: bool,
-    images: &BTreeMap<String, String>,
+    images: &BTreeMap<ImageOf, String>,
     disk: &dyn Files,
 ) -> Result<Publication> {
     let as_written = LoadOptions {
@@ -68,7 +69,7 @@ pub fn publication_from(
     }
     let env_files = take_env_files(&mut project, disk)?;
     forget_name(&mut project);
-    render::set_images(&mut project, images);
+    pins::set_images(&mut project, images);
     Ok(Publication {
         document: render::render(&project, Format::Yaml, &[], true)?,
         env_files,

@@ -1,12 +1,12 @@
 //! Prints the canonical project: `config`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use orc_base::{Error, Result};
 use serde_json::Value as Json;
 
 use crate::model::Project;
-use crate::node::{Map, Node, Span, Value};
+use crate::node::{Map, Node, Value};
 
 /// The languages of `config`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,40 +79,6 @@ pub fn profiles(project: &Project) -> BTreeSet<String> {
 pub fn declared(project: &Project, section: &str) -> BTreeSet<String> {
     let map = project.tree.get(section).and_then(Node::map);
     map.into_iter().flat_map(Map::keys).cloned().collect()
-}
-
-/// Gives services other images, by the names of the services.
-pub fn set_images(project: &mut Project, images: &BTreeMap<String, String>) {
-    let services = project
-        .tree
-        .map_mut()
-        .and_then(|top| top.get_mut("services")?.map_mut());
-    if let Some(services) = services {
-        for (name, entry) in services.iter_mut() {
-            if let (Some(image), Some(map)) = (images.get(name), entry.node.map_mut()) {
-                map.set("image", Node::new(image.as_str(), &Span::default()));
-            }
-        }
-    }
-    for (name, service) in &mut project.services {
-        if let Some(image) = images.get(name) {
-            service.image = Some(image.clone());
-        }
-    }
-}
-
-/// Leaves of a project its services, and of them the images: what pins them, as a further file.
-pub fn keep_images(project: &mut Project) {
-    let Some(top) = project.tree.map_mut() else {
-        return;
-    };
-    top.retain(|section, _| section == "services");
-    let services = top.get_mut("services").and_then(Node::map_mut);
-    for (_, entry) in services.into_iter().flat_map(Map::iter_mut) {
-        if let Some(service) = entry.node.map_mut() {
-            service.retain(|key, _| key == "image");
-        }
-    }
 }
 
 /// The tree with these services, and of the rest what they use.

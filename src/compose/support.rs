@@ -510,9 +510,22 @@ fn grants(report: &mut Report, tree: &Node, node: &Node, trail: &Trail<'_>) {
             };
             let external =
                 source.get("external").map(|node| &node.value) == Some(&Value::Bool(true));
-            if external || source.get("driver").is_some() {
-                let what = section.trim_end_matches('s');
-                report.refuse(item, &trail, &format!("not supported: {what} `{name}` is kept elsewhere (external or driver), and orc has no store of {section} yet: use file, environment or content"));
+            let what = section.trim_end_matches('s');
+            let way_out = "use file, environment or content";
+            // Docker compose's words come first.
+            if external {
+                let real = source.get("name").and_then(Node::text).unwrap_or(name);
+                let text = format!(
+                    "unsupported external {what} {real}: one machine has no store of {section}: {way_out}"
+                );
+                report.refuse(item, &trail, &text);
+            } else if let Some(driver) = source.get("driver") {
+                let text = format!("not supported: drivers of {section}: {way_out}");
+                report.refuse(
+                    driver,
+                    &Trail::ROOT.key(section).key(name).key("driver"),
+                    &text,
+                );
             }
             if let Some(driver) = source.get("template_driver") {
                 report.refuse(driver, &trail, "not supported: template drivers");

@@ -131,12 +131,13 @@ fn each_variable_is_meant_in_the_env_file() {
     with(&lab, &project, "COMPOSE_PARALLEL_LIMIT=1", restart).ok();
 
     // What is done.
-    let fewer = "orc compose -f one.yaml up -d";
-    let said = with(&lab, &project, "", fewer);
+    std::fs::write(project.join("compose.yaml"), &one).expect("a file");
+    let up = "orc compose up -d";
+    let said = with(&lab, &project, "", up);
     assert!(said.stderr.contains("Found orphan containers"), "{said}");
-    let said = with(&lab, &project, "COMPOSE_IGNORE_ORPHANS=1", fewer);
+    let said = with(&lab, &project, "COMPOSE_IGNORE_ORPHANS=1", up);
     assert!(!said.stderr.contains("orphan"), "{said}");
-    with(&lab, &project, "COMPOSE_REMOVE_ORPHANS=1", fewer).ok();
+    with(&lab, &project, "COMPOSE_REMOVE_ORPHANS=1", up).ok();
     let left = with(
         &lab,
         &project,

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use orc_base::{Context, Result};
 use orc_compose::load::{self, LoadOptions};
 use orc_compose::model::Project;
+use orc_compose::pins;
 use orc_compose::render::{self, render};
 use orc_compose::variables::variables;
 
@@ -109,10 +110,15 @@ impl Config {
         if self.resolve_image_digests || self.lock_image_digests {
             let host = session.host().await?;
             let pinned = pinned(&*host, &loaded.project, flags.at_once()).await?;
-            render::set_images(&mut loaded.project, &pinned);
+            pins::set_images(&mut loaded.project, &pinned);
         }
         if self.lock_image_digests {
-            render::keep_images(&mut loaded.project);
+            for name in pins::unpinned_steps(&loaded.project) {
+                out::warning(&format!(
+                    "service {name}: images of pre_start cannot be pinned by a further file: use what `--resolve-image-digests` prints"
+                ));
+            }
+            pins::keep_images(&mut loaded.project);
         }
         let text = self.text(&loaded.project, flags.all_resources)?;
         match (&self.output, self.quiet) {

@@ -5,23 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use orc_base::{Error, Result};
 use orc_compose::model::Project;
+use orc_compose::pins::{self, ImageOf};
 use orc_host::Host;
 use orc_image::reference::Reference;
 
 use crate::cli::pull::credentials;
 
-/// For every service that has an image, that image with its digest in the words of docker compose:
-/// `docker.io/library/busybox:1@sha256:…`. Each image is looked up once.
+/// For every image of a project, that image with its digest in the words of docker compose:
+/// `docker.io/library/busybox:1@sha256:…`. Each is looked up once.
 pub(crate) async fn pinned(
     host: &dyn Host,
     project: &Project,
     at_once: usize,
-) -> Result<BTreeMap<String, String>> {
-    let images: BTreeSet<String> = project
-        .services
-        .values()
-        .filter_map(|service| service.image.clone())
-        .collect();
+) -> Result<BTreeMap<ImageOf, String>> {
+    let places = pins::images(project);
+    let images: BTreeSet<String> = places.values().cloned().collect();
     let look = |image: String| async move {
         let reference = Reference::parse(&image)?;
         if reference.digest().is_some() {
@@ -37,9 +35,9 @@ pub(crate) async fn pinned(
         .buffer_unordered(at_once)
         .try_collect()
         .await?;
-    let of_services = project.services.iter().filter_map(|(name, service)| {
-        let pinned = pinned.get(service.image.as_ref()?)?;
-        Some((name.clone(), pinned.clone()))
+    let of_places = places.into_iter().filter_map(|(place, image)| {
+        let pinned = pinned.get(&image)?;
+        Some((place, pinned.clone()))
     });
-    Ok(of_services.collect())
+    Ok(of_places.collect())
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use super::support::{HOME, load_with, options};
 use crate::files::Memory;
 use crate::load::LoadOptions;
+use crate::pins::{self, ImageOf};
 use crate::publish::{Publication, publication_from};
-use crate::render::{self, Format, render};
+use crate::render::{Format, render};
 use crate::variables::variables;
 
 fn publish(
@@ -21,7 +22,10 @@ fn publish(
         .collect();
     let images = images
         .iter()
-        .map(|(service, image)| ((*service).to_owned(), (*image).to_owned()))
+        .map(|(service, image)| {
+            let place = ImageOf::Service((*service).to_owned());
+            (place, (*image).to_owned())
+        })
         .collect();
     publication_from(&options(), with_env, &images, &Memory(files))
 }
@@ -126,13 +130,25 @@ fn variables_of_the_files_as_they_stand() {
 
 #[test]
 fn images_are_pinned_alone() {
-    let text =
-        "name: p\nservices:\n  a: {image: x, command: run}\n  b: {build: .}\nvolumes: {v: {}}\n";
+    let text = "name: p\nservices:\n  a: {image: x, command: run, pre_start: [{image: h, command: y}], volumes: ['./d:/d', {type: image, source: v, target: /v}, {type: image, source: b, target: /b}]}\n  b: {build: .}\nvolumes: {v: {}}\n";
     let mut project = load_with(text, &[], &options()).unwrap().project;
-    let pinned = BTreeMap::from([("a".to_owned(), "x@sha256:00".to_owned())]);
-    render::set_images(&mut project, &pinned);
+    let found = pins::images(&project);
+    assert_eq!(found.values().collect::<Vec<_>>(), ["x", "h", "v"]);
+    let pinned = found
+        .into_iter()
+        .map(|(place, image)| (place, format!("{image}@sha256:00")))
+        .collect();
+    pins::set_images(&mut project, &pinned);
     assert_eq!(project.services["a"].image.as_deref(), Some("x@sha256:00"));
-    render::keep_images(&mut project);
+    let whole = render(&project, Format::Yaml, &[], false).unwrap();
+    for image in ["image: h@sha256:00", "source: v@sha256:00", "source: b\n"] {
+        assert!(whole.contains(image), "{whole}");
+    }
+    assert_eq!(pins::unpinned_steps(&project), ["a"]);
+    pins::keep_images(&mut project);
     let text = render(&project, Format::Yaml, &[], false).unwrap();
-    assert_eq!(text, "services:\n  a:\n    image: x@sha256:00\n  b: {}\n");
+    assert_eq!(
+        text,
+        "services:\n  a:\n    image: x@sha256:00\n    volumes:\n      - source: v@sha256:00\n        target: /v\n        type: image\n      - source: b\n        target: /b\n        type: image\n  b: {}\n"
+    );
 }

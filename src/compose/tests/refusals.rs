@@ -233,7 +233,15 @@ async fn what_orc_does_not_do_is_refused_before_anything_is_made() {
         ),
         (
             "services:\n  a: {image: x, secrets: [s]}\nsecrets: {s: {external: true}}\n",
-            "secret `s` is kept elsewhere (external or driver), and orc has no store of secrets yet: use file, environment or content",
+            "services.a.secrets[0]: unsupported external secret s: one machine has no store of secrets: use file, environment or content",
+        ),
+        (
+            "services:\n  a: {image: x, configs: [c]}\nconfigs: {c: {external: true, name: real}}\n",
+            "services.a.configs[0]: unsupported external config real: ",
+        ),
+        (
+            "services:\n  a: {image: x, secrets: [s]}\nsecrets: {s: {driver: vault}}\n",
+            "compose.yaml:3:23: secrets.s.driver: not supported: drivers of secrets",
         ),
         (
             "services:\n  a: {image: x, post_start: [{user: x}]}\n",
