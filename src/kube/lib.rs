@@ -6,10 +6,13 @@
 
 pub mod auth;
 mod claim;
+#[cfg(any(test, feature = "fake"))]
+pub mod contract;
 pub mod field;
 mod json;
 pub mod kind;
 pub mod kinds;
+pub mod link;
 mod local;
 mod meta;
 pub mod names;

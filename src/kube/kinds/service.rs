@@ -148,28 +148,56 @@ fn keep_allocated(new: &mut Object, old: &Object) {
             }
         }
     }
-    let on_nodes = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
+    drop_foreign(new, old, (&kinds.0, &kinds.1));
+    keep_node_ports(new, old, (&kinds.0, &kinds.1));
+}
+
+fn is_on_nodes(kind: &str) -> bool {
+    matches!(kind, "NodePort" | "LoadBalancer")
+}
+
+/// What only the type before had goes, unless the writer says it anew (`dropTypeDependentFields`).
+fn drop_foreign(new: &mut Object, old: &Object, (kind, was): (&str, &str)) {
+    let balanced = |kind: &str| kind == "LoadBalancer";
+    for (field, has) in [
+        ("externalTrafficPolicy", is_on_nodes as fn(&str) -> bool),
+        ("healthCheckNodePort", is_on_nodes),
+        ("allocateLoadBalancerNodePorts", balanced),
+        ("loadBalancerClass", balanced),
+    ] {
+        let path = ["spec", field];
+        if has(was) && !has(kind) && new.at(&path) == old.at(&path) {
+            new.remove(&path);
+        }
+    }
+}
+
+/// Ports on nodes stay with their port; those that were given to another type of service go.
+fn keep_node_ports(new: &mut Object, old: &Object, (kind, was): (&str, &str)) {
     let old_ports = old.list(&["spec", "ports"]).to_vec();
     let Some(spec) = new.as_map_mut().get_mut("spec") else {
         return;
     };
     for port in crate::json::items_mut(spec, "ports") {
-        if !on_nodes(&kinds.0) {
-            // Left over from before: the type says that no node has it.
-            if on_nodes(&kinds.1)
-                && let Value::Object(port) = port
-            {
+        let same =
+            |old: &&Value| old["port"] == port["port"] && old["protocol"] == port["protocol"];
+        let given = old_ports
+            .iter()
+            .find(same)
+            .and_then(|old| old.get("nodePort"))
+            .cloned();
+        let Value::Object(port) = port else {
+            continue;
+        };
+        let own = port.get("nodePort").filter(|number| **number != 0).cloned();
+        match (is_on_nodes(kind), own, given) {
+            (true, None, Some(given)) => {
+                port.insert("nodePort".to_owned(), given);
+            }
+            (false, Some(own), Some(given)) if is_on_nodes(was) && own == given => {
                 port.remove("nodePort");
             }
-            continue;
-        }
-        let same = old_ports
-            .iter()
-            .find(|old| old["port"] == port["port"] && old["protocol"] == port["protocol"]);
-        if port["nodePort"].as_i64().unwrap_or_default() == 0
-            && let Some(given) = same.and_then(|old| old.get("nodePort")).cloned()
-        {
-            port["nodePort"] = given;
+            _ => {}
         }
     }
 }

@@ -6,10 +6,13 @@
 mod claims;
 mod commit;
 mod keys;
+mod owners;
 mod plan;
 mod read;
 mod removal;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::sync::Arc;

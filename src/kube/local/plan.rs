@@ -12,6 +12,7 @@ use crate::kind::{ObjectKind, Subresource};
 use crate::kinds::{NAMESPACE, POD};
 use crate::local::claims;
 use crate::local::keys;
+use crate::local::owners;
 use crate::local::removal;
 use crate::local::removal::Removal;
 use crate::local::settings::Settings;
@@ -319,6 +320,7 @@ impl Planner<'_> {
         claims::give(self.store, self.settings, kind, &mut new).await?;
         bounded(kind, &new)?;
         validated(kind, &new, Some(old))?;
+        owners::check(self.store, kind, &new, old).await?;
         let unchanged = new == *old;
         let gone = removal::is_due(kind, &new);
         let mut plan = Plan {

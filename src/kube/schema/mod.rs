@@ -23,31 +23,39 @@ pub use shape::{Definition, Field, Leaf, Merging, Name, Shape, Shapes};
 /// The JSON schemas of all kinds and of what they are made of, by name (`io.k8s.api.core.v1.Pod`), texts
 /// included. Made anew at each call: it is large and seldom wanted.
 pub fn definitions() -> Map<String, Value> {
-    let mut generator = SchemaGenerator::default();
-    for kind in KINDS {
-        let _ = (kind.schema)(&mut generator);
-    }
-    generator.take_definitions(false)
+    generated().0
 }
 
 /// The name of a kind's definition.
 pub fn definition_name(kind: &ObjectKind) -> String {
-    let mut generator = SchemaGenerator::default();
-    let schema = (kind.schema)(&mut generator);
-    let reference = schema.as_value()["$ref"].as_str().unwrap_or_default();
-    reference.rsplit('/').next().unwrap_or_default().to_owned()
+    let shapes = shapes();
+    shapes.name(shapes.of(kind)).to_owned()
 }
 
 /// The shapes of all kinds.
 pub fn shapes() -> &'static Shapes {
     static SHAPES: OnceLock<Shapes> = OnceLock::new();
     SHAPES.get_or_init(|| {
-        let names = KINDS.iter().map(|kind| {
-            let place = (kind.group, kind.version, kind.kind);
-            (place, definition_name(kind))
-        });
-        Shapes::read(&definitions(), names)
+        let (definitions, names) = generated();
+        let places = KINDS
+            .iter()
+            .map(|kind| (kind.group, kind.version, kind.kind));
+        Shapes::read(&definitions, places.zip(names))
     })
+}
+
+/// All definitions, and the name of each kind's own.
+fn generated() -> (Map<String, Value>, Vec<String>) {
+    let mut generator = SchemaGenerator::default();
+    let names = KINDS
+        .iter()
+        .map(|kind| {
+            let schema = (kind.schema)(&mut generator);
+            let reference = schema.as_value()["$ref"].as_str().unwrap_or_default();
+            reference.rsplit('/').next().unwrap_or_default().to_owned()
+        })
+        .collect();
+    (generator.take_definitions(false), names)
 }
 
 #[cfg(test)]

@@ -133,6 +133,11 @@ impl Shapes {
         &self.definitions[name]
     }
 
+    /// The name of a definition: `io.k8s.api.core.v1.PodSpec`.
+    pub fn name(&self, name: Name) -> &str {
+        &self.names[name]
+    }
+
     /// What a definition is called: `PodSpec`.
     pub fn short_name(&self, name: Name) -> &str {
         let whole = &self.names[name];
