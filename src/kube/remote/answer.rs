@@ -32,10 +32,10 @@ impl Answer {
         };
         match answer.status {
             200..300 => Ok(answer),
-            status => Err(answer.json().await.map_or_else(
-                |error| error,
-                |body| Status::from_json(&body, status),
-            )),
+            status => Err(answer
+                .json()
+                .await
+                .map_or_else(|error| error, |body| Status::from_json(&body, status))),
         }
     }
 
@@ -70,7 +70,8 @@ impl Answer {
         // The items of a list do not say what they are.
         let whole = |mut item: Value| {
             if let Some(item) = item.as_object_mut() {
-                item.entry("apiVersion").or_insert_with(|| kind.api_version().into());
+                item.entry("apiVersion")
+                    .or_insert_with(|| kind.api_version().into());
                 item.entry("kind").or_insert_with(|| kind.kind.into());
             }
             Ok(Object::from_value(item)?)
@@ -97,7 +98,12 @@ impl Answer {
             });
         }
         let kind = target.kind;
-        let mut last = Object::new(&kind.api_version(), kind.kind, &target.namespace, &target.name);
+        let mut last = Object::new(
+            &kind.api_version(),
+            kind.kind,
+            &target.namespace,
+            &target.name,
+        );
         if let Some(uid) = body["details"]["uid"].as_str() {
             last.set(&["metadata", "uid"], uid);
         }

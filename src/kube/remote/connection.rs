@@ -80,7 +80,10 @@ impl Connections {
     /// Asks a member, and another one when that one cannot have acted on it.
     pub(super) async fn call(&self, call: &Call) -> Result<Answer> {
         let tries = self.members().len() + 1;
-        let mut last = Status::new(Reason::ServiceUnavailable, "no member of the cluster is known");
+        let mut last = Status::new(
+            Reason::ServiceUnavailable,
+            "no member of the cluster is known",
+        );
         for _ in 0..tries {
             let open = self.open().await?;
             match self.ask(&open, call).await {
@@ -154,7 +157,9 @@ impl Connections {
             (None, false) => {
                 let all = Error::all(failures).err();
                 let all = all.map(|error| error.with_kind(Kind::Unavailable));
-                Err(all.unwrap_or_else(|| Error::unavailable("no answer")).into())
+                Err(all
+                    .unwrap_or_else(|| Error::unavailable("no answer"))
+                    .into())
             }
         }
     }
@@ -176,9 +181,8 @@ impl Connections {
             made.map_err(|error| Error::unavailable(error.to_string()))
         };
         let made = tokio::time::timeout(CONNECT, connect).await;
-        let made = made.map_err(|_| {
-            Error::timeout(format!("no answer in {} s", CONNECT.as_secs()))
-        });
+        let made =
+            made.map_err(|_| Error::timeout(format!("no answer in {} s", CONNECT.as_secs())));
         let (sender, connection) = made.and_then(|made| made).context(context)?;
         let address = member.address;
         // Ends with the last sender.

@@ -43,7 +43,9 @@ struct Lines {
 impl Lines {
     async fn next(&mut self) -> Result<Option<Vec<u8>>> {
         loop {
-            let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
+            let end = self.buffer[self.searched..]
+                .iter()
+                .position(|byte| *byte == b'\n');
             if let Some(end) = end {
                 let end = self.searched + end + 1;
                 let rest = self.buffer.split_off(end);

@@ -150,7 +150,9 @@ impl Objects for RemoteObjects {
             }
             Write::Delete { target, options } => self.delete(&target, &options).await.map(gone),
         };
-        written.map(|one| vec![one]).map_err(|status| refused(Some(0), status))
+        written
+            .map(|one| vec![one])
+            .map_err(|status| refused(Some(0), status))
     }
 }
 

@@ -73,7 +73,8 @@ impl Call {
     /// Adds to the query, but nothing that is empty.
     pub(super) fn with(mut self, key: &str, value: &str) -> Self {
         if !value.is_empty() {
-            self.path.push(if self.path.contains('?') { '&' } else { '?' });
+            self.path
+                .push(if self.path.contains('?') { '&' } else { '?' });
             self.path.push_str(key);
             self.path.push('=');
             escape(value, &mut self.path);
@@ -118,7 +119,10 @@ impl Call {
         self.with("watch", "true")
             .selecting(&options.labels, &options.fields)
             .matching(&options.version, options.version_match)
-            .with("allowWatchBookmarks", if options.bookmarks { "true" } else { "" })
+            .with(
+                "allowWatchBookmarks",
+                if options.bookmarks { "true" } else { "" },
+            )
             .with("sendInitialEvents", &initial.unwrap_or_default())
     }
 
