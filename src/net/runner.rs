@@ -495,7 +495,7 @@ impl Runner {
                 match self.driver.create_network(network) {
                     Ok(()) => drop(made.insert(id)),
                     Err(error) => {
-                        failures.push(error.within(format!("network `{}`", network.name)))
+                        failures.push(error.within(format!("network `{}`", network.name)));
                     }
                 }
             }
