@@ -49,14 +49,14 @@ pub(crate) fn decide(node: &str, wanted: &Attributes) -> Decision {
     let below = wanted.subresource.as_str();
     match (wanted.group.as_str(), resource, below) {
         // The overlay and the services need to know all nodes.
-        ("", "nodes", "") => yes_if(reads || own && (wanted.verb == "create" || changes)),
+        // A path says no name of what is made: `guard` looks at the object's.
+        ("", "nodes", "") => yes_if(reads || wanted.verb == "create" || own && changes),
         ("", "nodes", "status") => yes_if(own && (wanted.verb == "get" || changes)),
         ("", "services" | "endpoints" | "namespaces", "") => yes_if(reads),
         ("discovery.k8s.io", "endpointslices", "") => yes_if(reads),
         ("coordination.k8s.io", "leases", "") => yes_if(
             wanted.namespace == "kube-node-lease"
-                && own
-                && matches!(wanted.verb.as_str(), "get" | "create" | "update" | "patch"),
+                && (wanted.verb == "create" || own && (wanted.verb == "get" || changes)),
         ),
         ("" | "events.k8s.io", "events", "") => yes_if(matches!(
             wanted.verb.as_str(),

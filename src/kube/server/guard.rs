@@ -3,7 +3,7 @@
 use crate::auth::node::{self, Question};
 use crate::auth::rules::{self, Attributes, Decision};
 use crate::auth::user::User;
-use crate::kinds::{NODE, POD};
+use crate::kinds::{LEASE, NODE, POD};
 use crate::object::Object;
 use crate::objects::{ListOptions, Objects, Patch, Scope, Target, WriteOptions};
 use crate::pki::identity::{NODE_PREFIX, NODES};
@@ -85,9 +85,16 @@ pub(super) async fn check_write(
     write: NodeWrite<'_>,
 ) -> Result<()> {
     let own = user.name.strip_prefix(NODE_PREFIX);
-    let Some(own) = own.filter(|_| user.is_in(NODES) && target.kind == &NODE) else {
+    let Some(own) = own.filter(|_| user.is_in(NODES)) else {
         return Ok(());
     };
+    let is_own_kind = target.kind == &NODE || target.kind == &LEASE;
+    if is_own_kind && target.name != own {
+        return Err(forbidden(wanted, "a node may write only itself"));
+    }
+    if target.kind != &NODE {
+        return Ok(());
+    }
     let current = match objects.get(&Target::new(&NODE, "", own), "").await {
         Ok(current) => Some(current),
         Err(status) if status.reason() == Reason::NotFound => None,

@@ -62,7 +62,7 @@ pub async fn serve(
                     continue;
                 }
             },
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
         };
         let (acceptor, service) = (acceptor.clone(), service.clone());
         let stop = stop.clone();
@@ -85,7 +85,7 @@ async fn connection(
     stream: TcpStream,
     acceptor: &TlsAcceptor,
     service: Arc<Service>,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
     // Small answers are not to wait for more.
     stream.set_nodelay(true).context(|| "set TCP_NODELAY")?;
@@ -100,10 +100,6 @@ async fn connection(
         let (service, peer) = (service.clone(), peer.clone());
         async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
     });
-    let stopped = async move {
-        let mut stop = stop;
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
     let io = TokioIo::new(stream);
     let ended = if speaks_2 {
         let mut server = http2::Builder::new(TokioExecutor::new());
@@ -117,7 +113,7 @@ async fn connection(
         tokio::pin!(connection);
         tokio::select! {
             ended = &mut connection => ended,
-            () = stopped => {
+            () = stopped(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -132,13 +128,18 @@ async fn connection(
         tokio::pin!(connection);
         tokio::select! {
             ended = &mut connection => ended,
-            () = stopped => {
+            () = stopped(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         }
     };
     ended.map_err(|error| orc_base::Error::unavailable(error.to_string()))
+}
+
+/// Ends when the server is to stop, or its owner is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Who the client is by its certificate, if it showed one.

@@ -27,8 +27,6 @@ use crate::server::streams::node::NodeStreams;
 use crate::server::{body, discovery, guard, reviews, upgrade, verbs, watching};
 use crate::status::{Reason, Result, Status};
 
-/// Watches at once, at most.
-const MAX_WATCHES: usize = 10_000;
 /// Logs, execs and port-forwards at once, at most.
 const MAX_STREAMS: usize = 1000;
 /// How often a stream's rights are asked again.
@@ -48,6 +46,8 @@ pub struct Parts {
     pub audit: Sink,
     /// Whether the store can be written now: what `/readyz` says.
     pub ready: Box<dyn Fn() -> orc_base::Result<()> + Send + Sync>,
+    /// Watches at once, at most; who comes then is told to come again.
+    pub max_watches: usize,
 }
 
 /// The API, whatever carries it.
@@ -77,9 +77,9 @@ impl Service {
     /// On these parts.
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
+            watches: Arc::new(Semaphore::new(parts.max_watches)),
             parts,
             documents: Documents::default(),
-            watches: Arc::new(Semaphore::new(MAX_WATCHES)),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: watch::Sender::new(false),
         })
