@@ -18,6 +18,7 @@ mod foreground;
 mod hostile;
 mod mounts;
 mod network;
+mod newcomer;
 mod providers;
 mod registry;
 mod remote;

@@ -28,6 +28,8 @@ const LOG_TAIL_BYTES: u64 = 8 << 10;
 /// The daemon of `place`, started when none answers.
 pub(crate) async fn connect(place: &Place) -> Result<Client> {
     let socket = place.socket()?;
+    // Told also when the daemon runs already, and it does not matter: it is a mistake.
+    place.log_level()?;
     match Client::connect(&socket).await {
         Ok(client) => Ok(client),
         Err(error) if error.kind() == Kind::Denied => Err(Error::denied(format!(
@@ -63,6 +65,14 @@ async fn start(place: &Place, socket: &Path) -> Result<Client> {
         ));
     }
     let dirs = place.dirs()?;
+    if socket != dirs.socket() && Client::connect(&dirs.socket()).await.is_ok() {
+        return Err(Error::unavailable(format!(
+            "nobody listens at {}, and the daemon of {} listens at {}: leave out `--host`, or give it other roots",
+            socket.display(),
+            dirs.data().display(),
+            dirs.socket().display()
+        )));
+    }
     dirs.create()?;
     let path = dirs.daemon_log();
     let log = open_log(&path).context(|| format!("open the daemon's log {}", path.display()))?;

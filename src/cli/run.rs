@@ -180,6 +180,8 @@ pub(crate) async fn create(
         Err(error) if error.kind() == Kind::NotFound && policy != Pull::Never => {
             match host.inspect_image(&spec.image).await {
                 Err(missing) if missing.kind() == Kind::NotFound => {
+                    // What is no name of an image is not pulled.
+                    orc_image::reference::Reference::parse(&spec.image)?;
                     out::note(&format!(
                         "the image {} is not here: pulling it",
                         crate::ui::escape::line(&spec.image)

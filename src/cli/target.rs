@@ -1,6 +1,6 @@
 //! What a NAME is: a container, or else a service of the project in the current directory.
 
-use orc_base::{Error, Kind, Result};
+use orc_base::{Error, Kind, Result, spelling};
 use orc_compose::labels;
 use orc_host::Host;
 use orc_host::container::{Container, ContainerFilter};
@@ -38,7 +38,9 @@ pub(crate) async fn find(host: &dyn Host, name: &str, flags: &ProjectFlags) -> R
     };
     let project = match flags.load_or_name(&[]) {
         Ok(project) => project,
-        Err(error) if error.kind() == Kind::NotFound => return Err(missing),
+        Err(error) if error.kind() == Kind::NotFound => {
+            return Err(with_nearest(host, name, missing).await);
+        }
         Err(error) => {
             return Err(Error::not_found(format!(
                 "no container is named `{name}`, and the project here cannot be read: {error}"
@@ -56,6 +58,17 @@ pub(crate) async fn find(host: &dyn Host, name: &str, flags: &ProjectFlags) -> R
         (false, true) => Err(project
             .no_such_service(name)
             .within(format!("no container is named `{name}`"))),
+    }
+}
+
+/// What is missing, and the container that was probably meant.
+async fn with_nearest(host: &dyn Host, name: &str, missing: Error) -> Error {
+    let containers = host.list_containers(&ContainerFilter::everything()).await;
+    let containers = containers.unwrap_or_default();
+    let names = containers.iter().map(|container| container.name.as_str());
+    match spelling::nearest(name, names) {
+        Some(near) => Error::not_found(format!("{missing}: did you mean `{near}`?")),
+        None => missing,
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Command, Error, FromArgMatches};
+use orc_base::spelling;
 
 use crate::cli::refused;
 use crate::ui::error;
@@ -26,7 +27,7 @@ pub(crate) fn parse<T: FromArgMatches>(
             1
         }
         kind => {
-            let (line, path) = explain(&error, typed_path(&command(), words));
+            let (line, path) = explain(&error, &command(), words);
             error::print(&orc_base::Error::invalid(line));
             let compose = path
                 .iter()
@@ -64,12 +65,23 @@ fn with_values(command: Command) -> Command {
     command.mut_args(switch).mut_subcommands(with_values)
 }
 
-/// What is wrong in one line, and the words of the command it is about; `typed` are those of the command
-/// as it was typed.
-fn explain(error: &Error, typed: Vec<String>) -> (String, Vec<String>) {
+/// Rust's words for what is no number, and ours.
+const NUMBERS: [(&str, &str); 5] = [
+    ("invalid digit found in string", "it is not a whole number"),
+    (
+        "cannot parse integer from empty string",
+        "it is not a whole number",
+    ),
+    ("number too large to fit in target type", "it is too large"),
+    ("number too small to fit in target type", "it is too small"),
+    ("invalid float literal", "it is not a number"),
+];
+
+/// What is wrong in one line, and the words of the command it is about.
+fn explain(error: &Error, command: &Command, words: &[OsString]) -> (String, Vec<String>) {
     let text = error.render().to_string();
     let path = match usage_path(&text) {
-        path if path.is_empty() => typed,
+        path if path.is_empty() => typed_path(command, words),
         path => path,
     };
     let see = format!("see `{} --help`", path.join(" "));
@@ -86,11 +98,17 @@ fn explain(error: &Error, typed: Vec<String>) -> (String, Vec<String>) {
         .join(" ")
         .trim_start_matches("error: ")
         .replace('\'', "`");
-    for tip in lines.filter_map(|line| line.trim().strip_prefix("tip: ")) {
-        // What would help in few cases only confuses in most.
-        if !tip.contains("to pass") {
-            line.push_str(&format!("; {}", tip.replace('\'', "`")));
-        }
+    for (theirs, ours) in NUMBERS {
+        line = line.replace(theirs, ours);
+    }
+    let similar = lines.filter_map(|line| line.trim().strip_prefix("tip: "));
+    // What would help in few cases only confuses in most.
+    let mut similar = similar.filter(|tip| !tip.contains("to pass")).peekable();
+    if let (None, Some(near)) = (similar.peek(), nearest_command(command, &path, error)) {
+        line.push_str(&format!("; did you mean `{near}`?"));
+    }
+    for tip in similar {
+        line.push_str(&format!("; {}", tip.replace('\'', "`")));
     }
     (format!("{line}; {see}"), path)
 }
@@ -126,6 +144,19 @@ fn typed_path(command: &Command, words: &[OsString]) -> Vec<String> {
         after_flag = word.starts_with('-');
     }
     path
+}
+
+/// The command that somebody meant who typed one that there is not, where clap has no idea.
+fn nearest_command(command: &Command, path: &[String], error: &Error) -> Option<String> {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let group = path
+        .iter()
+        .skip(1)
+        .try_fold(command, |at, word| at.find_subcommand(word))?;
+    let known = group.get_subcommands().map(Command::get_name);
+    spelling::nearest(typed, known).map(str::to_owned)
 }
 
 /// What Docker has and orc does not: the command or the flag that was typed, and why.
@@ -167,7 +198,7 @@ mod tests {
             .collect();
         let shown = match read::<Cli>(help::command::<Cli>, &words) {
             Ok(_) => "fine".to_owned(),
-            Err(error) => explain(&error, typed_path(&help::command::<Cli>(), &words)).0,
+            Err(error) => explain(&error, &help::command::<Cli>(), &words).0,
         };
         assert_eq!(shown, expected, "{line}");
     }
@@ -192,8 +223,17 @@ mod tests {
         );
         check(
             "stop -t soon web",
-            "invalid value `soon` for `--timeout <SECONDS>`: invalid digit found in string; see `orc stop --help`",
+            "invalid value `soon` for `--timeout <SECONDS>`: it is not a whole number; see `orc stop --help`",
         );
+        check(
+            "rnu x",
+            "unrecognized subcommand `rnu`; did you mean `run`?; see `orc --help`",
+        );
+        check(
+            "run --cpu-shares 99999999999999999999 a",
+            "invalid value `99999999999999999999` for `--cpu-shares <WEIGHT>`: it is too large; see `orc run --help`",
+        );
+        check("xyzzy", "unrecognized subcommand `xyzzy`; see `orc --help`");
     }
 
     #[test]

@@ -14,11 +14,12 @@ use orc_compose::observe::{Observed, observe};
 use orc_compose::plan::{Goal, Plan, Up, changed_volumes, plan};
 use orc_host::Host;
 
+use crate::cli::compose::dry_run;
 use crate::cli::compose::programs::{self, OfThisMachine};
 use crate::cli::project::ProjectFlags;
 use crate::cli::prompt;
 use crate::ui::progress::{Progress, TICK};
-use crate::ui::{escape, out, terminal};
+use crate::ui::{out, terminal};
 
 /// A project, the flags it came from, and the machine it is for.
 pub(crate) struct Work<'a> {
@@ -130,7 +131,7 @@ impl Work<'_> {
             given: Provided::default(),
         };
         if self.flags.dry_run {
-            out::bytes(escape::text(&plan.to_string()).as_bytes());
+            dry_run::show(plan, self.flags.progress);
             return nothing;
         }
         if plan.is_empty() {

@@ -1,5 +1,6 @@
 //! The keys of `up` in the foreground, on a terminal: `d` leaves the containers running, `w` turns
-//! watching on and off, Enter makes room between lines. Ctrl-C stays what it is.
+//! watching on and off, Enter makes room between lines. Ctrl-C stays what it is. Docker's keys for
+//! windows, `v` and `o`, say what there is instead.
 
 use orc_base::Result;
 use tokio::io::{AsyncReadExt, Stdin};
@@ -51,6 +52,9 @@ impl Menu {
         while !self.over {
             match self.stdin.read_u8().await {
                 Ok(byte) => {
+                    if let Some(text) = instead(byte) {
+                        out::note(text);
+                    }
                     if let Some(key) = meaning(byte) {
                         return key;
                     }
@@ -81,6 +85,19 @@ pub(crate) fn make_room() {
     out::note("");
 }
 
+/// What is said to the keys that open a window with docker compose.
+fn instead(byte: u8) -> Option<&'static str> {
+    match byte {
+        b'v' | b'V' => Some(
+            "orc opens no window: `orc compose graph` draws this project, `orc compose ps` lists it",
+        ),
+        b'o' | b'O' => Some(
+            "orc opens no window: `orc compose config` shows the configuration of this project",
+        ),
+        _ => None,
+    }
+}
+
 fn meaning(byte: u8) -> Option<Key> {
     match byte {
         b'd' | b'D' => Some(Key::Detach),
@@ -100,6 +117,11 @@ mod tests {
         assert_eq!(meaning(b'w'), Some(Key::Watch));
         assert_eq!(meaning(b'\n'), Some(Key::Enter));
         assert_eq!(meaning(b'x'), None);
+        for byte in [b'v', b'o'] {
+            assert_eq!(meaning(byte), None);
+            assert!(instead(byte).is_some_and(|text| text.contains("orc compose")));
+        }
+        assert_eq!(instead(b'd'), None);
     }
 
     #[test]

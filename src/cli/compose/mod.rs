@@ -11,6 +11,7 @@ pub(crate) mod config;
 pub(crate) mod copy;
 pub(crate) mod deeds;
 pub(crate) mod down;
+mod dry_run;
 pub(crate) mod exec;
 pub(crate) mod follow;
 pub(crate) mod generate;
