@@ -15,6 +15,7 @@ mod digest;
 mod discover;
 mod dotenv;
 mod environment;
+pub mod explain;
 mod extends;
 pub mod files;
 mod foreign;

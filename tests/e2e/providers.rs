@@ -58,7 +58,9 @@ fn fine(ran: Ran) -> Ran {
 /// Whether a process runs; one that has ended may wait for somebody to ask how.
 fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    stat.rsplit(") ")
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
 /// How the cloud was called since the last time.

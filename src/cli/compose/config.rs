@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use orc_base::{Context, Result};
+use orc_compose::explain::explain;
 use orc_compose::load::{self, LoadOptions};
 use orc_compose::model::Project;
 use orc_compose::pins;
@@ -80,6 +81,9 @@ pub(crate) struct Config {
     /// Leave `env_file` as it is
     #[arg(long)]
     no_env_resolution: bool,
+    /// Say where each value comes from: the file, the line, and what stands there for variables
+    #[arg(long, conflicts_with_all = ["format", "no_interpolate", "hash"])]
+    explain: bool,
     /// Pin images to what their tags lead to at their registries now
     #[arg(long)]
     resolve_image_digests: bool,
@@ -120,7 +124,10 @@ impl Config {
             }
             pins::keep_images(&mut loaded.project);
         }
-        let text = self.text(&loaded.project, flags.all_resources)?;
+        let text = match self.explain {
+            true => self.explained(&options, &loaded.project)?,
+            false => self.text(&loaded.project, flags.all_resources)?,
+        };
         match (&self.output, self.quiet) {
             (_, true) => {}
             (Some(path), false) => {
@@ -129,6 +136,16 @@ impl Config {
             (None, false) => out::bytes(text.as_bytes()),
         }
         Ok(OK)
+    }
+
+    /// The files are read once more, with their variables left as they are.
+    fn explained(&self, options: &LoadOptions, project: &Project) -> Result<String> {
+        let raw = load::load(&LoadOptions {
+            no_interpolate: true,
+            no_consistency: true,
+            ..options.clone()
+        })?;
+        Ok(explain(project, &raw.project))
     }
 
     fn text(&self, project: &Project, all_resources: bool) -> Result<String> {

@@ -7,6 +7,8 @@ mod changes;
 mod config;
 mod converge;
 mod down;
+mod explain;
+mod generate;
 mod golden;
 mod graph;
 mod hooks;

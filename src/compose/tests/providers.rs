@@ -358,7 +358,7 @@ async fn what_it_says_is_told_and_its_failure_ends_up() {
         let outcome = carry_out(&plan, &host, &programs, &told).await;
         let error = outcome.done.unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
-        let told = told.0.lock().unwrap();
+        let told = std::mem::take(&mut *told.0.lock().unwrap());
         assert!(
             told.contains(&"Provider my-db: half way".to_owned()),
             "{told:?}"
