@@ -14,6 +14,7 @@ mod map;
 #[cfg(any(test, feature = "fake"))]
 mod memory;
 mod model;
+mod news;
 mod raft;
 #[cfg(test)]
 mod sim;

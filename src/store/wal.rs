@@ -25,7 +25,7 @@ const SEGMENT: u64 = 32 << 20;
 /// Bytes of a segment, at most: one frame may go beyond its end.
 const MAX_SEGMENT: usize = 192 << 20;
 /// Bytes of zeros that a segment grows by.
-const STEP: u64 = 1 << 20;
+const STEP: u64 = if cfg!(test) { 64 << 10 } else { 1 << 20 };
 /// Bytes of entries that are put into one frame.
 const MAX_BODY: usize = 8 << 20;
 

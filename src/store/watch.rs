@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 
 use futures_util::{Stream, stream};
 use orc_base::{Error, Result};
-use tokio::sync::watch;
 
 use crate::map::Map;
 use crate::model::{Revision, Update};
+use crate::news;
 
 /// Changes that are taken from the history at once.
 const BATCH: usize = 256;
@@ -22,12 +22,12 @@ const BATCH: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     map: Arc<RwLock<Map>>,
-    changed: watch::Sender<Revision>,
+    changed: news::Sender<Revision>,
 }
 
 impl Shared {
     pub(crate) fn new(map: Map) -> Self {
-        let (changed, _) = watch::channel(map.revision());
+        let (changed, _) = news::channel(map.revision());
         Self {
             map: Arc::new(RwLock::new(map)),
             changed,
@@ -54,6 +54,7 @@ impl Shared {
         let mut news = self.changed.subscribe();
         news.wait_for(|now| *now >= revision)
             .await
+            .map(drop)
             .map_err(closed)?;
         Ok(())
     }
@@ -95,7 +96,7 @@ impl Stream for Watch {
 /// Where one reader is.
 struct Reader {
     shared: std::sync::Weak<RwLock<Map>>,
-    news: watch::Receiver<Revision>,
+    news: news::Receiver<Revision>,
     prefix: String,
     /// All up to here has been told or is ready.
     told: Revision,
@@ -124,6 +125,7 @@ impl Reader {
         self.news
             .wait_for(|now| *now > self.told)
             .await
+            .map(drop)
             .map_err(closed)?;
         let map = self.shared.upgrade().ok_or_else(|| closed(()))?;
         let map = map.read().unwrap_or_else(PoisonError::into_inner);

@@ -6,8 +6,9 @@
 //! (<https://wiki.postgresql.org/wiki/Fsync_Errors>), so the process must end.
 
 use orc_base::{Error, Result};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
+use crate::news;
 use crate::wal::{Record, Wal};
 
 /// Requests that share a sync, at most.
@@ -20,7 +21,7 @@ pub(crate) type Done = Box<dyn FnOnce(Result<()>) + Send>;
 #[derive(Clone)]
 pub(crate) struct Writer {
     requests: mpsc::UnboundedSender<Request>,
-    failure: watch::Receiver<Option<Error>>,
+    failure: news::Receiver<Option<Error>>,
 }
 
 struct Request {
@@ -62,7 +63,7 @@ impl Writer {
 
     fn new(log: Wal) -> (Self, Work) {
         let (sender, requests) = mpsc::unbounded_channel();
-        let (failed, failure) = watch::channel(None);
+        let (failed, failure) = news::channel(None);
         let writer = Self {
             requests: sender,
             failure,
@@ -99,7 +100,7 @@ impl Writer {
     }
 
     /// The first failure, when there will have been one.
-    pub(crate) fn failure(&self) -> watch::Receiver<Option<Error>> {
+    pub(crate) fn failure(&self) -> news::Receiver<Option<Error>> {
         self.failure.clone()
     }
 }
@@ -108,7 +109,7 @@ impl Writer {
 struct Work {
     log: Wal,
     requests: mpsc::UnboundedReceiver<Request>,
-    failed: watch::Sender<Option<Error>>,
+    failed: news::Sender<Option<Error>>,
 }
 
 impl Work {

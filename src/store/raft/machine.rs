@@ -12,11 +12,11 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use orc_base::{Error, Result};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use crate::disk::Disk;
 use crate::keys::Keys;
 use crate::map::{Limits, Map};
+use crate::news;
 use crate::raft::types::{Entry, LogId, Membership, Outcome, Proposal, SnapshotMeta, Types};
 use crate::snapshot::{self, Image};
 use crate::transport::NodeId;
@@ -32,7 +32,7 @@ pub(crate) type Snapshot = openraft::alias::SnapshotOf<Types, Image>;
 pub(crate) struct Machine {
     map: Shared,
     state: Arc<Mutex<State>>,
-    applied: watch::Sender<u64>,
+    applied: news::Sender<u64>,
     files: Files,
 }
 
@@ -145,7 +145,7 @@ impl Machine {
         Self {
             map: Shared::new(Map::new(limits)),
             state: Arc::default(),
-            applied: watch::Sender::new(0),
+            applied: news::Sender::new(0),
             files: Files { disk, keys, limits },
         }
     }
@@ -166,7 +166,7 @@ impl Machine {
     }
 
     /// The index of the last entry that was applied, now and later.
-    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
+    pub(crate) fn applied(&self) -> news::Receiver<u64> {
         self.applied.subscribe()
     }
 

@@ -95,6 +95,17 @@ impl Status {
 
 /// Changes who takes part, when this is the leader.
 pub(crate) async fn change(raft: &Raft, change: MemberChange) -> Result<Answer> {
+    // A leader that was removed leads on for a moment, until another does; it changes nothing any more
+    // (openraft asserts that).
+    let known = metrics(raft);
+    if !known
+        .membership_config
+        .voter_ids()
+        .any(|voter| voter == known.id)
+    {
+        let other = known.current_leader.filter(|leader| *leader != known.id);
+        return Ok(Answer::NotLeader(other));
+    }
     let changed = match change {
         MemberChange::AddLearner { node, address } => {
             raft.add_learner(node, Address(address), false).await

@@ -95,6 +95,9 @@ impl Options {
             max_in_snapshot_log_to_keep: self.keep_behind,
             purge_batch_size: (self.keep_behind / 4).max(1),
             enable_pre_vote: Some(true),
+            // A leader sends entries before its own disk has them. After a crash that lost them it would
+            // give others the same place in the same term: the simulation found it (seed 10).
+            enable_leader_restore: Some(false),
             // A leader that can send and not hear lets go of its followers.
             quorum_loss_probe_interval: Some(2 * millis(timing.lease)),
             backoff: "20ms 50ms 100ms 100ms 100ms".to_owned(),

@@ -52,7 +52,7 @@ struct Inner {
     calls: Calls,
     receiver: Receiver,
     reads: Reads,
-    failure: tokio::sync::watch::Receiver<Option<Error>>,
+    failure: crate::news::Receiver<Option<Error>>,
     options: Options,
     _tasks: Tasks,
 }
@@ -277,6 +277,36 @@ impl RaftStore {
         }
         let stopped = self.0.raft.shutdown().await;
         stopped.map_err(|error| Error::internal(format!("stop the store: {error}")))
+    }
+
+    /// What it knows, in a few words.
+    #[cfg(test)]
+    pub(crate) fn outline(&self) -> String {
+        self.0.machine.map().read(|map| {
+            let entries = map
+                .entries_after(None)
+                .map(|e| format!("{}@{}", e.key, e.modified));
+            let events = map.events_after(map.floor()).map(|event| match &**event {
+                crate::Event::Put { entry, .. } => {
+                    format!("{}={:?}", entry.key, entry.value)
+                }
+                crate::Event::Removed { previous, .. } => format!("-{}", previous.key),
+            });
+            let ends: Vec<String> = events.collect();
+            let entries: Vec<String> = entries.collect();
+            format!(
+                "{}..{} {ends:?} {}",
+                map.floor(),
+                map.revision(),
+                entries.join(" ")
+            )
+        })
+    }
+
+    /// Ends without a word to anyone.
+    #[cfg(test)]
+    pub(crate) async fn end(&self) {
+        let _ = self.0.raft.shutdown().await;
     }
 
     fn leader(&self) -> Leader {
