@@ -14,6 +14,7 @@ pub mod kind;
 pub mod kinds;
 pub mod link;
 mod local;
+pub mod membership;
 mod meta;
 pub mod names;
 mod object;
@@ -29,6 +30,7 @@ pub mod schema;
 mod selector;
 pub mod server;
 mod status;
+pub mod system;
 mod table;
 
 pub use claim::{Claim, Pool, Want};

@@ -16,6 +16,8 @@ pub struct Peer {
     pub organizations: Vec<String>,
     /// The machine, when it is one.
     pub node: Option<NodeIdentity>,
+    /// The certificate's number among those of its authority, in hexadecimal digits.
+    pub serial: String,
     /// When the certificate begins to be good.
     pub not_before: Time,
     /// When it ceases to be.
@@ -38,6 +40,7 @@ impl Peer {
             common_name: common_name.unwrap_or_default(),
             organizations: subject.iter_organization().map(text).collect(),
             node,
+            serial: orc_base::id::hex(parsed.raw_serial()),
             not_before: Time::from_secs(parsed.validity().not_before.timestamp()),
             not_after: Time::from_secs(parsed.validity().not_after.timestamp()),
         })

@@ -149,6 +149,23 @@ async fn nobody_learns_more_than_that_it_lives() {
 }
 
 #[tokio::test]
+async fn browsers_and_who_would_act_as_somebody_else_are_refused() {
+    let server = server().await;
+    for (name, value) in [
+        ("origin", "https://example.com"),
+        ("impersonate-user", "jane"),
+        ("impersonate-group", "system:nodes"),
+        ("impersonate-extra-x", "y"),
+    ] {
+        let mut asked = request(Method::GET, CONFIG_MAPS, "", "");
+        asked.headers_mut().insert(name, value.parse().unwrap());
+        let (code, answer) = server.ask(asked, Some(admin())).await;
+        assert_eq!(code, 403, "{name}: {answer}");
+    }
+    assert_eq!(server.get(CONFIG_MAPS).await.0, 200);
+}
+
+#[tokio::test]
 async fn refuses_what_makes_no_sense() {
     let server = server().await;
     let too_deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
