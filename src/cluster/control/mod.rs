@@ -20,6 +20,12 @@ mod pods;
 mod rollout;
 
 pub(crate) use pods::is_active;
+#[cfg(test)]
+pub(crate) use deployment::bounds_of;
+#[cfg(test)]
+pub(crate) use pods::is_ready;
+#[cfg(test)]
+pub(crate) use replica_set::wanted;
 
 use orc_base::Time;
 

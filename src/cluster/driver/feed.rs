@@ -115,7 +115,8 @@ impl Feeds {
         for feed in &mut self.feeds {
             for _ in 0..TURN {
                 let Some(watch) = &mut feed.watch else { break };
-                match watch.next().now_or_never() {
+                // Without tokio's budget: what is there is there, however much was taken before.
+                match tokio::task::unconstrained(watch.next()).now_or_never() {
                     None => break,
                     Some(event) => all.extend(feed.read(objects, event).await?),
                 }

@@ -8,7 +8,7 @@
 //! pods for the scheduler, or events to tell.
 
 mod carry;
-mod feed;
+pub(crate) mod feed;
 mod notes;
 mod placing;
 mod queue;

@@ -10,6 +10,7 @@ mod pod_gc;
 mod replica_set;
 mod sched;
 mod service;
+mod sim;
 mod state;
 
 use std::path::Path;

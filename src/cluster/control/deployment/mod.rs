@@ -103,3 +103,13 @@ fn step(world: &World, family: &Family<'_>, decision: &mut Decision) {
         family.forget_history(decision);
     }
 }
+
+/// How many replicas a deployment wants, and how many more and fewer there may be.
+#[cfg(test)]
+pub(crate) fn bounds_of(deployment: &Deployment) -> (i32, i32, i32) {
+    let me = Ref::to::<Deployment>(deployment.namespace(), deployment.name());
+    let spec = deployment.spec.clone().unwrap_or_default();
+    let family = Family::new(&me, deployment, &spec, Vec::new());
+    let (surge, unavailable) = family.bounds();
+    (family.wanted(), surge, unavailable)
+}
