@@ -14,6 +14,7 @@ use orc_compose::remote::Remotes;
 use crate::cli::compose::remote::consent;
 use crate::cli::compose::remote::fetcher::Fetcher;
 use crate::cli::compose::settings::Settings;
+use crate::cli::place::Place;
 use crate::cli::session::Session;
 use crate::ui::color::Ansi;
 use crate::ui::progress::Mode;
@@ -44,6 +45,7 @@ pub(crate) struct ProjectFlags {
     #[arg(
         id = "progress",
         long,
+        value_name = "PROGRESS",
         value_enum,
         env = "COMPOSE_PROGRESS",
         hide_env = true,
@@ -54,6 +56,7 @@ pub(crate) struct ProjectFlags {
     #[arg(
         id = "ansi",
         long,
+        value_name = "ANSI",
         value_enum,
         env = "COMPOSE_ANSI",
         hide_env = true,
@@ -93,6 +96,9 @@ pub(crate) struct ProjectFlags {
     /// What `.env` says about the command line
     #[arg(skip)]
     pub(crate) settings: Settings,
+    /// Whose project it is, for what somebody agreed to
+    #[arg(skip)]
+    pub(crate) daemon: Place,
     /// Whoever fetches files from elsewhere
     #[arg(skip)]
     pub(crate) remotes: Option<Arc<dyn Remotes>>,
@@ -153,6 +159,7 @@ impl ProjectFlags {
         if let Some(wanted) = self.settings.yes("COMPOSE_STATUS_STDOUT") {
             status::set_data(wanted);
         }
+        self.daemon = session.place.clone();
         let fetcher = Fetcher::new(session.place.clone(), self.settings.clone());
         self.remotes = Some(Arc::new(fetcher));
         if self.progress == Mode::Json {
@@ -199,6 +206,12 @@ impl ProjectFlags {
 
     /// The project; warnings about its files are printed.
     pub(crate) fn load(&self, services: &[String]) -> Result<Project> {
+        let project = self.read(services)?;
+        consent::refuse_programs(&self.daemon, &project)?;
+        Ok(project)
+    }
+
+    fn read(&self, services: &[String]) -> Result<Project> {
         let loaded = load::load(&self.options(services)?)?;
         for warning in &loaded.warnings {
             out::warning(warning);
@@ -214,10 +227,11 @@ impl ProjectFlags {
         services: &[String],
         yes: bool,
     ) -> Result<Project> {
-        let project = self.load(services)?;
-        if !self.dry_run {
-            consent::ask(&session.place, &project, yes).await?;
+        if self.dry_run {
+            return self.load(services);
         }
+        let project = self.read(services)?;
+        consent::ask(&session.place, &project, yes).await?;
         Ok(project)
     }
 

@@ -135,6 +135,14 @@ pub(crate) fn outside(path: &Path, origin: &str) -> String {
     )
 }
 
+/// The programs that files from elsewhere name.
+pub(crate) fn programs(tree: &Node) -> Vec<String> {
+    let services = entries(tree.get("services"));
+    let named = services.filter_map(|(_, node)| node.at(&["provider", "type"]));
+    let foreign = named.filter(|node| is_foreign(Some(node)));
+    foreign.filter_map(Node::scalar).collect()
+}
+
 /// What files from elsewhere would get of this machine, one sentence each. `variables` are those they
 /// ask for and that are set.
 pub(crate) fn wishes(

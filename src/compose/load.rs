@@ -147,6 +147,7 @@ fn read(options: &LoadOptions, reader: &mut Reader<'_>) -> Result<Project> {
 
     let foreign = Foreign {
         sources: reader.copies.sources(),
+        programs: foreign::programs(&tree),
         wishes: foreign::wishes(
             &tree,
             &name,

@@ -66,6 +66,8 @@ pub struct Foreign {
     /// What those files would get of this machine that is not theirs: one sentence each. Somebody has to
     /// agree before anything is made.
     pub wishes: Vec<String>,
+    /// The programs of this machine that those files name (`provider`): even a question to one runs it.
+    pub programs: Vec<String>,
 }
 
 /// Something that has to be said before something is made.

@@ -239,6 +239,30 @@ printf '{{"mediaType":"application/vnd.docker.compose.file+yaml","digest":"%s","
         refused.contains("service a: /etc of this machine"),
         "{refused}"
     );
+
+    // A program of this machine is not even asked what it takes.
+    let script = "#!/bin/sh\necho \"$@\" >>\"$(dirname \"$0\")/ran\"\n";
+    let programs = empty(&lab, "programs");
+    std::fs::write(programs.join("evil"), script).expect("a file");
+    lab.sh(&programs, "chmod +x evil").ok();
+    let runs = "services: {a: {provider: {type: evil}}}";
+    let layer = layer("file+yaml", runs.len(), "");
+    put(&lab, "runs", runs, &manifest(&layer)).ok();
+    let line = |words: &str| {
+        let file = "oci://localhost:5001/runs:1";
+        let path = format!("PATH={}:$PATH", programs.display());
+        lab.sh(
+            &user,
+            &format!("{path} orc compose -f {file} {words} </dev/null"),
+        )
+    };
+    for words in ["plan", "--dry-run up", "up -d", "down", "ps"] {
+        let refused = line(words).refused();
+        assert!(refused.contains("`provider: evil`"), "{words}: {refused}");
+    }
+    assert!(!programs.join("ran").exists());
+    line("up -d -y").ok();
+    assert!(programs.join("ran").exists());
 }
 
 /// A repository with a project in it, served by `git daemon` on port 9418 of the lab.

@@ -485,3 +485,16 @@ fn what_cannot_be_fetched_is_said_with_its_place() {
         "{error}"
     );
 }
+
+#[test]
+fn programs_of_this_machine_are_told() {
+    let text = "services: {a: {provider: {type: evil}}, b: {image: x, depends_on: [a]}}";
+    let foreign = artefact(text).unwrap().project.foreign;
+    assert_eq!(foreign.programs, ["evil"]);
+    assert_eq!(
+        foreign.wishes,
+        ["service a: a program of this machine (`provider: evil`)"]
+    );
+    let own = read(&[("compose.yaml", text)], &options()).unwrap();
+    assert!(own.project.foreign.programs.is_empty());
+}

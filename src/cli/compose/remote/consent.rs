@@ -47,6 +47,23 @@ pub(crate) async fn ask(place: &Place, project: &Project, yes: bool) -> Result<(
     write_atomic(&given, told.as_bytes(), Durability::Process)
 }
 
+/// Refuses a project from elsewhere that names programs of this machine, unless somebody has agreed: who
+/// looks at such a project runs them.
+pub(crate) fn refuse_programs(place: &Place, project: &Project) -> Result<()> {
+    let foreign = &project.foreign;
+    if foreign.programs.is_empty() {
+        return Ok(());
+    }
+    let given = Cache::of(place)?.consent(&fingerprint(foreign));
+    match given.is_file() {
+        true => Ok(()),
+        false => Err(Error::denied(format!(
+            "{}\nif that is meant, agree with `up -y` or `create -y`",
+            told(foreign)
+        ))),
+    }
+}
+
 /// The same for the same versions and wishes.
 fn fingerprint(foreign: &Foreign) -> String {
     let all = [foreign.sources.as_slice(), &foreign.wishes].concat();
@@ -75,6 +92,7 @@ mod tests {
         let foreign = |source: &str, wish: &str| Foreign {
             sources: vec![source.into()],
             wishes: vec![wish.into()],
+            programs: Vec::new(),
         };
         let one = fingerprint(&foreign("oci://x (1)", "a"));
         assert_eq!(one, fingerprint(&foreign("oci://x (1)", "a")));
