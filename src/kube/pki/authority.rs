@@ -55,7 +55,7 @@ impl Authority {
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = params.self_signed(&key).map_err(failed)?;
+        let certificate = params.self_signed(&key).map_err(|error| failed(&error))?;
         Ok(Self {
             certificate: certificate.der().clone(),
             issuer: Issuer::new(params, key),
@@ -68,7 +68,7 @@ impl Authority {
             .map_err(|_| Error::invalid("the authority's certificate is not PEM"))?;
         let key = KeyPair::from_pem(key)
             .map_err(|_| Error::invalid("the authority's key is not a PEM private key"))?;
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(failed)?;
+        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| failed(&error))?;
         let authority = Self {
             certificate,
             issuer,
@@ -152,7 +152,7 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let signed = params
             .signed_by(other.issuer.key(), &self.issuer)
-            .map_err(failed)?;
+            .map_err(|error| failed(&error))?;
         Ok(signed.pem())
     }
 
@@ -169,7 +169,9 @@ impl Authority {
         let mut params = leaf(subject, now, life).context(|| "make a certificate")?;
         params.serial_number = Some(SerialNumber::from_slice(&serial()));
         params.use_authority_key_identifier_extension = true;
-        let signed = params.signed_by(key, &self.issuer).map_err(failed)?;
+        let signed = params
+            .signed_by(key, &self.issuer)
+            .map_err(|error| failed(&error))?;
         Ok(signed.pem())
     }
 }
@@ -180,7 +182,9 @@ pub fn request() -> Result<(Vec<u8>, String)> {
     let key = new_key()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    let request = params.serialize_request(&key).map_err(failed)?;
+    let request = params
+        .serialize_request(&key)
+        .map_err(|error| failed(&error))?;
     Ok((request.der().to_vec(), key.serialize_pem()))
 }
 
@@ -254,7 +258,7 @@ fn params(name: &str, now: Time, life: Duration) -> CertificateParams {
 }
 
 fn new_key() -> Result<KeyPair> {
-    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| failed(&error))
 }
 
 /// Sixteen random bytes that read as a positive number.
@@ -269,7 +273,7 @@ fn ascii(text: &str) -> Result<rcgen::string::Ia5String> {
         .map_err(|_| Error::invalid(format!("{text:?} cannot stand in a certificate")))
 }
 
-fn failed(error: rcgen::Error) -> Error {
+fn failed(error: &rcgen::Error) -> Error {
     Error::internal(error.to_string()).within("certificates")
 }
 

@@ -192,7 +192,10 @@ mod tests {
             .iter()
             .map(|pem| digest_of(pem))
             .collect();
-        let nodes = [node("a", &both, &old), node("b", &[old.clone()], &old)];
+        let nodes = [
+            node("a", &both, &old),
+            node("b", std::slice::from_ref(&old), &old),
+        ];
         assert_eq!(spreading.waiting_for(&nodes).unwrap(), ["b"]);
         assert_eq!(spreading.step(&nodes).unwrap(), None);
         let nodes = [node("a", &both, &old), node("b", &both, &old)];

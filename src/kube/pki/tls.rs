@@ -44,7 +44,7 @@ pub fn server(
     };
     let mut config = ServerConfig::builder_with_details(provider, Arc::new(Ticks(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(failed)?
+        .map_err(|error| failed(&error))?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(shown);
     config.alpn_protocols = bytes(protocols);
@@ -85,7 +85,7 @@ fn asking(
     };
     let config = ClientConfig::builder_with_details(provider, Arc::new(Ticks(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(failed)?
+        .map_err(|error| failed(&error))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match shown {
@@ -186,7 +186,7 @@ fn bytes(protocols: &[&str]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn failed(error: rustls::Error) -> Error {
+fn failed(error: &rustls::Error) -> Error {
     Error::internal(format!("TLS: {error}"))
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Body;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, USER_AGENT};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, USER_AGENT,
+};
 use hyper::http::request;
 use hyper::{Method, Request};
 use orc_base::{Clock, Kind, Time};
@@ -118,6 +120,7 @@ impl Service {
             .contains_key(hyper::header::UPGRADE)
             .then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
+        refuse_strangers(&head.headers)?;
         let place = asked::place(head.uri.path())?;
         let query = Query::parse(head.uri.query().unwrap_or_default())?;
         let credential = credential(&head.headers, peer)?;
@@ -363,6 +366,20 @@ fn permit(of: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit> {
         let text = format!("too many {what} at once, please try again later");
         Status::new(Reason::TooManyRequests, text).retry_after(1)
     })
+}
+
+/// 403 for browsers, which act for pages that are not the user's, and for those who want to act as
+/// somebody else: passed over in silence, they would act as themselves.
+fn refuse_strangers(headers: &HeaderMap) -> Result<()> {
+    let refuse = |why: &str| Err(Status::new(Reason::Forbidden, why));
+    if headers.contains_key(ORIGIN) {
+        return refuse("the API is not for browsers: an Origin header was sent");
+    }
+    let acts_as = |name: &HeaderName| name.as_str().starts_with("impersonate-");
+    if headers.keys().any(acts_as) {
+        return refuse("impersonation (`--as`) is not offered");
+    }
+    Ok(())
 }
 
 /// What a request shows; a token comes before the connection's certificate. 401 for headers of other kinds.

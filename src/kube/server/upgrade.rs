@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Frame;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, UPGRADE};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -19,7 +19,7 @@ use crate::server::service::{Call, Service};
 use crate::server::streams::node::{ContainerTarget, LogOptions};
 use crate::server::streams::websocket::accept_key;
 use crate::server::streams::{channels, forward};
-use crate::status::{Reason, Result, Status};
+use crate::status::{Result, Status};
 
 /// Words of a command, at most, and bytes of them together.
 const MAX_WORDS: usize = 10_000;
@@ -182,19 +182,13 @@ fn container(pod: &Object, name: &str) -> Result<String> {
 }
 
 /// The answer that changes a connection into a WebSocket with one of these protocols. 400 for what asks
-/// for something else, 403 for browsers: they act for pages that are not the user's.
+/// for something else.
 fn switch(
     headers: &HeaderMap,
     upgrade: Option<OnUpgrade>,
     protocols: &[&'static str],
 ) -> Result<(Reply, OnUpgrade)> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if headers.contains_key(ORIGIN) {
-        return Err(Status::new(
-            Reason::Forbidden,
-            "streams are not for browsers: an Origin header was sent",
-        ));
-    }
     let word = |name: &str, wanted: &str| {
         let mut words = text(name).unwrap_or_default().split(',');
         words.any(|word| word.trim().eq_ignore_ascii_case(wanted))

@@ -97,10 +97,10 @@ impl Following {
                 }
             };
             return Some(match event {
-                Ok(event) => line(event.name(), self.object(event)),
+                Ok(event) => line(event.name(), &self.object(event)),
                 Err(status) => {
                     self.is_over = true;
-                    line("ERROR", status.to_json())
+                    line("ERROR", &status.to_json())
                 }
             });
         }
@@ -119,7 +119,7 @@ impl Following {
     }
 }
 
-fn line(name: &str, object: Value) -> Bytes {
+fn line(name: &str, object: &Value) -> Bytes {
     let mut line = json!({ "type": name, "object": object }).to_string();
     line.push('\n');
     line.into()

@@ -35,7 +35,7 @@ const INSIDE: &str = "ORC_KUBE_TEST_INSIDE";
 const PORT: u16 = 6443;
 
 /// Runs a test in a network namespace of its own: this very test again, below `unshare`.
-pub fn alone<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Arc<Cluster>) -> F) {
+pub(crate) fn alone<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Arc<Cluster>) -> F) {
     if std::env::var_os(INSIDE).is_none() {
         let program = std::env::current_exe().unwrap();
         let status = std::process::Command::new("timeout")
@@ -62,11 +62,11 @@ pub fn alone<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Arc<Cluster>)
 }
 
 /// A server and its clients' files.
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// What it serves.
-    pub objects: Arc<LocalObjects>,
+    pub(crate) objects: Arc<LocalObjects>,
     /// The lines of its audit.
-    pub audit: Arc<Mutex<Vec<String>>>,
+    pub(crate) audit: Arc<Mutex<Vec<String>>>,
     roots: Roots,
     directory: tempfile::TempDir,
     stop: watch::Sender<bool>,
@@ -74,13 +74,13 @@ pub struct Cluster {
 
 /// What a program came to.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// Its exit code.
-    pub code: i32,
+    pub(crate) code: i32,
     /// What it printed.
-    pub out: String,
+    pub(crate) out: String,
     /// What it complained of.
-    pub err: String,
+    pub(crate) err: String,
 }
 
 impl Cluster {
@@ -136,7 +136,7 @@ impl Cluster {
     }
 
     /// A namespace with its account, as the controllers of a cluster make one.
-    pub async fn namespace(&self, name: &str) {
+    pub(crate) async fn namespace(&self, name: &str) {
         let options = WriteOptions::by("test");
         let scope = Scope::all(&NAMESPACE);
         let object = Object::new("v1", "Namespace", "", name);
@@ -158,7 +158,7 @@ impl Cluster {
     }
 
     /// Writes the kubeconfig `name` for anybody.
-    pub fn user(&self, name: &str, subject: &Subject) {
+    pub(crate) fn user(&self, name: &str, subject: &Subject) {
         let signer = self.roots.signer().unwrap();
         let issued = signer.issue(subject, SystemClock.now(), NODE_LIFE).unwrap();
         self.config(name, &issued);
@@ -172,7 +172,7 @@ impl Cluster {
     }
 
     /// Writes the kubeconfig `name` for somebody with a bearer token.
-    pub fn token(&self, name: &str, token: &str) {
+    pub(crate) fn token(&self, name: &str, token: &str) {
         let nobody = Issued {
             certificate: String::new(),
             key: String::new(),
@@ -185,18 +185,18 @@ impl Cluster {
     }
 
     /// Runs kubectl as the administrator.
-    pub async fn kubectl(&self, arguments: &str) -> Ran {
+    pub(crate) async fn kubectl(&self, arguments: &str) -> Ran {
         self.run_as("admin", arguments, "").await
     }
 
     /// Runs kubectl with words apart by blanks, and something to read.
-    pub async fn run_as(&self, user: &str, arguments: &str, input: &str) -> Ran {
+    pub(crate) async fn run_as(&self, user: &str, arguments: &str, input: &str) -> Ran {
         let words: Vec<&str> = arguments.split_whitespace().collect();
         self.run(user, &words, input).await
     }
 
     /// Runs kubectl.
-    pub async fn run(&self, user: &str, arguments: &[&str], input: &str) -> Ran {
+    pub(crate) async fn run(&self, user: &str, arguments: &[&str], input: &str) -> Ran {
         let mut child = self.command(user, arguments).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_owned();
@@ -218,7 +218,7 @@ impl Cluster {
     }
 
     /// kubectl, not yet started; ends when dropped.
-    pub fn command(&self, user: &str, arguments: &[&str]) -> tokio::process::Command {
+    pub(crate) fn command(&self, user: &str, arguments: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("kubectl");
         command
             .args(arguments)
@@ -235,19 +235,19 @@ impl Cluster {
     }
 
     /// kubectl as the administrator; what it printed, when it ended well.
-    pub async fn ok(&self, arguments: &str) -> String {
+    pub(crate) async fn ok(&self, arguments: &str) -> String {
         self.fed(arguments, "").await
     }
 
     /// The same with something to read.
-    pub async fn fed(&self, arguments: &str, input: &str) -> String {
+    pub(crate) async fn fed(&self, arguments: &str, input: &str) -> String {
         let ran = self.run_as("admin", arguments, input).await;
         assert_eq!(ran.code, 0, "kubectl {arguments}: {ran:?}");
         ran.out
     }
 
     /// kubectl as the administrator; what it complained of, when it failed.
-    pub async fn refused(&self, arguments: &str, input: &str) -> String {
+    pub(crate) async fn refused(&self, arguments: &str, input: &str) -> String {
         let ran = self.run_as("admin", arguments, input).await;
         assert_ne!(ran.code, 0, "kubectl {arguments}: {ran:?}");
         ran.err
@@ -255,7 +255,7 @@ impl Cluster {
 }
 
 /// The twin of an agent: a pod whose program is a shell of three commands.
-pub struct Pods;
+pub(crate) struct Pods;
 
 #[async_trait]
 impl NodeStreams for Pods {
