@@ -72,6 +72,11 @@ fn health() {
 }
 
 #[test]
+fn provider() {
+    keeps_its_promise(&Lab::with_busybox("provider"), "provider");
+}
+
+#[test]
 fn scale() {
     keeps_its_promise(&Lab::with_busybox("scale"), "scale");
 }

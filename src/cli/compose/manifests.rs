@@ -15,7 +15,8 @@ use orc_compose::model::resources::FileSource;
 use orc_compose::render::document;
 use serde_json::{Value, json};
 
-use crate::cli::stack::bundle::{Bundle, Contents};
+use crate::cli::stack::bundle::Bundle;
+use crate::cli::stack::sources::Contents;
 
 /// The first line of each file.
 const HEADER: &str = "# Made by `orc compose bridge convert`; the next time takes it away.\n";

@@ -26,7 +26,7 @@ use crate::cli::parse::copy::End;
 use crate::cli::parse::detach::DetachKeys;
 use crate::cli::run::{self, Attach};
 use crate::cli::session::Session;
-use crate::cli::stack::bundle::Contents;
+use crate::cli::stack::sources::Contents;
 use crate::cli::stdio::Wishes;
 use crate::ui::out;
 

@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use crate::cli::stack::mounts::{self, Names};
 use crate::cli::stack::names::{self, label};
 use crate::cli::stack::notes::Notes;
-pub(crate) use crate::cli::stack::sources::Contents;
+use crate::cli::stack::sources::{self, Contents};
 use crate::cli::stack::workload::{Wanted, workload};
-use crate::cli::stack::{policies, ports, sources, unmeant};
+use crate::cli::stack::{policies, ports, unmeant};
 
 /// How much a claim of a volume asks for: a Compose file does not say.
 const CLAIM: &str = "1Gi";

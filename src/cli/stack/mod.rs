@@ -15,7 +15,7 @@ mod notes;
 mod policies;
 mod ports;
 mod probes;
-mod sources;
+pub(crate) mod sources;
 #[cfg(test)]
 mod tests;
 mod unmeant;
