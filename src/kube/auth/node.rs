@@ -7,36 +7,11 @@
 
 use serde_json::Value;
 
-use crate::auth::rules::{Attributes, Decision};
+use crate::auth::decision::{Attributes, Decision, Question};
 use crate::object::Object;
 
 /// Labels of a node that are not its own to set.
 const RESTRICTED_LABELS: &[&str] = &["node-restriction.kubernetes.io", "node-role.kubernetes.io"];
-
-/// What must be so for a machine to do it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Question {
-    /// The pod runs on the node.
-    PodIsOn {
-        /// The pod's namespace.
-        namespace: String,
-        /// The pod's name.
-        pod: String,
-        /// The node.
-        node: String,
-    },
-    /// A pod on the node uses the object.
-    IsUsedOn {
-        /// `secrets`, `configmaps` or `serviceaccounts`.
-        resource: String,
-        /// The object's namespace.
-        namespace: String,
-        /// The object's name.
-        name: String,
-        /// The node.
-        node: String,
-    },
-}
 
 /// The rows for `node`.
 pub(crate) fn decide(node: &str, wanted: &Attributes) -> Decision {

@@ -3,41 +3,10 @@
 //! Pure, and asked with the very request that is then carried out. What a machine may do can depend on the
 //! objects; then the answer is a question to `node`. Nobody may do what no row says.
 
-use crate::auth::node::{self, Question};
+use crate::auth::decision::{Attributes, Decision};
+use crate::auth::node;
 use crate::auth::user::{AUTHENTICATED, User};
 use crate::pki::identity::{ADMINISTRATORS, NODE_PREFIX, NODES};
-
-/// What somebody wants to do, as Kubernetes says it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Attributes {
-    /// As in `list`.
-    pub(crate) verb: String,
-    /// As in `apps`.
-    pub(crate) group: String,
-    /// As in `pods`; empty for what is no resource.
-    pub(crate) resource: String,
-    /// As in `log`.
-    pub(crate) subresource: String,
-    /// Empty for all of them, and for what has none.
-    pub(crate) namespace: String,
-    /// Empty for many at once.
-    pub(crate) name: String,
-    /// The path of what is no resource.
-    pub(crate) path: String,
-    /// Equality in the field selector, as in `spec.nodeName`, `n1`.
-    pub(crate) fields: Vec<(String, String)>,
-}
-
-/// The answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Decision {
-    /// Yes, and why.
-    Allow(&'static str),
-    /// Yes, if this is so.
-    Ask(Question),
-    /// No.
-    Deny,
-}
 
 /// Verbs that change nothing.
 const READ: &[&str] = &["get", "list", "watch"];

@@ -10,15 +10,15 @@ use crate::schema::definition_name;
 pub(super) fn of(kinds: &[&ObjectKind]) -> Value {
     let mut paths = Map::new();
     for kind in kinds {
-        let root = super::path_of(kind);
+        let base = root(kind);
         let plural = kind.plural;
         let many = match kind.namespaced {
             true => {
                 let all = json!({ "get": operation(kind, "list", "") });
-                paths.insert(format!("/{root}/{plural}"), all);
-                format!("/{root}/namespaces/{{namespace}}/{plural}")
+                paths.insert(format!("/{base}/{plural}"), all);
+                format!("/{base}/namespaces/{{namespace}}/{plural}")
             }
-            false => format!("/{root}/{plural}"),
+            false => format!("/{base}/{plural}"),
         };
         let one = format!("{many}/{{name}}");
         for below in [Subresource::Status, Subresource::Scale] {
@@ -43,6 +43,14 @@ pub(super) fn of(kinds: &[&ObjectKind]) -> Value {
         paths.insert(one, item(kind, &verbs, ""));
     }
     paths.into()
+}
+
+/// `api/v1` or `apis/apps/v1`.
+pub(super) fn root(kind: &ObjectKind) -> String {
+    match kind.group {
+        "" => format!("api/{}", kind.version),
+        group => format!("apis/{group}/{}", kind.version),
+    }
 }
 
 fn item(kind: &ObjectKind, verbs: &[(&str, &str)], below: &str) -> Value {

@@ -1,8 +1,8 @@
 //! Whether somebody may do it: the table of `auth`, and the objects where it depends on them.
 
-use crate::auth::node::{self, Question};
-use crate::auth::rules::{self, Attributes, Decision};
+use crate::auth::decision::{Attributes, Decision, Question};
 use crate::auth::user::User;
+use crate::auth::{node, rules};
 use crate::kinds::{LEASE, NODE, POD};
 use crate::object::Object;
 use crate::objects::{ListOptions, Objects, Patch, Scope, Target, WriteOptions};

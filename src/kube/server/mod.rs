@@ -2,7 +2,7 @@
 //!
 //! From pure to deed: `request` (what a path names), `accept` and `options` (what a query asks), `body` (from
 //! bytes to JSON), `resources` (what there is beside the table of kinds), `discovery` (how clients learn
-//! it), `reply` (how answers are written); then `guard` (may they?), `verbs`, `watching`, `reviews` and
+//! it), `reply` (how answers are written); then `guard` (may they?), `state` (what all requests share), `verbs`, `watching`, `reviews` and
 //! `streams` (the calls), [`service`] (one request from its first line to its last) and [`listen`] (the
 //! TLS listener). What happens to objects is the business of [`crate::Objects`].
 
@@ -10,6 +10,7 @@ pub mod audit;
 pub mod kubeconfig;
 pub mod listen;
 pub mod service;
+pub mod state;
 pub mod streams;
 
 mod accept;

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use orc_base::{Kind, Time};
 use serde_json::{Value, json};
 
+use crate::auth::decision::Attributes;
 use crate::auth::jwt::{Binding, Bound, Claims, DEFAULT_LIFE, MIN_LIFE};
-use crate::auth::rules::Attributes;
 use crate::auth::user::User;
 use crate::kinds::{POD, SECRET, SERVICE_ACCOUNT};
 use crate::object::{Object, seconds};
@@ -17,7 +17,7 @@ use crate::server::body;
 use crate::server::guard;
 use crate::server::reply::{self, Reply};
 use crate::server::resources::{REVIEWS, Review};
-use crate::server::service::{Call, Service};
+use crate::server::state::{Call, State};
 use crate::status::{Reason, Result, Status};
 
 /// The question a path names.
@@ -33,7 +33,7 @@ pub(super) fn find(call: &Call) -> Option<&'static Review> {
 
 /// Answers it.
 pub(super) async fn answer(
-    service: &Service,
+    service: &State,
     call: &Call,
     review: &Review,
     body: &Bytes,
@@ -59,7 +59,7 @@ pub(super) async fn answer(
     Ok(reply::json(201, &object.into_value()))
 }
 
-async fn token(service: &Service, object: &Object) -> Result<Value> {
+async fn token(service: &State, object: &Object) -> Result<Value> {
     let audiences = texts(object.list(&["spec", "audiences"]));
     let token = object.text(&["spec", "token"]);
     match service.authenticator().token(token, &audiences).await {
@@ -86,7 +86,7 @@ fn user_of(object: &Object) -> User {
     }
 }
 
-async fn access(service: &Service, user: &User, object: &Object) -> Result<Value> {
+async fn access(service: &State, user: &User, object: &Object) -> Result<Value> {
     let text = |field: &str| {
         object
             .text(&["spec", "resourceAttributes", field])
@@ -152,7 +152,7 @@ fn rules(user: &User, object: &Object) -> Value {
 }
 
 /// `POST …/serviceaccounts/NAME/token`.
-pub(super) async fn token_request(service: &Service, call: &Call, body: &Bytes) -> Result<Reply> {
+pub(super) async fn token_request(service: &State, call: &Call, body: &Bytes) -> Result<Reply> {
     let mut object = Object::from_value(body::object(&call.content_type, body)?)?;
     let resource = &call.resource;
     let target = Target::new(&SERVICE_ACCOUNT, &resource.namespace, &resource.name);
@@ -196,7 +196,7 @@ pub(super) async fn token_request(service: &Service, call: &Call, body: &Bytes) 
 }
 
 /// Binds a token to a pod or a secret, which must be the one that is meant.
-async fn bind(service: &Service, object: &Object, binding: &mut Binding) -> Result<()> {
+async fn bind(service: &State, object: &Object, binding: &mut Binding) -> Result<()> {
     let text = |field: &str| object.text(&["spec", "boundObjectRef", field]);
     let kind = match text("kind") {
         "Pod" => &POD,

@@ -1,7 +1,6 @@
 //! One request from its first line to its last: who asks, may they, what is the answer, what is told of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -10,86 +9,39 @@ use hyper::header::{
 };
 use hyper::http::request;
 use hyper::{Method, Request};
-use orc_base::{Clock, Kind, Time};
-use tokio::sync::watch;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::auth::authenticator::{Authenticator, Credential, Token};
-use crate::auth::rules::Attributes;
+use crate::auth::authenticator::{Credential, Token};
+use crate::auth::decision::Attributes;
 use crate::auth::user::User;
-use crate::objects::Objects;
-use crate::openapi::Documents;
+use crate::openapi::documents::Documents;
 use crate::pki::peer::Peer;
 use crate::selector::FieldSelector;
 use crate::server::accept::{self, Form};
-use crate::server::audit::{Line, Sink};
+use crate::server::audit::Line;
 use crate::server::reply::{self, Reply};
 use crate::server::request::{self as asked, Place, Query, Resource, not_found};
-use crate::server::streams::node::NodeStreams;
+use crate::server::state::{Call, Parts, State};
 use crate::server::{body, discovery, guard, reviews, upgrade, verbs, watching};
 use crate::status::{Reason, Result, Status};
 
-/// Logs, execs and port-forwards at once, at most.
-const MAX_STREAMS: usize = 1000;
-/// How often a stream's rights are asked again.
-const RECHECK: Duration = Duration::from_secs(20);
-
-/// What a server stands on.
-pub struct Parts {
-    /// The cluster's objects.
-    pub objects: Arc<dyn Objects>,
-    /// Who is who.
-    pub authenticator: Authenticator,
-    /// The way to what runs.
-    pub node_streams: Arc<dyn NodeStreams>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Where the audit's lines go.
-    pub audit: Sink,
-    /// Whether the store can be written now: what `/readyz` says.
-    pub ready: Box<dyn Fn() -> orc_base::Result<()> + Send + Sync>,
-    /// Watches at once, at most; who comes then is told to come again.
-    pub max_watches: usize,
-}
-
 /// The API, whatever carries it.
 pub struct Service {
-    parts: Parts,
+    state: Arc<State>,
     documents: Documents,
-    watches: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
-    stop: watch::Sender<bool>,
-}
-
-/// A request that may be carried out.
-pub(super) struct Call {
-    pub(super) user: User,
-    pub(super) credential: Credential,
-    pub(super) wanted: Attributes,
-    pub(super) resource: Resource,
-    pub(super) verb: &'static str,
-    pub(super) query: Query,
-    pub(super) form: Form,
-    pub(super) agent: String,
-    pub(super) content_type: String,
-    pub(super) now: Time,
 }
 
 impl Service {
     /// On these parts.
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
-            watches: Arc::new(Semaphore::new(parts.max_watches)),
-            parts,
+            state: State::new(parts),
             documents: Documents::default(),
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-            stop: watch::Sender::new(false),
         })
     }
 
     /// Ends all watches and streams.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.state.stop();
     }
 
     /// Answers a request of somebody with this certificate, or with none.
@@ -124,7 +76,7 @@ impl Service {
         let place = asked::place(head.uri.path())?;
         let query = Query::parse(head.uri.query().unwrap_or_default())?;
         let credential = credential(&head.headers, peer)?;
-        let user = self.user(&credential).await?;
+        let user = self.state.user(&credential).await?;
         let resource = match place {
             Place::Other(parts) => {
                 return self.other(&head, &user, &parts, &query).await;
@@ -142,9 +94,9 @@ impl Service {
             code,
         };
         let is_told = !matches!(verb, "get" | "list" | "watch");
-        let allowed = guard::check(&*self.parts.objects, &user, &wanted).await;
+        let allowed = guard::check(self.state.objects(), &user, &wanted).await;
         if let Err(status) = allowed {
-            (self.parts.audit)(&line(status.code()));
+            self.state.audit(&line(status.code()));
             return Err(status);
         }
         let line = is_told.then(|| line(0));
@@ -158,7 +110,7 @@ impl Service {
             form: form(&head.headers)?,
             agent: header(&head.headers, &USER_AGENT),
             content_type: header(&head.headers, &CONTENT_TYPE),
-            now: self.now(),
+            now: self.state.now(),
         };
         let answered = self.call(call, &head.headers, body, upgrade).await;
         if let Some(mut line) = line {
@@ -166,7 +118,7 @@ impl Service {
                 Ok(reply) => reply.status().as_u16(),
                 Err(status) => status.code(),
             };
-            (self.parts.audit)(&line);
+            self.state.audit(&line);
         }
         answered
     }
@@ -184,15 +136,15 @@ impl Service {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         if upgrade::is_stream(&call) {
-            return upgrade::answer(self, call, headers, upgrade).await;
+            return upgrade::answer(&self.state, call, headers, upgrade).await;
         }
         if let Some(review) = reviews::find(&call) {
             let body = body::read(body).await?;
-            return reviews::answer(self, &call, review, &body).await;
+            return reviews::answer(&self.state, &call, review, &body).await;
         }
         let kind = verbs::kind_of(&call)?;
         if call.verb == "watch" {
-            return watching::answer(self, call, kind).await;
+            return watching::answer(&self.state, call, kind).await;
         }
         let body = match call.verb {
             "get" | "list" => Bytes::new(),
@@ -200,11 +152,11 @@ impl Service {
         };
         if kind == &crate::kinds::SERVICE_ACCOUNT && call.resource.below == "token" {
             return match call.verb {
-                "create" => reviews::token_request(self, &call, &body).await,
+                "create" => reviews::token_request(&self.state, &call, &body).await,
                 verb => Err(Status::not_allowed(kind, verb)),
             };
         }
-        verbs::answer(self, &call, kind, &body).await
+        verbs::answer(&self.state, &call, kind, &body).await
     }
 
     /// Everything that is no resource.
@@ -224,7 +176,7 @@ impl Service {
             path: head.uri.path().to_owned(),
             ..Attributes::default()
         };
-        guard::check(&*self.parts.objects, user, &wanted).await?;
+        guard::check(self.state.objects(), user, &wanted).await?;
         if wanted.verb != "get" {
             return Err(Status::new(
                 Reason::MethodNotAllowed,
@@ -235,7 +187,7 @@ impl Service {
         let json = |value| Ok(reply::json(200, &value));
         match &words[..] {
             ["livez" | "healthz"] => Ok(reply::text(200, "ok")),
-            ["readyz"] => Ok(match (self.parts.ready)() {
+            ["readyz"] => Ok(match self.state.ready() {
                 Ok(()) => reply::text(200, "ok"),
                 Err(error) => reply::text(503, &format!("not ready: {error}")),
             }),
@@ -292,80 +244,6 @@ impl Service {
         let found = discovery::resources(group, version).ok_or_else(not_found)?;
         Ok(reply::json(200, &found))
     }
-
-    async fn user(&self, credential: &Credential) -> Result<User> {
-        let found = self.parts.authenticator.user(credential).await;
-        found.map_err(|error| match error.kind() {
-            // Why is for the log: strangers learn nothing.
-            Kind::Denied => {
-                tracing::info!(target: "audit", "401 {error}");
-                Status::new(Reason::Unauthorized, "Unauthorized")
-            }
-            _ => error.into(),
-        })
-    }
-
-    /// Whether the one who asks is still who they were and still may.
-    pub(super) async fn is_still_allowed(&self, call: &Call) -> bool {
-        match self.user(&call.credential).await {
-            Ok(user) => {
-                let checked = guard::check(self.objects(), &user, &call.wanted).await;
-                !checked.is_err_and(|status| status.reason() == Reason::Forbidden)
-            }
-            // Only a clear no ends what was begun.
-            Err(status) => status.reason() != Reason::Unauthorized,
-        }
-    }
-
-    /// Ends when the one who asks may no longer, or the server stops.
-    pub(super) async fn until_refused(&self, call: &Call) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(RECHECK) => {}
-                () = self.stopped() => return,
-            }
-            if !self.is_still_allowed(call).await {
-                return;
-            }
-        }
-    }
-
-    /// Ends when the server stops.
-    pub(super) async fn stopped(&self) {
-        // The sender is a part of this service: it cannot be gone.
-        let _ = self.stop.subscribe().wait_for(|stopped| *stopped).await;
-    }
-
-    pub(super) fn watch_permit(&self) -> Result<OwnedSemaphorePermit> {
-        permit(&self.watches, "watches")
-    }
-
-    pub(super) fn stream_permit(&self) -> Result<OwnedSemaphorePermit> {
-        permit(&self.streams, "streams")
-    }
-
-    pub(super) fn objects(&self) -> &dyn Objects {
-        &*self.parts.objects
-    }
-
-    pub(super) fn authenticator(&self) -> &Authenticator {
-        &self.parts.authenticator
-    }
-
-    pub(super) fn node_streams(&self) -> Arc<dyn NodeStreams> {
-        self.parts.node_streams.clone()
-    }
-
-    pub(super) fn now(&self) -> Time {
-        self.parts.clock.now()
-    }
-}
-
-fn permit(of: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit> {
-    of.clone().try_acquire_owned().map_err(|_| {
-        let text = format!("too many {what} at once, please try again later");
-        Status::new(Reason::TooManyRequests, text).retry_after(1)
-    })
 }
 
 /// 403 for browsers, which act for pages that are not the user's, and for those who want to act as

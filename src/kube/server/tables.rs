@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::kind::ObjectKind;
 use crate::object::Object;
-use crate::server::service::Call;
+use crate::server::state::Call;
 use crate::table::{Include, table};
 
 /// The table of one object, as in an answer to `get` or an event of a watch.

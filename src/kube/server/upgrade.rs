@@ -15,7 +15,7 @@ use crate::kinds::POD;
 use crate::object::Object;
 use crate::objects::Target;
 use crate::server::reply::Reply;
-use crate::server::service::{Call, Service};
+use crate::server::state::{Call, State};
 use crate::server::streams::node::{ContainerTarget, LogOptions};
 use crate::server::streams::websocket::accept_key;
 use crate::server::streams::{channels, forward};
@@ -41,7 +41,7 @@ pub(super) fn is_stream(call: &Call) -> bool {
 
 /// Begins the stream. `upgrade` becomes the connection once the answer is sent.
 pub(super) async fn answer(
-    service: &Arc<Service>,
+    service: &Arc<State>,
     call: Call,
     headers: &HeaderMap,
     upgrade: Option<OnUpgrade>,
@@ -68,7 +68,7 @@ pub(super) async fn answer(
 }
 
 fn run(
-    service: &Arc<Service>,
+    service: &Arc<State>,
     call: Call,
     pod: Object,
     headers: &HeaderMap,
@@ -118,7 +118,7 @@ fn told(ended: orc_base::Result<()>) {
     }
 }
 
-async fn logs(service: &Arc<Service>, call: Call, pod: Object) -> Result<Reply> {
+async fn logs(service: &Arc<State>, call: Call, pod: Object) -> Result<Reply> {
     let query = &call.query;
     let container = container(&pod, query.text("container"))?;
     let since = match query.text("sinceTime") {

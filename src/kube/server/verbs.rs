@@ -14,13 +14,13 @@ use crate::server::accept::Form;
 use crate::server::guard::{self, NodeWrite};
 use crate::server::reply::{self, Reply};
 use crate::server::request::not_found;
-use crate::server::service::{Call, Service};
+use crate::server::state::{Call, State};
 use crate::server::{body, options, tables};
 use crate::status::{Result, Status, success};
 
 /// Answers any call but watches and streams.
 pub(super) async fn answer(
-    service: &Service,
+    service: &State,
     call: &Call,
     kind: &'static ObjectKind,
     body: &Bytes,
@@ -49,7 +49,7 @@ pub(super) async fn answer(
 }
 
 struct Request<'r> {
-    service: &'r Service,
+    service: &'r State,
     call: &'r Call,
     kind: &'static ObjectKind,
 }

@@ -18,7 +18,7 @@ use crate::kind::ObjectKind;
 use crate::objects::{Scope, Watch, WatchEvent};
 use crate::server::accept::Form;
 use crate::server::reply::Reply;
-use crate::server::service::{Call, Service};
+use crate::server::state::{Call, State};
 use crate::server::{options, tables, verbs};
 use crate::status::{Reason, Result, Status};
 
@@ -30,7 +30,7 @@ const RECHECK: Duration = Duration::from_secs(20);
 
 /// Begins a watch. 429 when there are too many.
 pub(super) async fn answer(
-    service: &Arc<Service>,
+    service: &Arc<State>,
     call: Call,
     kind: &'static ObjectKind,
 ) -> Result<Reply> {
@@ -66,7 +66,7 @@ pub(super) async fn answer(
 }
 
 struct Following {
-    service: Arc<Service>,
+    service: Arc<State>,
     call: Call,
     kind: &'static ObjectKind,
     watch: Watch,

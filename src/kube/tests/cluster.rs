@@ -21,7 +21,8 @@ use orc_kube::pki::tls::{self, ClientCertificates};
 use orc_kube::pki::trust::{Trust, open_gate};
 use orc_kube::server::kubeconfig;
 use orc_kube::server::listen;
-use orc_kube::server::service::{Parts, Service};
+use orc_kube::server::service::Service;
+use orc_kube::server::state::Parts;
 use orc_kube::server::streams::node::{
     Connection, ContainerTarget, Log, LogOptions, NodeStreams, Terminal,
 };
@@ -32,7 +33,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 const INSIDE: &str = "ORC_KUBE_TEST_INSIDE";
-const PORT: u16 = 6443;
+/// Where the server listens.
+pub(crate) const PORT: u16 = 6443;
 
 /// Runs a test in a network namespace of its own: this very test again, below `unshare`.
 pub(crate) fn alone<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Arc<Cluster>) -> F) {
@@ -144,6 +146,18 @@ impl Cluster {
         let scope = Scope::inside(&SERVICE_ACCOUNT, name);
         let object = Object::new("v1", "ServiceAccount", name, "default");
         self.objects.create(&scope, object, &options).await.unwrap();
+    }
+
+    /// What somebody shows.
+    pub(crate) fn live(&self, subject: &Subject) -> Arc<Live> {
+        let signer = self.roots.signer().unwrap();
+        let issued = signer.issue(subject, SystemClock.now(), NODE_LIFE).unwrap();
+        Arc::new(Live::new(&issued.certificate, &issued.key).unwrap())
+    }
+
+    /// Whom everybody believes.
+    pub(crate) fn trust(&self) -> Arc<Trust> {
+        Arc::new(Trust::new(self.roots.trusted()).unwrap())
     }
 
     /// Writes the kubeconfig of a person.
