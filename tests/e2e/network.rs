@@ -545,7 +545,18 @@ networks:
     lab.sh(&project, "orc up -d --force-recreate db").ok();
     assert!(resolves("app", "base"));
     lab.sh(&project, "orc down").ok();
-    lab.orc_line("rm -f other").ok();
+    // Docker's command line says links of the network that nobody names in a place of their own.
+    lab.docker(
+        "run -d --name new --init --link other:far --network shared example/busybox:1 sleep 1000",
+    )
+    .ok();
+    lab.docker("run -d --name left --init example/busybox:1 sleep 1000")
+        .ok();
+    lab.docker("run -d --name right --init --link left:west example/busybox:1 sleep 1000")
+        .ok();
+    assert!(resolves("new", "far") && resolves("right", "west"));
+    assert!(!resolves("left", "west"));
+    lab.orc_line("rm -f other new left right").ok();
     lab.orc_line("network rm shared").ok();
 }
 

@@ -296,6 +296,11 @@ fn networks(
                 "`HostConfig.NetworkMode`: a container with network mode {shown} cannot join network {other}"
             )));
         }
+        if !host.links.is_empty() {
+            return Err(Error::invalid(format!(
+                "`HostConfig.Links`: a container with network mode {shown} has no network to be linked on"
+            )));
+        }
         return Ok((mode, Vec::new()));
     }
     let mut specs = endpoint::specs_from_wire(wishes, warnings)?;
@@ -309,20 +314,29 @@ fn networks(
         specs.insert(0, first);
     }
     if !body.mac_address.is_empty() {
-        mac_of_first(&body.mac_address, &mut specs);
+        let mac = &mut first(&mut specs).mac;
+        mac.get_or_insert_with(|| body.mac_address.clone());
+    }
+    // Docker's command line says links here, and of a network of its own there as well.
+    for link in host.links.iter().map(|text| endpoint::link(text)) {
+        let links = &mut first(&mut specs).links;
+        if !links.contains(&link) {
+            links.push(link);
+        }
     }
     Ok((NetworkMode::Networks, specs))
 }
 
-/// Before 1.44 the hardware address was the container's.
-fn mac_of_first(mac: &str, specs: &mut Vec<EndpointSpec>) {
+/// The network of what is said of the container, not of one of its networks: the first, or the one that
+/// Docker joins when none is named.
+fn first(specs: &mut Vec<EndpointSpec>) -> &mut EndpointSpec {
     if specs.is_empty() {
         specs.push(EndpointSpec {
             network: namespace::DEFAULT_NETWORK.into(),
             ..EndpointSpec::default()
         });
     }
-    specs[0].mac.get_or_insert_with(|| mac.into());
+    &mut specs[0]
 }
 
 fn mounts(host: &HostConfig, spec: &mut ContainerSpec, warnings: &mut Vec<String>) -> Result<()> {

@@ -88,7 +88,7 @@ fn wished<A: FromStr>(member: &str, what: &str, text: &str) -> Result<Option<A>>
 }
 
 /// `db`, or `db:database` for another name.
-fn link(text: &str) -> Link {
+pub(crate) fn link(text: &str) -> Link {
     let (peer, alias) = text.split_once(':').unwrap_or((text, text));
     Link {
         // Docker's own clients write the slash of `/db` on either side.

@@ -37,8 +37,6 @@ const HOST_CONFIG: &[Row] = &[
     Row("Isolation", Then::Refuse, &[r#""default""#], r#""""#),
     Row("KernelMemory", Then::Warn, &[], ""),
     Row("KernelMemoryTCP", Then::Warn, &[], ""),
-    // Containers on a common network find each other by their names without.
-    Row("Links", Then::Warn, &[], "null"),
     Row("LxcConf", Then::Refuse, &[], ""),
     Row("MaskedPaths", Then::Refuse, &[], ""),
     Row("ReadonlyPaths", Then::Refuse, &[], ""),

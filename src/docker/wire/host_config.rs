@@ -22,6 +22,7 @@ wire! {
         extra_hosts: Vec<String>,
         group_add: Vec<String>,
         ipc_mode: String,
+        links: Vec<String>,
         oom_score_adj: i32,
         pid_mode: String,
         privileged: bool,

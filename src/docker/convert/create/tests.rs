@@ -315,3 +315,31 @@ fn a_wrong_member_is_named() {
         );
     }
 }
+
+#[test]
+fn links_of_docker_s_command_line_are_of_the_first_network() {
+    // `docker run --link db:base` on the network that nobody names, and on one of their own.
+    let host = json!({"NetworkMode": "default", "Links": ["db:base", "/other:/app/far"]});
+    let (spec, warnings) = read(json!({"Image": "a", "HostConfig": host})).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    let links = |spec: &ContainerSpec| -> Vec<String> {
+        let links = spec.networks[0].links.iter();
+        links
+            .map(|link| format!("{} as {}", link.peer, link.alias))
+            .collect()
+    };
+    assert_eq!(spec.networks[0].network, "bridge");
+    assert_eq!(links(&spec), ["db as base", "other as far"]);
+    let own = json!({
+        "Image": "a",
+        "HostConfig": {"NetworkMode": "front", "Links": ["db:base"]},
+        "NetworkingConfig": {"EndpointsConfig": {"front": {"Links": ["db:base"]}}}
+    });
+    let (spec, _) = read(own).unwrap();
+    assert_eq!(
+        (spec.networks.len(), links(&spec)),
+        (1, vec!["db as base".to_owned()])
+    );
+    let none = json!({"Image": "a", "HostConfig": {"NetworkMode": "none", "Links": ["db"]}});
+    assert!(read(none).unwrap_err().to_string().contains("Links"));
+}
