@@ -329,4 +329,15 @@ mod tests {
             "Pod: spec: protobuf: the field has another type on the wire than in Kubernetes"
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(
+            kind in proptest::sample::select(vec!["Pod", "Secret", "Node", "Event", "Service"]),
+            raw in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+        ) {
+            let _ = object(&body("v1", kind, &raw));
+            let _ = object(&[MAGIC, &raw].concat());
+        }
+    }
 }

@@ -415,3 +415,107 @@ async fn a_flood_of_watches_is_told_to_come_back() {
     server.service.stop();
     assert_eq!(line(&mut last).await, None);
 }
+
+async fn made(server: &Server, path: &str, body: Value) -> Value {
+    let json = "application/json";
+    let (code, answer) = server
+        .send(Method::POST, path, json, &body.to_string())
+        .await;
+    assert_eq!(code, 201, "{path}: {answer}");
+    answer
+}
+
+#[tokio::test]
+async fn a_token_ends_with_its_pod() {
+    let server = server().await;
+    let of = |plural: &str| format!("/api/v1/namespaces/default/{plural}");
+    let accounts = of("serviceaccounts");
+    made(
+        &server,
+        &accounts,
+        json!({ "metadata": { "name": "robot" } }),
+    )
+    .await;
+    let pod = json!({
+        "metadata": { "name": "web" },
+        "spec": { "serviceAccountName": "robot", "containers": [{ "name": "c", "image": "i" }] },
+    });
+    let pod = made(&server, &of("pods"), pod).await;
+    let uid = pod["metadata"]["uid"].as_str().unwrap();
+    let bound = |uid: &str| json!({ "spec": { "boundObjectRef": { "kind": "Pod", "name": "web", "uid": uid } } });
+    let tokens = format!("{accounts}/robot/token");
+    let wrong = bound("another").to_string();
+    let (code, _) = server
+        .send(Method::POST, &tokens, "application/json", &wrong)
+        .await;
+    assert_eq!(code, 409);
+    let answer = made(&server, &tokens, bound(uid)).await;
+    let token = answer["status"]["token"].as_str().unwrap().to_owned();
+    assert_eq!(
+        answer["status"]["expirationTimestamp"],
+        "2026-11-21T13:00:00Z"
+    );
+
+    let review = async |token: &str, audiences: Value| {
+        let spec = json!({ "spec": { "token": token, "audiences": audiences } });
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        made(&server, path, spec).await["status"].clone()
+    };
+    let seen = review(&token, json!([])).await;
+    assert_eq!(
+        seen["user"]["username"],
+        "system:serviceaccount:default:robot"
+    );
+    let of_pod = &seen["user"]["extra"]["authentication.kubernetes.io/pod-name"];
+    assert_eq!(of_pod, &json!(["web"]));
+    assert_eq!(
+        review(&token, json!(["vault"])).await["authenticated"],
+        false
+    );
+    assert_eq!(review("x.y.z", json!([])).await["authenticated"], false);
+
+    let asked = || {
+        let mut asked = request(Method::GET, CONFIG_MAPS, "", "");
+        let value = format!("Bearer {token}").parse().unwrap();
+        asked.headers_mut().insert("authorization", value);
+        server.ask(asked, None)
+    };
+    assert_eq!(asked().await.0, 200);
+    let gone = format!("{}/web?gracePeriodSeconds=0", of("pods"));
+    assert_eq!(server.send(Method::DELETE, &gone, "", "").await.0, 200);
+    assert_eq!(asked().await.0, 401);
+    assert_eq!(review(&token, json!([])).await["authenticated"], false);
+}
+
+#[tokio::test]
+async fn says_what_others_may_do() {
+    let server = server().await;
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    for (user, groups, verb, resource, allowed) in [
+        ("jane", json!([]), "list", "pods", false),
+        ("jane", json!(["system:masters"]), "delete", "nodes", true),
+        (
+            "system:serviceaccount:default:robot",
+            json!(["system:serviceaccounts", "system:authenticated"]),
+            "get",
+            "secrets",
+            false,
+        ),
+        (
+            "system:node:n1",
+            json!(["system:nodes", "system:authenticated"]),
+            "get",
+            "secrets",
+            false,
+        ),
+    ] {
+        let attributes =
+            json!({ "verb": verb, "resource": resource, "namespace": "default", "name": "x" });
+        let spec = json!({ "user": user, "groups": groups, "resourceAttributes": attributes });
+        let answer = made(&server, path, json!({ "spec": spec })).await;
+        assert_eq!(
+            answer["status"]["allowed"], allowed,
+            "{user} {verb} {resource}"
+        );
+    }
+}

@@ -386,4 +386,17 @@ mod tests {
         decoder.push(&[0x80, 2, 0, 1, 0, 0, 0, 0]);
         assert!(decoder.next().is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(
+            kind in 0_u8..12,
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+        ) {
+            let mut decoder = Decoder::new();
+            decoder.push(&control(kind.into(), &bytes));
+            decoder.push(&bytes);
+            while let Ok(Some(_)) = decoder.next() {}
+        }
+    }
 }
