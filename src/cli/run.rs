@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::{ArgAction, Args};
-use orc_base::{Context, Error, Kind, Result};
+use orc_base::{Context, Error, Kind, Result, spelling};
 use orc_host::Host;
 use orc_host::container::{ContainerSpec, RemoveOptions, WaitFor};
 
@@ -186,7 +186,9 @@ pub(crate) async fn create(
                         "the image {} is not here: pulling it",
                         crate::ui::escape::line(&spec.image)
                     ));
-                    fetch().await?;
+                    if let Err(error) = fetch().await {
+                        return Err(with_nearest(host, &spec.image, error).await);
+                    }
                     host.create_container(name, spec).await?
                 }
                 _ => return Err(error),
@@ -198,6 +200,19 @@ pub(crate) async fn create(
         out::warning(warning);
     }
     Ok(created.id)
+}
+
+/// Why an image did not come, and the one that is here and was probably meant.
+async fn with_nearest(host: &dyn Host, image: &str, error: Error) -> Error {
+    let images = host.list_images().await.unwrap_or_default();
+    let names = images.iter().flat_map(|image| &image.tags);
+    match spelling::nearest(image, names.map(String::as_str)) {
+        Some(near) => Error::new(
+            error.kind(),
+            format!("{error}; did you mean {near}, which is here?"),
+        ),
+        None => error,
+    }
 }
 
 /// The file for the id, when one is asked for.

@@ -79,6 +79,11 @@ const MISTAKES: &[(&str, i32, &str)] = &[
         "the image localhost:1/nothing is not here: pulling it\norc: pull localhost:1/nothing:latest: registry localhost:1 did not answer: connection refused",
     ),
     (
+        "orc run --rm localhost:1/sohp:1",
+        125,
+        "the image localhost:1/sohp:1 is not here: pulling it\norc: pull localhost:1/sohp:1: registry localhost:1 did not answer: connection refused; did you mean localhost:1/shop:1, which is here?",
+    ),
+    (
         "orc run --rm --pull never nothing",
         125,
         "orc: No such image: nothing:latest",
@@ -202,6 +207,8 @@ fn mistakes_are_told_in_plain_words() {
     .expect("a file");
     // Others may pass through to the binary and to the socket's refusal.
     lab.host(["chmod", "711", &directory.display().to_string()])
+        .ok();
+    lab.orc_line("tag example/busybox:1 localhost:1/shop:1")
         .ok();
     lab.orc_line("run -d --name web -p 8080:80 --stop-signal KILL example/busybox:1 sleep 1000")
         .ok();

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use orc_base::Time;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::kind::ObjectKind;
 use crate::meta::{FOREGROUND, ORPHAN};
@@ -128,7 +128,7 @@ fn set_finalizers(object: &mut Object, names: &[String]) {
         [] => {
             object.remove(&["metadata", "finalizers"]);
         }
-        names => object.set(&["metadata", "finalizers"], Value::from(json!(names))),
+        names => object.set(&["metadata", "finalizers"], json!(names)),
     }
 }
 
@@ -136,6 +136,7 @@ fn set_finalizers(object: &mut Object, names: &[String]) {
 mod tests {
     use super::*;
     use crate::kinds::{CONFIG_MAP, NAMESPACE, POD};
+    use serde_json::Value;
 
     const NOW: Time = Time::EPOCH;
 

@@ -27,3 +27,14 @@ impl Default for Settings {
         }
     }
 }
+
+impl Settings {
+    /// The first address of the services' network: that of the API itself.
+    pub fn first_address(&self) -> Ipv4Addr {
+        let (network, bits) = self.service_network;
+        let mask = u32::MAX
+            .checked_shl(32 - u32::from(bits.min(30)))
+            .unwrap_or_default();
+        Ipv4Addr::from_bits((network.to_bits() & mask) + 1)
+    }
+}

@@ -1,5 +1,10 @@
 //! Addresses and ports of services: one holder each, free with its object.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "values are written where they are used"
+)]
+
 use std::collections::BTreeSet;
 
 use orc_store::{Limits, Range, Read, Store as _};

@@ -1,5 +1,10 @@
 //! Who owns which field, as `managedFields` of the real server would show it.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "values are written where they are used"
+)]
+
 use std::time::Duration;
 
 use orc_store::Limits;

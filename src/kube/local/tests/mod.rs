@@ -1,6 +1,7 @@
 //! What [`LocalObjects`] does beyond the contract of its seam.
 
 mod claims;
+mod kinds;
 mod managed;
 mod model;
 mod namespaces;
@@ -85,4 +86,5 @@ fn config_map(name: &str) -> Value {
 async fn keeps_the_contract() {
     let world = world(Limits::default()).await;
     crate::contract::check(&world.objects, "a").await;
+    crate::contract::check_transactions(&world.objects, "a").await;
 }
