@@ -159,7 +159,9 @@ fn refused(alert: AlertDescription) -> Error {
         AlertDescription::CertificateUnknown | AlertDescription::CertificateRevoked => {
             "the other side refuses this machine's certificate: it was removed from the cluster, or has another role"
         }
-        AlertDescription::ProtocolVersion => "the other side does not speak TLS 1.3",
+        AlertDescription::ProtocolVersion => {
+            "the two sides have no version of TLS in common: members of a cluster speak TLS 1.3 only"
+        }
         other => return Error::denied(format!("the other side ended the connection: {other:?}")),
     };
     Error::denied(why)
@@ -448,5 +450,18 @@ mod tests {
         assert_eq!(meet(config(&shown), client()).await.0, "hello");
         let other = signer.issue(&node, later, NODE_LIFE).unwrap();
         assert!(shown.replace(&next.certificate, &other.key).is_err());
+    }
+
+    #[tokio::test]
+    async fn older_versions_of_tls_are_refused() {
+        let roots = Roots::first("c1", noon()).unwrap();
+        let old = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let (heard, served) = meet(serving(&roots, open_gate(), noon()), old).await;
+        assert!(heard.contains("TLS 1.3 only"), "{heard}");
+        assert_ne!(served, "ok");
     }
 }
