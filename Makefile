@@ -15,7 +15,7 @@ install = @missing=; for package in $(1); do \
 	done; \
 	[ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
-.PHONY: all demo test check unit e2e corpus fuzz vm bench deny deps-demo deps-test docker-client images clean
+.PHONY: all demo test check unit e2e corpus fuzz sim vm bench deny deps-demo deps-test docker-client images clean
 
 all: ## Builds orc in release mode: target/release/orc
 	$(call install,$(BUILD_PACKAGES))
@@ -54,6 +54,13 @@ corpus: deps-test images ## All hostile archives through all readers, and all mu
 	CORPUS=all $(CARGO) test -p orc-image --lib --locked unpack:: -- --include-ignored
 	CORPUS=all $(CARGO) test -p orc --test orc --locked e2e::hostile
 
+# Which seeds: a thousand from the first on. One alone: `SIM_SEED=n cargo test -p orc-store --lib sim::seeds`.
+SIM_SEEDS ?= 1000
+SIM_FIRST ?= 1
+
+sim: ## The cluster's store under faults, in simulated time, from a thousand seeds
+	SIM_SEEDS=$(SIM_SEEDS) SIM_FIRST=$(SIM_FIRST) $(CARGO) test -p orc-store --lib --profile ci --locked sim::seeds -- --nocapture
+
 # How long each target runs, and which. Wants the nightly toolchain and `cargo install cargo-fuzz --locked`.
 FUZZ_SECONDS ?= 300
 FUZZ_TARGETS ?= tar pax manifest config reference dockerfile ignore words compose
@@ -85,6 +92,7 @@ vm: deps-test images all ## The runtime's and the program's tests on Debian's ow
 
 bench: deps-test images ## Prints the measured ratios
 	$(CARGO) bench --bench start --bench pull --bench build --bench compose --locked
+	$(CARGO) bench -p orc-store --bench store --features fake --profile ci --locked
 
 deny: ## Licences, sources and bans of all dependencies (needs `cargo install cargo-deny`)
 	$(CARGO) deny check bans licenses sources

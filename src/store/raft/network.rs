@@ -24,8 +24,11 @@ use crate::transport::{NodeId, Peer};
 
 /// How long a member may take to make entries durable.
 const APPEND: Duration = Duration::from_secs(2);
-/// How long a member may take for one piece of a snapshot; the last one makes it install the whole.
-const PIECE: Duration = Duration::from_secs(60);
+/// How long a member may take for a piece of a snapshot, beside what all so far need to be written: the last
+/// one makes it install the whole. An answer that was lost must not hold up the next try for long.
+const PIECE: Duration = Duration::from_secs(2);
+/// Bytes that any disk can write in a second.
+const SLOWEST: u64 = 10 << 20;
 
 /// Makes the way to each member.
 pub(crate) struct Network(pub(crate) Calls);
@@ -129,7 +132,10 @@ impl RaftNetworkV2<Types> for Way {
     ) -> std::result::Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let mut cancel = pin!(cancel);
         let sending = sending();
+        let mut total = 0;
         for (number, bytes) in Pieces::new(snapshot.snapshot).enumerate() {
+            total += bytes.len() as u64;
+            let time = PIECE + Duration::from_secs(total / SLOWEST);
             let piece = Piece {
                 vote,
                 meta: snapshot.meta.clone(),
@@ -137,7 +143,7 @@ impl RaftNetworkV2<Types> for Way {
                 number: number as u64,
                 bytes: bytes.into(),
             };
-            let sent = pin!(self.ask(Request::Snapshot(piece), PIECE));
+            let sent = pin!(self.ask(Request::Snapshot(piece), time));
             match select(cancel.as_mut(), sent).await {
                 Either::Left((closed, _)) => return Err(closed.into()),
                 Either::Right((answer, _)) => match answer? {

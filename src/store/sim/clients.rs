@@ -138,7 +138,10 @@ impl Shared {
             4 | 5 => self.write(store, key, None).await,
             6 => self.both(store, key).await,
             7 | 8 => match self.read(store, key).await {
-                Some(entry) => self.write(store, key, Some(entry)).await,
+                Some(entry) => {
+                    tokio::time::sleep(Duration::from_millis(Chance::below(200))).await;
+                    self.write(store, key, Some(entry)).await
+                }
                 None => None,
             },
             _ => self.compact(store).await,
