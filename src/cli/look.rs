@@ -20,11 +20,26 @@ pub(crate) struct Top {
     /// The container
     #[arg(value_name = "CONTAINER")]
     name: String,
+    /// Options of ps; what is shown is `-ef`
+    #[arg(
+        value_name = "PS_OPTIONS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    options: Vec<String>,
 }
 
 impl Top {
     /// The columns of `ps -ef`.
     pub(crate) async fn run(self, session: &Session) -> Outcome {
+        let options = self.options.join(" ");
+        if !matches!(options.as_str(), "" | "-ef") {
+            return Err(Error::unsupported(format!(
+                "`{options}` is not supported: the columns are those of `ps -ef`; where the image has a ps, `orc exec {} ps {options}` asks it",
+                self.name
+            ))
+            .into());
+        }
         let top = session.host().await?.top(&self.name).await?;
         out::bytes(table(&top).as_bytes());
         Ok(OK)

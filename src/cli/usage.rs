@@ -285,6 +285,8 @@ mod tests {
             "container update --cpus .5 web",
             "run --disable-content-trust --runtime runc a",
             "run --disable-content-trust=true a",
+            "top web -ef",
+            "container top web aux",
             "events --filter type=container",
             "image ls -q",
             "container ls -a",

@@ -124,6 +124,11 @@ const MISTAKES: &[(&str, i32, &str)] = &[
         1,
         "orc: no configuration file provided: not found: write a compose.yaml, or name a file with `-f`",
     ),
+    (
+        "orc top web aux",
+        1,
+        "orc: `aux` is not supported: the columns are those of `ps -ef`; where the image has a ps, `orc exec web ps aux` asks it",
+    ),
     // Things that are in use
     (
         "orc run --name web example/busybox:1 true",
