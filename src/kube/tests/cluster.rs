@@ -233,7 +233,17 @@ impl Cluster {
 
     /// kubectl, not yet started; ends when dropped.
     pub(crate) fn command(&self, user: &str, arguments: &[&str]) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new("kubectl");
+        self.program("kubectl", user, arguments)
+    }
+
+    /// A program in whose environment kubectl finds the server, not yet started; ends when dropped.
+    pub(crate) fn program(
+        &self,
+        program: &str,
+        user: &str,
+        arguments: &[&str],
+    ) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(program);
         command
             .args(arguments)
             .env("KUBECONFIG", self.directory.path().join(user))
@@ -299,6 +309,13 @@ impl NodeStreams for Pods {
                     )
                     .await;
                 }
+                Ok(0)
+            }
+            ["size"] if terminal.tty => {
+                let mut sizes = terminal.sizes;
+                let size = sizes.recv().await.expect("kubectl tells the size");
+                let text = format!("terminal of {} x {}\r\n", size.width, size.height);
+                say(&terminal.stdout, text).await;
                 Ok(0)
             }
             ["fail"] => {

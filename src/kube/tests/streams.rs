@@ -123,3 +123,18 @@ fn forwards_ports() {
             .unwrap();
     });
 }
+
+#[test]
+fn runs_programs_at_a_terminal() {
+    alone("streams::runs_programs_at_a_terminal", |k| async move {
+        pod(&k).await;
+        // `script` gives kubectl a terminal of its own.
+        let line = "stty rows 30 cols 100; kubectl exec -it web -- size";
+        let words = ["-qec", line, "/dev/null"];
+        let run = k.program("script", "admin", &words).output();
+        let output = tokio::time::timeout(Duration::from_secs(20), run).await;
+        let output = output.unwrap().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("terminal of 100 x 30"), "{text}");
+    });
+}
