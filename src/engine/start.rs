@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use orc_base::fs::{self, Durability};
 use orc_base::{Context, Error, Kind, Result};
-use orc_host::container::{NamespaceMode, NetworkMode};
+use orc_host::container::{NamespaceMode, NetworkMode, RestartPolicy};
 use orc_image::digest::Digest;
 use orc_net::model::{AttachRequest, Sandbox};
 use orc_runtime::capability;
@@ -52,6 +52,7 @@ pub(crate) async fn launch(core: &Arc<Core>, cell: &Arc<Cell>, why: Event) -> Re
     if !cell.phase().is_running() {
         cell.until_settled().await;
     }
+    let by_someone = why == Event::Start;
     cell.step(why, core.now())
         .context(|| format!("container {name}"))?;
     cell.set_boot(&core.boot);
@@ -72,12 +73,32 @@ pub(crate) async fn launch(core: &Arc<Core>, cell: &Arc<Cell>, why: Event) -> Re
             // Told before anyone looks for the end: `start` comes before `die`.
             perform(core, cell, actions).await;
             supervise(core, cell, run);
+            if by_someone {
+                sync_soon(core, cell);
+            }
             Ok(())
         }
         Err(failure) => Err(give_up(core, cell, failure)
             .await
             .within(format!("start {name}"))),
     }
+}
+
+/// What starts again with the machine must be known to have run after a power loss, too. Nobody waits
+/// for the disk: that takes longer than the start.
+fn sync_soon(core: &Arc<Core>, cell: &Arc<Cell>) {
+    if cell.record().spec.restart == RestartPolicy::No {
+        return;
+    }
+    let (inner, cell) = (core.clone(), cell.clone());
+    core.spawn("sync a state", async move {
+        let work = move || {
+            cell.save_or_warn(&inner.store, Durability::Synced);
+            Ok(())
+        };
+        // It says by itself what fails.
+        let _ = blocking(work).await;
+    });
 }
 
 /// Why a start failed, and the exit code that says so.
