@@ -21,8 +21,14 @@ const OWNERS: usize = 100;
 fn main() {
     println!("{NODES} nodes, {PODS} pods of {OWNERS} owners, in batches of {BATCH}");
     let plain = run("resources only", &json!({}));
-    run("a soft spread over zones", &spread("ScheduleAnyway", "zone"));
-    run("a required spread over zones", &spread("DoNotSchedule", "zone"));
+    run(
+        "a soft spread over zones",
+        &spread("ScheduleAnyway", "zone"),
+    );
+    run(
+        "a required spread over zones",
+        &spread("DoNotSchedule", "zone"),
+    );
     run("never two on one node", &apart());
     let verdict = if plain >= PROMISED { "kept" } else { "missed" };
     println!("promised: {PROMISED:.0} placements/s of the first kind: {verdict}");
@@ -33,12 +39,17 @@ fn run(name: &str, extra: &Value) -> f64 {
     for number in 0..NODES {
         book.set_node(&node(number));
     }
-    let pods: Vec<Demand> = (0..PODS).map(|number| Demand::of(&pod(number, extra))).collect();
+    let pods: Vec<Demand> = (0..PODS)
+        .map(|number| Demand::of(&pod(number, extra)))
+        .collect();
     let start = Instant::now();
     let mut placed = 0;
     for batch in pods.chunks(BATCH) {
         let placements = decide(&mut book, batch.to_vec(), 1);
-        placed += placements.iter().filter(|placement| placement.outcome.is_ok()).count();
+        placed += placements
+            .iter()
+            .filter(|placement| placement.outcome.is_ok())
+            .count();
     }
     let rate = placed as f64 / start.elapsed().as_secs_f64();
     println!("{name:<32} {rate:>9.0} placements/s  ({placed} of {PODS} placed)");

@@ -15,7 +15,9 @@ pub(crate) type Labels = BTreeMap<String, String>;
 pub(crate) fn matches(selector: &LabelSelector, labels: &Labels) -> bool {
     let equal = selector.match_labels.iter().flatten();
     let set = selector.match_expressions.iter().flatten();
-    equal.into_iter().all(|(key, value)| labels.get(key) == Some(value))
+    equal
+        .into_iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
         && set.into_iter().all(|requirement| {
             let values = requirement.values.as_deref().unwrap_or_default();
             let value = labels.get(&requirement.key);
@@ -44,7 +46,10 @@ pub(crate) fn holds(operator: &str, value: Option<&str>, values: &[String]) -> b
 
 /// Whether a selector asks for nothing, and so picks everything.
 pub(crate) fn is_empty(selector: &LabelSelector) -> bool {
-    selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
+    selector
+        .match_labels
+        .as_ref()
+        .is_none_or(BTreeMap::is_empty)
         && selector
             .match_expressions
             .as_ref()
@@ -71,7 +76,11 @@ mod tests {
             ("DoesNotExist", Some("a"), false),
             ("Like", Some("a"), false),
         ] {
-            assert_eq!(holds(operator, value, &values), expected, "{operator} {value:?}");
+            assert_eq!(
+                holds(operator, value, &values),
+                expected,
+                "{operator} {value:?}"
+            );
         }
         let five = ["5".to_owned()];
         assert!(holds("Gt", Some("6"), &five) && !holds("Gt", Some("5"), &five));

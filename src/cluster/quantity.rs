@@ -97,7 +97,17 @@ mod tests {
         ] {
             assert_eq!(thousandths(text), Some(milli), "{text}");
         }
-        for bad in ["", "x", "1x", "1 Gi", "--1", "1.2.3", "1e", "0x10", "1e9999999999"] {
+        for bad in [
+            "",
+            "x",
+            "1x",
+            "1 Gi",
+            "--1",
+            "1.2.3",
+            "1e",
+            "0x10",
+            "1e9999999999",
+        ] {
             assert_eq!(thousandths(bad), None, "{bad}");
         }
         assert_eq!(units("100m"), Some(1));

@@ -120,7 +120,10 @@ impl World {
     /// An empty world that knows these kinds, and whether their objects live in namespaces.
     pub fn new(kinds: impl IntoIterator<Item = (Kind, bool)>) -> Self {
         let entry = |(kind, namespaced): (Kind, bool)| {
-            ((kind.api_version(), kind.name.to_owned()), (kind, namespaced))
+            (
+                (kind.api_version(), kind.name.to_owned()),
+                (kind, namespaced),
+            )
         };
         Self {
             kinds: kinds.into_iter().map(entry).collect(),

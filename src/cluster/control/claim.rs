@@ -41,7 +41,10 @@ pub(crate) fn claim<'w, T: Facts + Resource>(
         match (governed, picked) {
             (true, true) => own.push(object),
             (true, false) if !owner.is_leaving() && !object.is_leaving() => {
-                decision.push(release(&**object, owner), format!("no longer picked by {me}"));
+                decision.push(
+                    release(&**object, owner),
+                    format!("no longer picked by {me}"),
+                );
             }
             (false, true)
                 if object.controller().is_none() && !owner.is_leaving() && !object.is_leaving() =>
@@ -70,7 +73,11 @@ fn release<T: Facts + Resource>(object: &T, owner: &impl Facts) -> Deed {
 
 fn set_owners<T: Facts + Resource>(object: &T, owners: &[Value]) -> Deed {
     let target = Ref::to::<T>(object.namespace(), object.name());
-    Deed::patch(target, object, json!({ "metadata": { "ownerReferences": owners } }))
+    Deed::patch(
+        target,
+        object,
+        json!({ "metadata": { "ownerReferences": owners } }),
+    )
 }
 
 fn owners(object: &impl Facts) -> Vec<Value> {

@@ -53,7 +53,8 @@ impl Rule for DaemonSets {
             own if own == kind => vec![change.target.clone()],
             node if node == Kind::of::<Node>() => {
                 let all = world.daemon_sets.all();
-                all.map(|set| Ref::to::<DaemonSet>(set.namespace(), set.name())).collect()
+                all.map(|set| Ref::to::<DaemonSet>(set.namespace(), set.name()))
+                    .collect()
             }
             own if own == Kind::of::<Pod>() || own == Kind::of::<ControllerRevision>() => {
                 owners_of(change, kind)
@@ -134,16 +135,28 @@ impl<'w> View<'w> {
             }
         }
         for entry in nodes.values_mut() {
-            entry.pods.sort_by_key(|pod| (pod.created(), pod.name().to_owned()));
+            entry
+                .pods
+                .sort_by_key(|pod| (pod.created(), pod.name().to_owned()));
         }
-        Self { me, set, spec, hash, now, nodes }
+        Self {
+            me,
+            set,
+            spec,
+            hash,
+            now,
+            nodes,
+        }
     }
 
     /// One pod where there is none, none where there should not be any, and no two.
     fn place(&self, world: &World, decision: &mut Decision) {
         for (node, there) in &self.nodes {
-            let (failed, fine): (Vec<_>, Vec<_>) =
-                there.pods.iter().copied().partition(|pod| pods::has_ended(pod));
+            let (failed, fine): (Vec<_>, Vec<_>) = there
+                .pods
+                .iter()
+                .copied()
+                .partition(|pod| pods::has_ended(pod));
             for pod in failed {
                 let retry = pods::ended_at(pod).plus(RETRY);
                 match retry <= self.now {
@@ -185,10 +198,16 @@ impl<'w> View<'w> {
         let wanted: Vec<&OnNode> = self.nodes.values().filter(|n| n.should_run).collect();
         let missing = wanted.iter().filter(|there| !self.is_served(there)).count();
         let old = |there: &&OnNode<'w>| -> Option<&'w Arc<Pod>> {
-            there.pods.iter().copied().find(|pod| !self.is_new(pod) && !pods::has_ended(pod))
+            there
+                .pods
+                .iter()
+                .copied()
+                .find(|pod| !self.is_new(pod) && !pods::has_ended(pod))
         };
-        let (idle, serving): (Vec<_>, Vec<_>) =
-            wanted.iter().filter_map(old).partition(|pod| !self.is_available(pod));
+        let (idle, serving): (Vec<_>, Vec<_>) = wanted
+            .iter()
+            .filter_map(old)
+            .partition(|pod| !self.is_available(pod));
         for pod in idle {
             self.delete(pod, "it is of an old template", decision);
         }
@@ -204,7 +223,8 @@ impl<'w> View<'w> {
         let mut beside = wanted().filter(|(_, there)| there.pods.len() > 1).count();
         for (node, there) in wanted() {
             let fine = there.pods.iter().filter(|pod| !pods::has_ended(pod));
-            let (new, old): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) = fine.partition(|pod| self.is_new(pod));
+            let (new, old): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) =
+                fine.partition(|pod| self.is_new(pod));
             let replaced = new.iter().any(|pod| self.is_available(pod));
             for pod in &old {
                 if replaced || new.is_empty() && !self.is_available(pod) {
@@ -244,7 +264,10 @@ impl<'w> View<'w> {
 
     fn delete(&self, pod: &Pod, cause: &str, decision: &mut Decision) {
         let target = Ref::to::<Pod>(pod.namespace(), pod.name());
-        let told = decision.operations.iter().flat_map(|operation| &operation.deeds);
+        let told = decision
+            .operations
+            .iter()
+            .flat_map(|operation| &operation.deeds);
         if !told.into_iter().any(|deed| *deed.target() == target) {
             decision.push(Deed::delete(target, pod), cause);
         }
@@ -291,14 +314,19 @@ impl<'w> View<'w> {
             .filter(|revision| revision.is_governed_by(self.set.uid()))
             .collect();
         own.sort_by_key(|revision| revision.revision);
-        let current = own.iter().position(|r| r.labels().get(HASH) == Some(&self.hash));
+        let current = own
+            .iter()
+            .position(|r| r.labels().get(HASH) == Some(&self.hash));
         let newest = own.last().map_or(0, |revision| revision.revision);
         match current {
             None => decision.push(self.new_revision(newest + 1), "its template is new"),
             Some(at) if own[at].revision < newest => {
                 let target = Ref::to::<ControllerRevision>(&self.me.namespace, own[at].name());
                 let patch = json!({ "revision": newest + 1 });
-                decision.push(Deed::patch(target, &**own[at], patch), "it was rolled back to");
+                decision.push(
+                    Deed::patch(target, &**own[at], patch),
+                    "it was rolled back to",
+                );
             }
             Some(_) => {}
         }
@@ -416,7 +444,9 @@ fn pin(spec: &mut Value, node: &str) {
         }
         None => *terms = json!([{ "matchFields": [field] }]),
     }
-    let own: Vec<Value> = own_tolerations().map(|toleration| json!(toleration)).collect();
+    let own: Vec<Value> = own_tolerations()
+        .map(|toleration| json!(toleration))
+        .collect();
     match spec["tolerations"].as_array_mut() {
         Some(all) => {
             for toleration in own {
@@ -431,8 +461,16 @@ fn pin(spec: &mut Value, node: &str) {
 
 /// The node that a pod's affinity names.
 fn meant_for(pod: &Pod) -> Option<&str> {
-    let affinity = pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()?;
-    let required = affinity.required_during_scheduling_ignored_during_execution.as_ref()?;
+    let affinity = pod
+        .spec
+        .as_ref()?
+        .affinity
+        .as_ref()?
+        .node_affinity
+        .as_ref()?;
+    let required = affinity
+        .required_during_scheduling_ignored_during_execution
+        .as_ref()?;
     let term = required.node_selector_terms.first()?;
     let fields = term.match_fields.as_ref()?;
     let field = fields.iter().find(|field| field.key == "metadata.name")?;

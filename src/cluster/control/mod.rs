@@ -19,9 +19,9 @@ mod names;
 mod pods;
 mod rollout;
 
-pub(crate) use pods::is_active;
 #[cfg(test)]
 pub(crate) use deployment::bounds_of;
+pub(crate) use pods::is_active;
 #[cfg(test)]
 pub(crate) use pods::is_ready;
 #[cfg(test)]

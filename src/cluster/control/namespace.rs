@@ -37,7 +37,9 @@ impl Rule for Namespaces {
         match target.kind {
             own if own == Kind::of::<Namespace>() => vec![target.clone()],
             _ if target.namespace.is_empty() => Vec::new(),
-            own if own == Kind::of::<ServiceAccount>() && target.name == ACCOUNT => vec![namespace()],
+            own if own == Kind::of::<ServiceAccount>() && target.name == ACCOUNT => {
+                vec![namespace()]
+            }
             own if own == Kind::of::<ConfigMap>() && target.name == ROOT => vec![namespace()],
             _ if leaving() => vec![namespace()],
             _ => Vec::new(),
@@ -67,7 +69,13 @@ impl Namespaces {
                 "kind": "ServiceAccount",
                 "metadata": { "name": ACCOUNT, "namespace": me.name },
             });
-            decision.push(Deed::Create { target: account, object }, "every namespace has one");
+            decision.push(
+                Deed::Create {
+                    target: account,
+                    object,
+                },
+                "every namespace has one",
+            );
         }
         if self.root_certificate.is_empty() {
             return;
@@ -92,7 +100,10 @@ impl Namespaces {
             }
             Some(there) if json!(there.data) != data => {
                 let patch = json!({ "data": data });
-                decision.push(Deed::patch(target, &**there, patch), "the certificate is another");
+                decision.push(
+                    Deed::patch(target, &**there, patch),
+                    "the certificate is another",
+                );
             }
             Some(_) => {}
         }
@@ -116,8 +127,15 @@ fn empty(world: &World, me: &Ref, namespace: &Namespace, now: Time, decision: &m
     let finalizers = spec.and_then(|spec| spec.finalizers.as_ref());
     let holds = finalizers.is_some_and(|all| all.iter().any(|name| name == FINALIZER));
     if inside.is_empty() && holds {
-        decision.push(Deed::Sweep { target: me.clone() }, "nothing else is left in it");
-        let rest: Vec<_> = finalizers.into_iter().flatten().filter(|f| *f != FINALIZER).collect();
+        decision.push(
+            Deed::Sweep { target: me.clone() },
+            "nothing else is left in it",
+        );
+        let rest: Vec<_> = finalizers
+            .into_iter()
+            .flatten()
+            .filter(|f| *f != FINALIZER)
+            .collect();
         let deed = Deed::Patch {
             target: me.clone(),
             part: Part::Finalize,
@@ -142,24 +160,47 @@ fn report(
     let some = format!("Some resources are remaining: {left}");
     match left {
         0 => conditions.set(
-            Says { kind, status: "False", reason: "ContentRemoved", message: "All content successfully removed" },
+            Says {
+                kind,
+                status: "False",
+                reason: "ContentRemoved",
+                message: "All content successfully removed",
+            },
             now,
         ),
         _ => conditions.set(
-            Says { kind, status: "True", reason: "SomeResourcesRemain", message: &some },
+            Says {
+                kind,
+                status: "True",
+                reason: "SomeResourcesRemain",
+                message: &some,
+            },
             now,
         ),
     };
     let kind = "NamespaceFinalizersRemaining";
     let first: Vec<&str> = waiting.iter().take(10).map(String::as_str).collect();
-    let some = format!("Some content in the namespace has finalizers remaining: {}", first.join(", "));
+    let some = format!(
+        "Some content in the namespace has finalizers remaining: {}",
+        first.join(", ")
+    );
     match waiting.is_empty() {
         true => conditions.set(
-            Says { kind, status: "False", reason: "ContentHasNoFinalizers", message: "All content-preserving finalizers finished" },
+            Says {
+                kind,
+                status: "False",
+                reason: "ContentHasNoFinalizers",
+                message: "All content-preserving finalizers finished",
+            },
             now,
         ),
         false => conditions.set(
-            Says { kind, status: "True", reason: "SomeFinalizersRemain", message: &some },
+            Says {
+                kind,
+                status: "True",
+                reason: "SomeFinalizersRemain",
+                message: &some,
+            },
             now,
         ),
     };

@@ -31,7 +31,10 @@ const PRESSURES: [(&str, &str); 4] = [
     ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
     ("DiskPressure", "node.kubernetes.io/disk-pressure"),
     ("PIDPressure", "node.kubernetes.io/pid-pressure"),
-    ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
+    (
+        "NetworkUnavailable",
+        "node.kubernetes.io/network-unavailable",
+    ),
 ];
 /// Pods moved off a node in one decision, at most.
 const BURST: usize = 500;
@@ -102,17 +105,31 @@ impl Nodes {
             decision.look_again(silent);
             return;
         }
-        let old = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+        let old = node
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.as_ref());
         let mut conditions = Conditions::of(old);
         let never = conditions.get("Ready").is_null();
         let (reason, message) = match never {
-            true => ("NodeStatusNeverUpdated", "Kubelet never posted node status."),
+            true => (
+                "NodeStatusNeverUpdated",
+                "Kubelet never posted node status.",
+            ),
             false => ("NodeStatusUnknown", "Kubelet stopped posting node status."),
         };
         let mut changed = false;
         for kind in ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] {
             if conditions.get(kind)["status"] != "Unknown" {
-                changed |= conditions.set(Says { kind, status: "Unknown", reason, message }, now);
+                changed |= conditions.set(
+                    Says {
+                        kind,
+                        status: "Unknown",
+                        reason,
+                        message,
+                    },
+                    now,
+                );
             }
         }
         if changed {
@@ -140,7 +157,9 @@ impl Nodes {
                 let of_state = matches!(taint.key.as_str(), NOT_READY | UNREACHABLE);
                 match of_state && all_silent {
                     true => None,
-                    false => self.end_of_stay(pod, taint, of_state).map(|end| (end, *taint)),
+                    false => self
+                        .end_of_stay(pod, taint, of_state)
+                        .map(|end| (end, *taint)),
                 }
             });
             let Some((end, taint)) = ends.min_by_key(|(end, _)| *end) else {
@@ -151,7 +170,11 @@ impl Nodes {
             } else if left > 0 {
                 left -= 1;
                 let target = Ref::to::<Pod>(pod.namespace(), pod.name());
-                let text = format!("Marking for deletion Pod {}/{}", pod.namespace(), pod.name());
+                let text = format!(
+                    "Marking for deletion Pod {}/{}",
+                    pod.namespace(),
+                    pod.name()
+                );
                 let note = Note {
                     about: target.clone(),
                     uid: pod.uid().to_owned(),
@@ -172,20 +195,33 @@ impl Nodes {
     fn end_of_stay(&self, pod: &Pod, taint: &Taint, of_state: bool) -> Option<Time> {
         let since = taint.time_added.as_ref().map_or(Time::EPOCH, from_kube);
         let spec = pod.spec.as_ref()?;
-        let fitting: Vec<_> =
-            spec.tolerations.iter().flatten().filter(|own| tolerated(own, taint)).collect();
+        let fitting: Vec<_> = spec
+            .tolerations
+            .iter()
+            .flatten()
+            .filter(|own| tolerated(own, taint))
+            .collect();
         if fitting.is_empty() {
-            let wait = if of_state { self.evict_after } else { Duration::ZERO };
+            let wait = if of_state {
+                self.evict_after
+            } else {
+                Duration::ZERO
+            };
             return Some(since.plus(wait));
         }
-        let seconds = fitting.iter().filter_map(|own| own.toleration_seconds).min()?;
+        let seconds = fitting
+            .iter()
+            .filter_map(|own| own.toleration_seconds)
+            .min()?;
         Some(since.plus(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))))
     }
 }
 
 fn condition<'n>(node: &'n Node, kind: &str) -> Option<&'n str> {
     let conditions = node.status.as_ref()?.conditions.as_ref()?;
-    let found = conditions.iter().find(|condition| condition.type_ == kind)?;
+    let found = conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)?;
     Some(&found.status)
 }
 
@@ -196,7 +232,9 @@ pub(crate) fn is_ready(node: &Node) -> bool {
 
 fn taints(node: &Node) -> impl Iterator<Item = &Taint> {
     let spec = node.spec.as_ref();
-    spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten()
+    spec.and_then(|spec| spec.taints.as_ref())
+        .into_iter()
+        .flatten()
 }
 
 /// Makes the taints follow the conditions.
@@ -213,7 +251,11 @@ fn taint(me: &Ref, node: &Node, now: Time, decision: &mut Decision) {
             due.push((key, "NoSchedule"));
         }
     }
-    if node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)) {
+    if node
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.unschedulable == Some(true))
+    {
         due.push((UNSCHEDULABLE, "NoSchedule"));
     }
     let ours = |taint: &Taint| {
@@ -223,10 +265,12 @@ fn taint(me: &Ref, node: &Node, now: Time, decision: &mut Decision) {
         held && (state || pressure || taint.key == UNSCHEDULABLE)
     };
     let is = |taint: &Taint, key: &str, effect: &str| taint.key == key && taint.effect == effect;
-    let stays = |taint: &&Taint| {
-        !ours(taint) || due.iter().any(|(key, effect)| is(taint, key, effect))
-    };
-    let mut wanted: Vec<Value> = taints(node).filter(stays).map(|taint| json!(taint)).collect();
+    let stays =
+        |taint: &&Taint| !ours(taint) || due.iter().any(|(key, effect)| is(taint, key, effect));
+    let mut wanted: Vec<Value> = taints(node)
+        .filter(stays)
+        .map(|taint| json!(taint))
+        .collect();
     let kept = wanted.len();
     for (key, effect) in &due {
         if !taints(node).any(|taint| is(taint, key, effect)) {
@@ -242,7 +286,10 @@ fn taint(me: &Ref, node: &Node, now: Time, decision: &mut Decision) {
 /// Pods of a node that is not there are not ready, so that nobody is led to them.
 fn withdraw_pods(world: &World, node: &Node, now: Time, decision: &mut Decision) {
     for pod in world.pods_on(node.name()).filter(|pod| pods::is_ready(pod)) {
-        let old = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+        let old = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.as_ref());
         let mut conditions = Conditions::of(old);
         let says = Says {
             kind: "Ready",

@@ -37,7 +37,8 @@ impl Rule for Owners {
     fn concerns(&self, world: &World, change: &Change) -> Vec<Ref> {
         let mut found = vec![change.target.clone()];
         let left = |seen: &Arc<Seen>| seen.is_leaving();
-        let ends = change.after.as_ref().is_none_or(left) || change.before.as_ref().is_some_and(left);
+        let ends =
+            change.after.as_ref().is_none_or(left) || change.before.as_ref().is_some_and(left);
         for seen in change.both() {
             if ends {
                 found.extend(world.dependents(seen.uid()).cloned());
@@ -88,14 +89,26 @@ fn standing(world: &World, me: &Ref, owner: &OwnerReference) -> Standing {
     if namespaced && me.namespace.is_empty() {
         return Standing::Solid;
     }
-    let namespace = if namespaced { me.namespace.clone() } else { String::new() };
+    let namespace = if namespaced {
+        me.namespace.clone()
+    } else {
+        String::new()
+    };
     let name = owner.name.clone();
     match world.owner_of(owner, &me.namespace) {
-        None => Standing::Gone(Ref { kind, namespace, name }),
+        None => Standing::Gone(Ref {
+            kind,
+            namespace,
+            name,
+        }),
         Some(target) => {
             let seen = world.seen(target);
             let waits = seen.is_some_and(|s| s.is_leaving() && s.has_finalizer(FOREGROUND));
-            if waits { Standing::WaitsForMe } else { Standing::Solid }
+            if waits {
+                Standing::WaitsForMe
+            } else {
+                Standing::Solid
+            }
         }
     }
 }
@@ -128,11 +141,20 @@ fn follow_owners(world: &World, me: &Ref, seen: &Seen, decision: &mut Decision) 
         if gone.is_empty() || waiting {
             decision.push(deed, "another owner stays");
         } else {
-            decision.push(Deed::Unless { gone, deed: Box::new(deed) }, "another owner stays");
+            decision.push(
+                Deed::Unless {
+                    gone,
+                    deed: Box::new(deed),
+                },
+                "another owner stays",
+            );
         }
         return;
     }
-    let foreground = waiting && world.dependents(seen.uid()).any(|dependent| blocks(world, dependent, seen));
+    let foreground = waiting
+        && world
+            .dependents(seen.uid())
+            .any(|dependent| blocks(world, dependent, seen));
     let cause = match (&gone[..], waiting) {
         (_, true) => "its owner waits for it to go".to_owned(),
         ([(owner, _)], _) => format!("its owner {owner} is gone"),
@@ -142,7 +164,11 @@ fn follow_owners(world: &World, me: &Ref, seen: &Seen, decision: &mut Decision) 
         target: me.clone(),
         guard: Guard::same(seen),
         grace_s: None,
-        dependents: if foreground { Dependents::Foreground } else { Dependents::Background },
+        dependents: if foreground {
+            Dependents::Foreground
+        } else {
+            Dependents::Background
+        },
         gone,
     };
     decision.push(deed, cause);
@@ -151,11 +177,16 @@ fn follow_owners(world: &World, me: &Ref, seen: &Seen, decision: &mut Decision) 
 /// Takes the references to an owner that leaves its dependents behind, then its finalizer.
 fn orphan(world: &World, me: &Ref, seen: &Seen, decision: &mut Decision) {
     for target in world.dependents(seen.uid()) {
-        let Some(dependent) = world.seen(target) else { continue };
+        let Some(dependent) = world.seen(target) else {
+            continue;
+        };
         let owners = dependent.meta.owner_references.iter().flatten();
         let others: Vec<_> = owners.filter(|owner| owner.uid != seen.uid()).collect();
         let patch = json!({ "metadata": { "ownerReferences": others } });
-        decision.push(Deed::patch(target.clone(), &**dependent, patch), format!("{me} leaves it behind"));
+        decision.push(
+            Deed::patch(target.clone(), &**dependent, patch),
+            format!("{me} leaves it behind"),
+        );
     }
     if decision.operations.is_empty() {
         take_finalizer(me, seen, ORPHAN, "nothing names it any more", decision);
@@ -164,7 +195,9 @@ fn orphan(world: &World, me: &Ref, seen: &Seen, decision: &mut Decision) {
 
 /// Waits for the dependents that hold it back.
 fn go_last(world: &World, me: &Ref, seen: &Seen, decision: &mut Decision) {
-    let blocking = world.dependents(seen.uid()).filter(|dependent| blocks(world, dependent, seen));
+    let blocking = world
+        .dependents(seen.uid())
+        .filter(|dependent| blocks(world, dependent, seen));
     let holds = |dependent: &&Ref| !in_circle(world, dependent, me);
     if blocking.filter(holds).count() == 0 {
         take_finalizer(me, seen, FOREGROUND, "nothing holds it back", decision);
@@ -174,7 +207,9 @@ fn go_last(world: &World, me: &Ref, seen: &Seen, decision: &mut Decision) {
 /// Whether the foreground deletion of `owner` waits for `dependent`.
 fn blocks(world: &World, dependent: &Ref, owner: &Seen) -> bool {
     let seen = world.seen(dependent);
-    let owners = seen.into_iter().flat_map(|seen| seen.meta.owner_references.iter().flatten());
+    let owners = seen
+        .into_iter()
+        .flat_map(|seen| seen.meta.owner_references.iter().flatten());
     let mut owners = owners.filter(|reference| reference.uid == owner.uid());
     owners.any(|reference| reference.block_owner_deletion == Some(true))
 }
@@ -187,7 +222,9 @@ fn in_circle(world: &World, from: &Ref, me: &Ref) -> bool {
         if next == me {
             return true;
         }
-        let Some(seen) = world.seen(next) else { continue };
+        let Some(seen) = world.seen(next) else {
+            continue;
+        };
         if met.insert(next) && seen.is_leaving() && seen.has_finalizer(FOREGROUND) {
             let dependents = world.dependents(seen.uid());
             open.extend(dependents.filter(|dependent| blocks(world, dependent, seen)));

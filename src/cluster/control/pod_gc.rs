@@ -42,7 +42,8 @@ impl Rule for PodGc {
             own if own == Kind::of::<Pod>() => vec![change.target.clone(), everyone()],
             own if own == Kind::of::<Node>() => {
                 let pods = world.pods_on(&change.target.name);
-                pods.map(|pod| Ref::to::<Pod>(pod.namespace(), pod.name())).collect()
+                pods.map(|pod| Ref::to::<Pod>(pod.namespace(), pod.name()))
+                    .collect()
             }
             _ => Vec::new(),
         }
@@ -63,14 +64,21 @@ impl Rule for PodGc {
 
 impl PodGc {
     fn trim(&self, world: &World, decision: &mut Decision) {
-        let ended = world.pods.all().filter(|pod| pods::has_ended(pod) && !pod.is_leaving());
+        let ended = world
+            .pods
+            .all()
+            .filter(|pod| pods::has_ended(pod) && !pod.is_leaving());
         let mut ended: Vec<&Arc<Pod>> = ended.collect();
         if ended.len() <= self.max_ended {
             return;
         }
         ended.sort_by_key(|pod| (pod.created(), pod.name().to_owned()));
         for pod in &ended[..ended.len() - self.max_ended] {
-            end(pod, &format!("more than {} have ended", self.max_ended), decision);
+            end(
+                pod,
+                &format!("more than {} have ended", self.max_ended),
+                decision,
+            );
         }
     }
 }

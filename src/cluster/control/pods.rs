@@ -56,7 +56,11 @@ pub(crate) fn available_at(pod: &Pod, min_ready_s: i32) -> Option<Time> {
 pub(crate) fn restarts(pod: &Pod) -> i32 {
     let statuses = pod.status.as_ref();
     let statuses = statuses.and_then(|s| s.container_statuses.as_ref());
-    statuses.into_iter().flatten().map(|c| c.restart_count).sum()
+    statuses
+        .into_iter()
+        .flatten()
+        .map(|c| c.restart_count)
+        .sum()
 }
 
 /// Which of several pods goes first; the smallest does. As Kubernetes: what is not placed, not running,
@@ -68,7 +72,9 @@ pub(crate) fn rank(pod: &Pod, siblings_there: usize) -> impl Ord + use<> {
         "Unknown" => 1,
         _ => 0,
     };
-    let cost = pod.annotations().get("controller.kubernetes.io/pod-deletion-cost");
+    let cost = pod
+        .annotations()
+        .get("controller.kubernetes.io/pod-deletion-cost");
     let cost = cost.and_then(|cost| cost.parse::<i32>().ok()).unwrap_or(0);
     let ready = ready_since(pod);
     (
@@ -86,7 +92,10 @@ pub(crate) fn rank(pod: &Pod, siblings_there: usize) -> impl Ord + use<> {
 
 /// When the last container of a pod ended; when the pod was made, if nobody says.
 pub(crate) fn ended_at(pod: &Pod) -> Time {
-    let statuses = pod.status.as_ref().and_then(|s| s.container_statuses.as_ref());
+    let statuses = pod
+        .status
+        .as_ref()
+        .and_then(|s| s.container_statuses.as_ref());
     let ends = statuses.into_iter().flatten().filter_map(|container| {
         let ended = container.state.as_ref()?.terminated.as_ref()?;
         ended.finished_at.as_ref().map(from_kube)

@@ -76,7 +76,9 @@ impl Rule for ReplicaSets {
 
 /// The owners of a kind that an object names, before and after it changed.
 pub(crate) fn owners_of(change: &Change, kind: Kind) -> Vec<Ref> {
-    let owners = change.both().flat_map(|seen| seen.meta.owner_references.iter().flatten());
+    let owners = change
+        .both()
+        .flat_map(|seen| seen.meta.owner_references.iter().flatten());
     let mut found: Vec<Ref> = owners
         .filter(|owner| owner.kind == kind.name && owner.api_version == kind.api_version())
         .map(|owner| Ref {
@@ -96,24 +98,33 @@ fn picks(set: &ReplicaSet, own: &labels::Labels) -> bool {
 
 /// How many replicas are wanted.
 pub(crate) fn wanted(set: &ReplicaSet) -> i32 {
-    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    set.spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1)
 }
 
-fn scale(
-    world: &World,
-    me: &Ref,
-    set: &ReplicaSet,
-    active: &[&Arc<Pod>],
-    decision: &mut Decision,
-) {
+fn scale(world: &World, me: &Ref, set: &ReplicaSet, active: &[&Arc<Pod>], decision: &mut Decision) {
     let wanted = usize::try_from(wanted(set)).unwrap_or(0);
     let there = active.len();
     if there < wanted {
-        create(world, me, set, (wanted - there).min(BURST), wanted, decision);
+        create(
+            world,
+            me,
+            set,
+            (wanted - there).min(BURST),
+            wanted,
+            decision,
+        );
     }
     for pod in surplus(world, set, active, there.saturating_sub(wanted).min(BURST)) {
         let target = Ref::to::<Pod>(pod.namespace(), pod.name());
-        let note = note(me, set, "SuccessfulDelete", format!("Deleted pod: {}", pod.name()));
+        let note = note(
+            me,
+            set,
+            "SuccessfulDelete",
+            format!("Deleted pod: {}", pod.name()),
+        );
         let cause = format!("{there} of {wanted} are there");
         decision.push_noted(Deed::delete(target, &**pod), cause, note);
     }
@@ -191,14 +202,21 @@ fn report(
     decision: &mut Decision,
 ) {
     let spec = set.spec.clone().unwrap_or_default();
-    let template = spec.template.and_then(|t| t.metadata).and_then(|m| m.labels);
+    let template = spec
+        .template
+        .and_then(|t| t.metadata)
+        .and_then(|m| m.labels);
     let template = template.unwrap_or_default();
     let labelled = active.iter().filter(|pod| {
         let own = pod.labels();
-        template.iter().all(|(key, value)| own.get(key) == Some(value))
+        template
+            .iter()
+            .all(|(key, value)| own.get(key) == Some(value))
     });
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
-    let times = active.iter().filter_map(|pod| pods::available_at(pod, min_ready));
+    let times = active
+        .iter()
+        .filter_map(|pod| pods::available_at(pod, min_ready));
     let (available, soon): (Vec<Time>, Vec<Time>) = times.partition(|at| *at <= now);
     if let Some(first) = soon.into_iter().min() {
         decision.look_again(first);

@@ -24,7 +24,9 @@ pub(crate) fn resolve(value: &IntOrString, all: i32, up: bool) -> i32 {
     match value {
         IntOrString::Int(number) => (*number).max(0),
         IntOrString::String(text) => {
-            let percent = text.strip_suffix('%').and_then(|text| text.parse::<i64>().ok());
+            let percent = text
+                .strip_suffix('%')
+                .and_then(|text| text.parse::<i64>().ok());
             let share = percent.unwrap_or(0).clamp(0, 10_000) * i64::from(all.max(0));
             let share = if up { (share + 99) / 100 } else { share / 100 };
             i32::try_from(share).unwrap_or(i32::MAX)
@@ -43,7 +45,10 @@ mod tests {
         assert_eq!(bounds(1, None, None, "25%"), (1, 0));
         let zero = IntOrString::Int(0);
         assert_eq!(bounds(3, Some(&zero), Some(&zero), "25%"), (0, 1));
-        assert_eq!(bounds(3, Some(&text("100%")), Some(&IntOrString::Int(9)), "25%"), (3, 3));
+        assert_eq!(
+            bounds(3, Some(&text("100%")), Some(&IntOrString::Int(9)), "25%"),
+            (3, 3)
+        );
         assert_eq!(resolve(&text("x%"), 10, true), 0);
     }
 }

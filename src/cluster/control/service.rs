@@ -48,9 +48,10 @@ impl Rule for Services {
                 names.map(|name| service(name)).collect()
             }
             own if own == Kind::of::<Pod>() => {
-                let picking = world.services.inside(namespace).filter(|service| {
-                    change.both().any(|seen| picks(service, seen.labels()))
-                });
+                let picking = world
+                    .services
+                    .inside(namespace)
+                    .filter(|service| change.both().any(|seen| picks(service, seen.labels())));
                 picking.map(|found| service(found.name())).collect()
             }
             _ => Vec::new(),
@@ -62,7 +63,10 @@ impl Rule for Services {
         let Some(service) = world.services.get(&me.namespace, &me.name) else {
             return decision;
         };
-        let selects = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        let selects = service
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.selector.as_ref());
         if service.is_leaving() || selects.is_none_or(BTreeMap::is_empty) {
             return decision;
         }
@@ -84,9 +88,15 @@ struct Backend<'w> {
 }
 
 fn picks(service: &Service, labels: &crate::labels::Labels) -> bool {
-    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let selector = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.as_ref());
     selector.is_some_and(|selector| {
-        !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+        !selector.is_empty()
+            && selector
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
     })
 }
 
@@ -107,7 +117,12 @@ fn backends<'w>(world: &'w World, service: &'w Service) -> Vec<Backend<'w>> {
                 zone: node.and_then(|node: &Arc<Node>| {
                     node.labels().get("topology.kubernetes.io/zone").cloned()
                 }),
-                ports: spec.ports.iter().flatten().filter_map(|port| resolve(port, pod)).collect(),
+                ports: spec
+                    .ports
+                    .iter()
+                    .flatten()
+                    .filter_map(|port| resolve(port, pod))
+                    .collect(),
             })
         })
         .collect()
@@ -167,8 +182,14 @@ fn slices(
 ) {
     let wanted = wanted_slices(me, service, backends);
     let there = world.slices.inside(&me.namespace).filter(|slice| {
-        slice.labels().get(NAME).is_some_and(|name| *name == me.name)
-            && slice.labels().get(MANAGED).is_some_and(|manager| manager == MANAGER)
+        slice
+            .labels()
+            .get(NAME)
+            .is_some_and(|name| *name == me.name)
+            && slice
+                .labels()
+                .get(MANAGED)
+                .is_some_and(|manager| manager == MANAGER)
     });
     let there: BTreeMap<&str, &Arc<EndpointSlice>> =
         there.map(|slice| (slice.name(), slice)).collect();
@@ -186,9 +207,9 @@ fn slices(
             }
         }
     }
-    let superfluous = there.iter().filter(|(name, slice)| {
-        !wanted.contains_key(**name) && !slice.is_leaving()
-    });
+    let superfluous = there
+        .iter()
+        .filter(|(name, slice)| !wanted.contains_key(**name) && !slice.is_leaving());
     for (name, slice) in superfluous {
         let target = Ref::to::<EndpointSlice>(&me.namespace, name);
         decision.push(Deed::delete(target, &***slice), "nothing is left in it");
@@ -196,11 +217,7 @@ fn slices(
 }
 
 /// The slices by name. There is always one, so that a reader can tell "none" from "not yet".
-fn wanted_slices(
-    me: &Ref,
-    service: &Service,
-    backends: &[Backend<'_>],
-) -> BTreeMap<String, Value> {
+fn wanted_slices(me: &Ref, service: &Service, backends: &[Backend<'_>]) -> BTreeMap<String, Value> {
     let families = families(service);
     let mut slices = BTreeMap::new();
     for family in families {
@@ -238,9 +255,15 @@ fn families(service: &Service) -> Vec<&'static str> {
     let spec = service.spec.as_ref();
     let asked = spec.and_then(|spec| spec.ip_families.as_ref());
     let asked: BTreeSet<&str> = asked.into_iter().flatten().map(String::as_str).collect();
-    let known = ["IPv4", "IPv6"].into_iter().filter(|family| asked.contains(family));
+    let known = ["IPv4", "IPv6"]
+        .into_iter()
+        .filter(|family| asked.contains(family));
     let known: Vec<_> = known.collect();
-    if known.is_empty() { vec!["IPv4"] } else { known }
+    if known.is_empty() {
+        vec!["IPv4"]
+    } else {
+        known
+    }
 }
 
 fn slice(
@@ -351,7 +374,11 @@ fn subsets(service: &Service, backends: &[Backend<'_>]) -> Vec<Value> {
     let mut groups: BTreeMap<String, (Vec<Value>, Vec<Value>, Vec<Value>)> = BTreeMap::new();
     for backend in backends.iter().take(ENDPOINTS) {
         let leaving = backend.pod.is_leaving();
-        let Some(address) = backend.addresses.first().filter(|_| backend.ready || !leaving) else {
+        let Some(address) = backend
+            .addresses
+            .first()
+            .filter(|_| backend.ready || !leaving)
+        else {
             continue;
         };
         let mut value = json!({ "ip": address, "targetRef": target_ref(backend.pod) });
@@ -371,9 +398,11 @@ fn subsets(service: &Service, backends: &[Backend<'_>]) -> Vec<Value> {
     }
     let subset = |(ports, ready, not_ready): (Vec<Value>, Vec<Value>, Vec<Value>)| {
         let mut subset = json!({});
-        for (field, values) in
-            [("addresses", ready), ("notReadyAddresses", not_ready), ("ports", ports)]
-        {
+        for (field, values) in [
+            ("addresses", ready),
+            ("notReadyAddresses", not_ready),
+            ("ports", ports),
+        ] {
             if !values.is_empty() {
                 subset[field] = json!(values);
             }
@@ -393,7 +422,10 @@ fn changed(there: &Value, wanted: &Value, fields: &[&str]) -> Option<Value> {
             patch[field] = new.clone();
         }
     }
-    let labels = wanted["metadata"]["labels"].as_object().into_iter().flatten();
+    let labels = wanted["metadata"]["labels"]
+        .as_object()
+        .into_iter()
+        .flatten();
     for (key, value) in labels {
         if there["metadata"]["labels"][key] != *value {
             patch["metadata"]["labels"][key] = value.clone();

@@ -77,12 +77,18 @@ impl<'o> Carrier<'o> {
             let rest = bindings.split_off(bindings.len().min(4 * BATCH));
             let mut lot = std::mem::replace(&mut bindings, rest);
             while !lot.is_empty() {
-                let writes = lot.iter().flat_map(|o| &o.deeds).filter_map(write).collect();
+                let writes = lot
+                    .iter()
+                    .flat_map(|o| &o.deeds)
+                    .filter_map(write)
+                    .collect();
                 match self.objects.transact(writes, &self.options).await {
                     Ok(written) => {
                         let deeds = lot.iter().flat_map(|operation| &operation.deeds);
                         outcome.written.extend(deeds.zip(written).map(settled));
-                        outcome.notes.extend(lot.drain(..).filter_map(|operation| operation.note));
+                        outcome
+                            .notes
+                            .extend(lot.drain(..).filter_map(|operation| operation.note));
                     }
                     Err(refused) => {
                         tracing::debug!(status = %refused.status.message(), "a pod is not bound");
@@ -91,7 +97,9 @@ impl<'o> Carrier<'o> {
                             _ => lot.drain(..).collect(),
                         };
                         let targets = out.iter().flat_map(|operation| &operation.deeds);
-                        outcome.refused.extend(targets.map(|deed| deed.target().clone()));
+                        outcome
+                            .refused
+                            .extend(targets.map(|deed| deed.target().clone()));
                     }
                 }
             }
@@ -102,7 +110,9 @@ impl<'o> Carrier<'o> {
     async fn lot(&self, lot: Vec<Operation>, outcome: &mut Outcome) -> Result<()> {
         let deeds: Vec<&Deed> = lot.iter().flat_map(|operation| &operation.deeds).collect();
         if lot.len() > 1 && self.together(&deeds, outcome).await.is_ok() {
-            outcome.notes.extend(lot.into_iter().filter_map(|operation| operation.note));
+            outcome
+                .notes
+                .extend(lot.into_iter().filter_map(|operation| operation.note));
             return Ok(());
         }
         for operation in lot {
@@ -266,7 +276,10 @@ fn guarded(patch: &Value, guard: &Guard) -> Value {
 fn settled((deed, written): (&Deed, Written)) -> Settled {
     let target = deed.target().clone();
     let object = written.object;
-    let waits = object.number(&["metadata", "deletionGracePeriodSeconds"]).unwrap_or(0) > 0;
+    let waits = object
+        .number(&["metadata", "deletionGracePeriodSeconds"])
+        .unwrap_or(0)
+        > 0;
     let free = object.finalizers().is_empty() && object.list(&["spec", "finalizers"]).is_empty();
     let gone = match deed {
         Deed::Delete { grace_s, .. } => {
@@ -277,7 +290,10 @@ fn settled((deed, written): (&Deed, Written)) -> Settled {
     };
     let value = plain(object);
     match gone {
-        true => Settled::Gone { target, version: version_of(&value) },
+        true => Settled::Gone {
+            target,
+            version: version_of(&value),
+        },
         false => Settled::Is(target.kind, value),
     }
 }

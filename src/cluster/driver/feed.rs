@@ -86,7 +86,9 @@ pub(crate) fn plain(object: Object) -> Value {
 /// The version of an object, as a number.
 pub(crate) fn version_of(object: &Value) -> u64 {
     let version = object["metadata"]["resourceVersion"].as_str();
-    version.and_then(|version| version.parse().ok()).unwrap_or(0)
+    version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or(0)
 }
 
 impl Feeds {
@@ -127,10 +129,14 @@ impl Feeds {
 
     /// Waits until there is something to tell. May be dropped while it waits; nothing is lost.
     pub(crate) async fn wait(&mut self) -> (usize, Option<orc_kube::Result<WatchEvent>>) {
-        let waits = self.feeds.iter_mut().enumerate().filter_map(|(index, feed)| {
-            let watch = feed.watch.as_mut()?;
-            Some(async move { (index, watch.next().await) }.boxed())
-        });
+        let waits = self
+            .feeds
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(index, feed)| {
+                let watch = feed.watch.as_mut()?;
+                Some(async move { (index, watch.next().await) }.boxed())
+            });
         let (first, _, _) = futures_util::future::select_all(waits).await;
         first
     }
@@ -146,14 +152,22 @@ impl Feeds {
 
     /// Whether an object is newer than what is seen of it.
     pub(crate) fn is_news(&self, world: &World, kind: Kind, object: &Value) -> bool {
-        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let text = |field: &str| {
+            object["metadata"][field]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         let target = Ref {
             kind,
             namespace: text("namespace"),
             name: text("name"),
         };
         let version = version_of(object);
-        let late = self.buried.get(&target).is_some_and(|buried| version <= *buried);
+        let late = self
+            .buried
+            .get(&target)
+            .is_some_and(|buried| version <= *buried);
         let seen = world.seen(&target);
         let seen = seen.and_then(|seen| seen.meta().resource_version.as_deref()?.parse().ok());
         !late && seen.is_none_or(|seen: u64| version > seen)
@@ -189,7 +203,10 @@ impl Feed {
             }
             options.continue_token = page.continue_token;
         }
-        self.known = found.iter().map(|(kind, object)| target_of(*kind, object)).collect();
+        self.known = found
+            .iter()
+            .map(|(kind, object)| target_of(*kind, object))
+            .collect();
         Ok(found)
     }
 
@@ -200,7 +217,9 @@ impl Feed {
             ..WatchOptions::default()
         };
         let watch = objects.watch(&Scope::all(self.row), &options).await;
-        watch.map_err(Error::from).context(|| format!("watch {}", self.row.plural))
+        watch
+            .map_err(Error::from)
+            .context(|| format!("watch {}", self.row.plural))
     }
 
     /// What an event of the watch says; after its end, what a new list says.
@@ -244,14 +263,24 @@ impl Feed {
         let found = self.list(objects).await?;
         self.watch = Some(self.follow(objects).await?);
         let gone: Vec<Ref> = before.difference(&self.known).cloned().collect();
-        let gone = gone.into_iter().map(|target| News::Gone { target, uid: String::new() });
-        let is = found.into_iter().map(|(kind, object)| News::Is(kind, object));
+        let gone = gone.into_iter().map(|target| News::Gone {
+            target,
+            uid: String::new(),
+        });
+        let is = found
+            .into_iter()
+            .map(|(kind, object)| News::Is(kind, object));
         Ok(gone.chain(is).collect())
     }
 }
 
 fn target_of(kind: Kind, object: &Value) -> Ref {
-    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let text = |field: &str| {
+        object["metadata"][field]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     Ref {
         kind,
         namespace: text("namespace"),

@@ -20,6 +20,7 @@ use std::time::Duration;
 use orc_base::{Clock, Result, Time};
 use orc_kube::Objects;
 
+use crate::control::Rule;
 use crate::control::daemon_set::DaemonSets;
 use crate::control::deployment::Deployments;
 use crate::control::job::Jobs;
@@ -29,7 +30,6 @@ use crate::control::owners::Owners;
 use crate::control::pod_gc::PodGc;
 use crate::control::replica_set::ReplicaSets;
 use crate::control::service::Services;
-use crate::control::Rule;
 use crate::driver::carry::Carrier;
 use crate::driver::feed::Feeds;
 use crate::driver::notes::Notes;
@@ -143,7 +143,9 @@ impl Driver {
             return Turn::Worked;
         }
         let calm = now.plus(CALM);
-        let next = [self.queue.next(), self.placing.next()].into_iter().flatten();
+        let next = [self.queue.next(), self.placing.next()]
+            .into_iter()
+            .flatten();
         Turn::Idle(next.min().unwrap_or(calm).min(calm))
     }
 
@@ -222,7 +224,10 @@ impl Driver {
             carry::Settled::Is(kind, object) => self.take(kind, object),
             carry::Settled::Gone { target, version } => {
                 self.feeds.bury(&target, version);
-                self.world.seen(&target).is_some().then(|| self.world.remove(&target))
+                self.world
+                    .seen(&target)
+                    .is_some()
+                    .then(|| self.world.remove(&target))
             }
         };
         if let Some(change) = &change {

@@ -74,7 +74,10 @@ impl Notes {
 
 /// One name for what is the same.
 fn name(note: &Note) -> String {
-    let text = format!("{}/{}/{}/{}", note.uid, note.reason, note.message, note.warning);
+    let text = format!(
+        "{}/{}/{}/{}",
+        note.uid, note.reason, note.message, note.warning
+    );
     format!("{}.{:016x}", note.about.name, hash(&text))
 }
 
@@ -105,13 +108,19 @@ fn create(source: &str, note: &Note, name: &str, now: Time) -> Option<Write> {
         "lastTimestamp": time,
     });
     let object = Object::from_value(object).ok()?;
-    Some(Write::Create { scope: Scope::inside(&CORE_EVENT, namespace), object })
+    Some(Write::Create {
+        scope: Scope::inside(&CORE_EVENT, namespace),
+        object,
+    })
 }
 
 fn again(note: &Note, name: &str, told: u64, now: Time) -> Option<Write> {
     let target = Target::new(&CORE_EVENT, namespace(note), name);
     let patch = json!({ "count": told, "lastTimestamp": to_kube(now) });
-    Some(Write::Patch { target, patch: Patch::Merge(patch) })
+    Some(Write::Patch {
+        target,
+        patch: Patch::Merge(patch),
+    })
 }
 
 fn involved(note: &Note) -> Value {

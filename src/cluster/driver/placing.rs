@@ -101,7 +101,12 @@ impl Placing {
         let uid = pod.map(|pod| pod.uid()).unwrap_or_default();
         if !held.is_empty() && self.book.node_of(uid).is_none() {
             self.wake(now);
-        } else if change.before.as_ref().is_none_or(|seen| seen.node.is_none()) && held.is_empty() {
+        } else if change
+            .before
+            .as_ref()
+            .is_none_or(|seen| seen.node.is_none())
+            && held.is_empty()
+        {
             // Someone came whom another must be with.
             self.wake_affine(world, now);
         }
@@ -136,7 +141,11 @@ impl Placing {
         let mut pods: Vec<_> = pods.collect();
         // The same order as the scheduler's, so that no batch leaves out who comes first.
         pods.sort_by_cached_key(|pod| {
-            let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+            let priority = pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.priority)
+                .unwrap_or(0);
             let path = (pod.namespace().to_owned(), pod.name().to_owned());
             (std::cmp::Reverse(priority), pod.created(), path)
         });
@@ -160,7 +169,8 @@ impl Placing {
             match placement.outcome {
                 Ok(chosen) => {
                     self.waiting.remove(&target);
-                    let text = format!("Successfully assigned {} to {}", demand.path(), chosen.node);
+                    let text =
+                        format!("Successfully assigned {} to {}", demand.path(), chosen.node);
                     placed.bindings.push(Operation {
                         cause: format!("best of {} that fit", chosen.fitting),
                         note: Some(note(false, "Scheduled", text)),
@@ -172,7 +182,8 @@ impl Placing {
                     });
                 }
                 Err(refusal) => {
-                    self.waiting.insert(target.clone(), (now.plus(RARELY), true));
+                    self.waiting
+                        .insert(target.clone(), (now.plus(RARELY), true));
                     if let Some(deed) = unschedulable(world, &target, &refusal, now) {
                         placed.tellings.push(Operation {
                             deeds: vec![deed],
@@ -189,7 +200,8 @@ impl Placing {
     /// Takes bindings back that were refused.
     pub(crate) fn refuse(&mut self, refused: &[Ref], now: Time) {
         for target in refused {
-            self.waiting.insert(target.clone(), (now.plus(REFUSED), false));
+            self.waiting
+                .insert(target.clone(), (now.plus(REFUSED), false));
         }
         let gone: Vec<Ref> = refused.to_vec();
         for target in gone {
@@ -201,9 +213,18 @@ impl Placing {
 /// Whether a pod waits for this scheduler.
 fn waits(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
-    let ours = spec.scheduler_name.as_deref().is_none_or(|name| name.is_empty() || name == NAME);
-    let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
-    let bound = spec.node_name.as_deref().is_some_and(|node| !node.is_empty());
+    let ours = spec
+        .scheduler_name
+        .as_deref()
+        .is_none_or(|name| name.is_empty() || name == NAME);
+    let gated = spec
+        .scheduling_gates
+        .as_ref()
+        .is_some_and(|gates| !gates.is_empty());
+    let bound = spec
+        .node_name
+        .as_deref()
+        .is_some_and(|node| !node.is_empty());
     ours && !gated && !bound && crate::control::is_active(pod)
 }
 

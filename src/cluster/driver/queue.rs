@@ -91,7 +91,10 @@ mod tests {
         assert_eq!(queue.next(), Some(at(7)));
         queue.push(key(0, "y"), at(3));
         assert_eq!(queue.next(), Some(at(3)));
-        assert_eq!((queue.failed(&key(0, "y")), queue.failed(&key(0, "y"))), (1, 2));
+        assert_eq!(
+            (queue.failed(&key(0, "y")), queue.failed(&key(0, "y"))),
+            (1, 2)
+        );
         queue.hold(key(0, "y"), at(20));
         queue.push(key(0, "y"), at(4));
         assert_eq!(queue.next(), Some(at(20)));

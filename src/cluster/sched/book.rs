@@ -185,10 +185,13 @@ impl Book {
 
     /// Strikes out the pod of this name, whoever it is.
     pub(crate) fn remove_named(&mut self, namespace: &str, name: &str) {
-        let same = |placed: &&Placed| {
-            placed.demand.namespace == namespace && placed.demand.name == name
-        };
-        let uid = self.pods.values().find(same).map(|placed| placed.demand.uid.clone());
+        let same =
+            |placed: &&Placed| placed.demand.namespace == namespace && placed.demand.name == name;
+        let uid = self
+            .pods
+            .values()
+            .find(same)
+            .map(|placed| placed.demand.uid.clone());
         if let Some(uid) = uid {
             self.remove_pod(&uid);
         }
@@ -201,7 +204,10 @@ impl Book {
             None => self.namespaces.remove(name),
         };
         if before.as_ref() != labels {
-            let placed = self.pods.values().map(|placed| (&placed.demand, placed.slot));
+            let placed = self
+                .pods
+                .values()
+                .map(|placed| (&placed.demand, placed.slot));
             self.counts.recount(placed, &self.namespaces);
         }
     }
@@ -242,7 +248,10 @@ impl Book {
 
     /// Counts the peers that the terms of `demand` speak of, once, and numbers the places they are in.
     pub(crate) fn prepare(&mut self, demand: &Demand) {
-        let placed = self.pods.values().map(|placed| (&placed.demand, placed.slot));
+        let placed = self
+            .pods
+            .values()
+            .map(|placed| (&placed.demand, placed.slot));
         self.counts.prepare(demand, placed, &self.namespaces);
         let terms = demand.together.iter().chain(&demand.apart);
         let terms = terms.chain(demand.wishes.iter().map(|(_, term)| term));
@@ -280,7 +289,8 @@ impl Book {
         seat.used.add(&demand.resources);
         seat.ports.extend(demand.ports.iter().cloned());
         seat.pods.insert(demand.uid.clone(), demand.clone());
-        self.pods.insert(demand.uid.clone(), Placed { slot, demand });
+        self.pods
+            .insert(demand.uid.clone(), Placed { slot, demand });
         self.refresh(slot);
     }
 
@@ -315,7 +325,10 @@ impl Book {
         hot.all_memory = seat.allocatable.memory_bytes;
         hot.free_cpu = hot.all_cpu.saturating_sub(seat.used.cpu_milli);
         hot.free_memory = hot.all_memory.saturating_sub(seat.used.memory_bytes);
-        hot.free_disk = seat.allocatable.disk_bytes.saturating_sub(seat.used.disk_bytes);
+        hot.free_disk = seat
+            .allocatable
+            .disk_bytes
+            .saturating_sub(seat.used.disk_bytes);
         let pods = i64::try_from(seat.pods.len()).unwrap_or(i64::MAX);
         hot.free_pods = seat.max_pods - pods;
     }

@@ -101,7 +101,11 @@ fn best(book: &Book, demand: &Demand, seed: u64) -> Option<Chosen> {
     }
     let (score, _, slot) = best?;
     let node = book.seats[slot].name.clone();
-    Some(Chosen { node, score, fitting })
+    Some(Chosen {
+        node,
+        score,
+        fitting,
+    })
 }
 
 /// The last steps of splitmix64: every bit depends on every bit.

@@ -93,8 +93,10 @@ impl Demand {
         let spec = pod.spec.as_ref().unwrap_or(&nothing);
         let affinity = spec.affinity.as_ref();
         let node = affinity.and_then(|affinity| affinity.node_affinity.as_ref());
-        let required =
-            node.and_then(|n| n.required_during_scheduling_ignored_during_execution.as_ref());
+        let required = node.and_then(|n| {
+            n.required_during_scheduling_ignored_during_execution
+                .as_ref()
+        });
         let node_terms = required.map(|required| required.node_selector_terms.clone());
         let (together, apart, wishes) = peers_of(pod, spec);
         Self {
@@ -111,7 +113,10 @@ impl Demand {
             only_node: node_terms.as_deref().and_then(only_node),
             node_terms,
             node_preferences: node
-                .and_then(|n| n.preferred_during_scheduling_ignored_during_execution.clone())
+                .and_then(|n| {
+                    n.preferred_during_scheduling_ignored_during_execution
+                        .clone()
+                })
                 .unwrap_or_default(),
             ports: host_ports(spec),
             together,
@@ -152,7 +157,11 @@ impl Peers {
         };
         let names = self.namespaces.iter().map(String::as_str);
         let names = names.collect::<Vec<_>>().join(",");
-        format!("{names} {} {}", text(&self.namespace_selector), text(&self.selector))
+        format!(
+            "{names} {} {}",
+            text(&self.namespace_selector),
+            text(&self.selector)
+        )
     }
 }
 
@@ -163,14 +172,22 @@ fn peers_of(pod: &Pod, spec: &PodSpec) -> (Vec<Term>, Vec<Term>, Vec<(i64, Term)
     let all = |terms: Option<&Vec<PodAffinityTerm>>| -> Vec<Term> {
         terms.into_iter().flatten().map(|t| term(pod, t)).collect()
     };
-    let together =
-        all(with.and_then(|w| w.required_during_scheduling_ignored_during_execution.as_ref()));
-    let apart =
-        all(without.and_then(|w| w.required_during_scheduling_ignored_during_execution.as_ref()));
-    let toward =
-        with.and_then(|w| w.preferred_during_scheduling_ignored_during_execution.as_ref());
-    let away =
-        without.and_then(|w| w.preferred_during_scheduling_ignored_during_execution.as_ref());
+    let together = all(with.and_then(|w| {
+        w.required_during_scheduling_ignored_during_execution
+            .as_ref()
+    }));
+    let apart = all(without.and_then(|w| {
+        w.required_during_scheduling_ignored_during_execution
+            .as_ref()
+    }));
+    let toward = with.and_then(|w| {
+        w.preferred_during_scheduling_ignored_during_execution
+            .as_ref()
+    });
+    let away = without.and_then(|w| {
+        w.preferred_during_scheduling_ignored_during_execution
+            .as_ref()
+    });
     let wishes = toward
         .into_iter()
         .flatten()
@@ -212,9 +229,8 @@ fn spread(pod: &Pod, constraint: &TopologySpreadConstraint) -> Spread {
         let keys = constraint.match_label_keys.iter().flatten();
         require(selector, pod.labels(), "In", keys);
     }
-    let honor = |policy: &Option<String>, default: &str| {
-        policy.as_deref().unwrap_or(default) == "Honor"
-    };
+    let honor =
+        |policy: &Option<String>, default: &str| policy.as_deref().unwrap_or(default) == "Honor";
     Spread {
         peers: Peers {
             selector,
@@ -279,9 +295,11 @@ fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
 /// The node that the terms name, when they can only mean one.
 fn only_node(terms: &[NodeSelectorTerm]) -> Option<String> {
     let [term] = terms else { return None };
-    let field = term.match_fields.iter().flatten().find(|field| {
-        field.key == "metadata.name" && field.operator == "In"
-    })?;
+    let field = term
+        .match_fields
+        .iter()
+        .flatten()
+        .find(|field| field.key == "metadata.name" && field.operator == "In")?;
     match field.values.as_deref() {
         Some([name]) => Some(name.clone()),
         _ => None,

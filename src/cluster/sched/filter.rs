@@ -84,17 +84,29 @@ impl<'b> Query<'b> {
     pub(crate) fn new(book: &'b Book, demand: &'b Demand) -> Self {
         let near = |label: &'b str, peers: &Peers| Near::of_peers(book, label, peers);
         let terms = |terms: &'b [crate::sched::demand::Term]| -> Vec<Near<'b>> {
-            terms.iter().map(|term| near(&term.topology, &term.peers)).collect()
+            terms
+                .iter()
+                .map(|term| near(&term.topology, &term.peers))
+                .collect()
         };
         let together = terms(&demand.together);
-        let nobody = together.iter().all(|near| near.count.iter().all(|count| *count == 0));
+        let nobody = together
+            .iter()
+            .all(|near| near.count.iter().all(|count| *count == 0));
         let labels = book.namespaces.get(&demand.namespace);
-        let own = demand.together.iter().all(|term| term.peers.pick(demand, labels));
+        let own = demand
+            .together
+            .iter()
+            .all(|term| term.peers.pick(demand, labels));
         let refusers = book.counts.refusers(demand, &book.namespaces);
         let mut query = Self {
             book,
             demand,
-            tolerated: book.taint_sets.iter().map(|set| tolerates(demand, set)).collect(),
+            tolerated: book
+                .taint_sets
+                .iter()
+                .map(|set| tolerates(demand, set))
+                .collect(),
             drained_too: tolerates_drained(demand),
             asks_labels: !demand.node_selector.is_empty() || demand.node_terms.is_some(),
             first_of_group: nobody && own,
@@ -178,13 +190,33 @@ impl<'b> Query<'b> {
     fn lacks(&self, hot: &Hot, seat: &Seat, sink: &mut impl Sink) -> bool {
         let asked = &self.demand.resources;
         let kinds = [
-            ("cpu", asked.cpu_milli, hot.free_cpu, seat.allocatable.cpu_milli),
-            ("memory", asked.memory_bytes, hot.free_memory, seat.allocatable.memory_bytes),
-            ("ephemeral-storage", asked.disk_bytes, hot.free_disk, seat.allocatable.disk_bytes),
+            (
+                "cpu",
+                asked.cpu_milli,
+                hot.free_cpu,
+                seat.allocatable.cpu_milli,
+            ),
+            (
+                "memory",
+                asked.memory_bytes,
+                hot.free_memory,
+                seat.allocatable.memory_bytes,
+            ),
+            (
+                "ephemeral-storage",
+                asked.disk_bytes,
+                hot.free_disk,
+                seat.allocatable.disk_bytes,
+            ),
         ];
         let mut refuse = |resource: &str, need: i64, free: i64, has: i64| {
             let resource = resource.to_owned();
-            sink.refuse(|| Refusal::Lacks { resource, need, free, has })
+            sink.refuse(|| Refusal::Lacks {
+                resource,
+                need,
+                free,
+                has,
+            })
         };
         for (resource, need, free, has) in kinds {
             if need > 0 && need > free && refuse(resource, need, free, has) {
@@ -198,7 +230,10 @@ impl<'b> Query<'b> {
                 return true;
             }
         }
-        hot.free_pods <= 0 && sink.refuse(|| Refusal::Full { pods: seat.max_pods })
+        hot.free_pods <= 0
+            && sink.refuse(|| Refusal::Full {
+                pods: seat.max_pods,
+            })
     }
 
     fn refused_by_labels(&self, seat: &Seat, sink: &mut impl Sink) -> bool {
@@ -217,8 +252,15 @@ impl<'b> Query<'b> {
             }
         }
         let met = |terms: &Vec<NodeSelectorTerm>| terms.iter().any(|term| meets(seat, term));
-        self.demand.node_terms.as_ref().is_some_and(|terms| !met(terms))
-            && self.demand.only_node.as_ref().is_none_or(|only| *only == seat.name)
+        self.demand
+            .node_terms
+            .as_ref()
+            .is_some_and(|terms| !met(terms))
+            && self
+                .demand
+                .only_node
+                .as_ref()
+                .is_none_or(|only| *only == seat.name)
             && sink.refuse(|| Refusal::Affinity)
     }
 
@@ -300,7 +342,11 @@ impl<'b> Near<'b> {
             count[topology.place[*slot] as usize] += pods;
         }
         count[0] = 0;
-        Self { label, topology, count }
+        Self {
+            label,
+            topology,
+            count,
+        }
     }
 
     /// How many are in the same place as this node; `None` when the node is in no place.
@@ -354,9 +400,7 @@ pub(crate) fn tolerated(toleration: &Toleration, taint: &Taint) -> bool {
     let wanted = toleration.value.as_deref().unwrap_or_default();
     let key = toleration.key.as_deref().unwrap_or_default();
     let effect = toleration.effect.as_deref().unwrap_or_default();
-    let compared = |by: fn(&i64, &i64) -> bool| {
-        matches!((value.parse(), wanted.parse()), (Ok(value), Ok(wanted)) if by(&value, &wanted))
-    };
+    let compared = |by: fn(&i64, &i64) -> bool| matches!((value.parse(), wanted.parse()), (Ok(value), Ok(wanted)) if by(&value, &wanted));
     (effect.is_empty() || effect == taint.effect)
         && match toleration.operator.as_deref().unwrap_or("Equal") {
             "Exists" => key.is_empty() || key == taint.key,

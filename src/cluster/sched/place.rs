@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::{Node, PodSpec};
 
 use crate::object::Facts;
-pub(crate) use crate::sched::filter::tolerated;
 use crate::sched::filter::term_met;
+pub(crate) use crate::sched::filter::tolerated;
 
 /// Whether a node has the labels that a pod's selector and required affinity ask for.
 pub(crate) fn meets_affinity(spec: &PodSpec, node: &Node) -> bool {
@@ -14,7 +14,10 @@ pub(crate) fn meets_affinity(spec: &PodSpec, node: &Node) -> bool {
         .affinity
         .as_ref()
         .and_then(|affinity| affinity.node_affinity.as_ref())
-        .and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
+        .and_then(|node| {
+            node.required_during_scheduling_ignored_during_execution
+                .as_ref()
+        });
     (named.is_empty() || named == node.name())
         && selector.all(|(key, value)| node.labels().get(key) == Some(value))
         && required.is_none_or(|required| {

@@ -67,13 +67,19 @@ impl Refusal {
             Self::Affinity => format!("{} the node affinity", verb("misses", "miss")),
             Self::OtherNode(name) => format!("{} not {name}", verb("is", "are")),
             Self::Lacks { resource, need, .. } => {
-                format!("{lack} {} (need {})", noun(resource), amount(resource, *need))
+                format!(
+                    "{lack} {} (need {})",
+                    noun(resource),
+                    amount(resource, *need)
+                )
             }
             Self::Full { .. } => format!("{} full", verb("is", "are")),
             Self::Port(port) => format!("{} port {port} taken", verb("has", "have")),
             Self::NoPeer(_) => format!("{lack} the pods it must be with"),
             Self::Peer(_) => format!("{} a pod it must not be with", verb("has", "have")),
-            Self::UnwantedBy(_) => format!("{} a pod that does not want it near", verb("has", "have")),
+            Self::UnwantedBy(_) => {
+                format!("{} a pod that does not want it near", verb("has", "have"))
+            }
             Self::Uneven { topology, .. } => {
                 format!("would make the spread over {topology} uneven")
             }
@@ -133,14 +139,16 @@ impl Refusal {
             ),
             Self::Full { pods } => format!("one pod fewer than {pods} on {node}"),
             Self::Port(port) => format!("port {port} of {node} given up"),
-            Self::NoPeer(topology) => format!("a pod it must be with, in the same {topology} as {node}"),
-            Self::Peer(topology) => format!("no pod it must not be with, in the same {topology} as {node}"),
+            Self::NoPeer(topology) => {
+                format!("a pod it must be with, in the same {topology} as {node}")
+            }
+            Self::Peer(topology) => {
+                format!("no pod it must not be with, in the same {topology} as {node}")
+            }
             Self::UnwantedBy(topology) => {
                 format!("no pod that keeps it away, in the same {topology} as {node}")
             }
-            Self::Uneven {
-                topology, skew, ..
-            } => format!("maxSkew {skew} over {topology}"),
+            Self::Uneven { topology, skew, .. } => format!("maxSkew {skew} over {topology}"),
         }
     }
 }
@@ -199,7 +207,9 @@ fn amount(resource: &str, value: i64) -> String {
         },
         "memory" | "ephemeral-storage" => {
             let text = format_bytes_binary(u64::try_from(value).unwrap_or(0));
-            let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+            let unit = text
+                .find(|c: char| c.is_ascii_alphabetic())
+                .unwrap_or(text.len());
             format!("{} {}", &text[..unit], &text[unit..])
         }
         _ => value.to_string(),

@@ -43,7 +43,9 @@ impl<'b> Scale<'b> {
     /// A scale for `demand`; the book must have been prepared for it.
     pub(crate) fn new(book: &'b Book, demand: &'b Demand) -> Self {
         let avoided = |set: &Vec<k8s_openapi::api::core::v1::Taint>| {
-            let soft = set.iter().filter(|taint| taint.effect == "PreferNoSchedule");
+            let soft = set
+                .iter()
+                .filter(|taint| taint.effect == "PreferNoSchedule");
             let unloved = soft.filter(|t| !demand.tolerations.iter().any(|own| tolerated(own, t)));
             i64::try_from(unloved.count()).unwrap_or(i64::MAX)
         };
@@ -52,26 +54,51 @@ impl<'b> Scale<'b> {
         Self {
             book,
             demand,
-            siblings: siblings.map(|found| by_slot(found, book.hot.len())).unwrap_or_default(),
+            siblings: siblings
+                .map(|found| by_slot(found, book.hot.len()))
+                .unwrap_or_default(),
             avoided: book.taint_sets.iter().map(avoided).collect(),
-            wishes: demand.wishes.iter().map(|(weight, term)| {
-                let topology = book.topology(&term.topology);
-                let mut fulfilled = vec![false; topology.places];
-                for slot in book.counts.of(&term.peers).into_iter().flatten().map(|(s, _)| *s) {
-                    fulfilled[topology.place[slot] as usize] = true;
-                }
-                fulfilled[0] = false;
-                Wish { weight: *weight, topology, fulfilled }
-            }).collect(),
-            soft: demand.spread.iter().filter(|spread| !spread.required).map(|spread| {
-                let topology = book.topology(&spread.topology);
-                let mut count = vec![0; topology.places];
-                for (slot, pods) in book.counts.of(&spread.peers).into_iter().flatten() {
-                    count[topology.place[*slot] as usize] += pods;
-                }
-                let least = count.iter().skip(1).min().copied().unwrap_or(0);
-                Soft { topology, count, least }
-            }).collect(),
+            wishes: demand
+                .wishes
+                .iter()
+                .map(|(weight, term)| {
+                    let topology = book.topology(&term.topology);
+                    let mut fulfilled = vec![false; topology.places];
+                    for slot in book
+                        .counts
+                        .of(&term.peers)
+                        .into_iter()
+                        .flatten()
+                        .map(|(s, _)| *s)
+                    {
+                        fulfilled[topology.place[slot] as usize] = true;
+                    }
+                    fulfilled[0] = false;
+                    Wish {
+                        weight: *weight,
+                        topology,
+                        fulfilled,
+                    }
+                })
+                .collect(),
+            soft: demand
+                .spread
+                .iter()
+                .filter(|spread| !spread.required)
+                .map(|spread| {
+                    let topology = book.topology(&spread.topology);
+                    let mut count = vec![0; topology.places];
+                    for (slot, pods) in book.counts.of(&spread.peers).into_iter().flatten() {
+                        count[topology.place[*slot] as usize] += pods;
+                    }
+                    let least = count.iter().skip(1).min().copied().unwrap_or(0);
+                    Soft {
+                        topology,
+                        count,
+                        least,
+                    }
+                })
+                .collect(),
         }
     }
 
@@ -103,9 +130,10 @@ impl<'b> Scale<'b> {
     }
 
     fn likes_peers(&self, slot: usize) -> i64 {
-        let met = self.wishes.iter().filter(|wish| {
-            wish.fulfilled[wish.topology.place[slot] as usize]
-        });
+        let met = self
+            .wishes
+            .iter()
+            .filter(|wish| wish.fulfilled[wish.topology.place[slot] as usize]);
         let met: i64 = met.map(|wish| wish.weight).sum();
         let all: i64 = self.wishes.iter().map(|wish| wish.weight.abs()).sum();
         met * 100 / all.max(1)

@@ -48,12 +48,19 @@ impl Why {
     /// first refusal; the most frequent comes first.
     pub fn summary(&self) -> String {
         let mut groups: BTreeMap<Refusal, usize> = BTreeMap::new();
-        for first in self.nodes.iter().filter_map(|(_, refusals)| refusals.first()) {
+        for first in self
+            .nodes
+            .iter()
+            .filter_map(|(_, refusals)| refusals.first())
+        {
             *groups.entry(first.group()).or_default() += 1;
         }
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        let fitting = self.nodes.iter().filter(|(_, refusals)| refusals.is_empty());
+        let fitting = self
+            .nodes
+            .iter()
+            .filter(|(_, refusals)| refusals.is_empty());
         let (fitting, all) = (fitting.count(), self.nodes.len());
         if all == 0 {
             return "there are no nodes".to_owned();
@@ -73,7 +80,10 @@ impl Why {
         if self.nodes.iter().any(|(_, refusals)| refusals.is_empty()) {
             return None;
         }
-        let (node, refusals) = self.nodes.iter().min_by_key(|(_, refusals)| effort(refusals))?;
+        let (node, refusals) = self
+            .nodes
+            .iter()
+            .min_by_key(|(_, refusals)| effort(refusals))?;
         let steps: Vec<String> = refusals.iter().map(|r| r.remedy(node)).collect();
         Some(steps.join(", and "))
     }
@@ -82,7 +92,9 @@ impl Why {
 /// How much would have to change: the number of things, then how much of resources.
 fn effort(refusals: &[Refusal]) -> (usize, i64) {
     let lack = |refusal: &Refusal| match refusal {
-        Refusal::Lacks { need, free, has, .. } if need > has => (need - free).saturating_mul(2),
+        Refusal::Lacks {
+            need, free, has, ..
+        } if need > has => (need - free).saturating_mul(2),
         Refusal::Lacks { need, free, .. } => need - free,
         Refusal::OtherNode(_) => i64::MAX,
         _ => 0,

@@ -23,7 +23,10 @@ use crate::tests::state::{NOW, reference, world};
 /// What a rule decides about a subject, one line an operation.
 fn decide(rule: &dyn Rule, subject: &str, state: &str) -> String {
     let decision = rule.decide(&world(state), &reference(subject), now());
-    let lines = decision.operations.iter().map(|operation| operation.to_string());
+    let lines = decision
+        .operations
+        .iter()
+        .map(|operation| operation.to_string());
     let again = decision.again.map(|at| {
         let wait = at.nanos() - now().nanos();
         format!("look again in {} s", wait as f64 / 1e9)
@@ -37,10 +40,13 @@ fn decide(rule: &dyn Rule, subject: &str, state: &str) -> String {
 #[expect(clippy::disallowed_methods, reason = "reads and writes golden files")]
 fn check(rule: &dyn Rule, subject: &str, state: &str, expected: &str) {
     let found = decide(rule, subject, state);
-    let golden = expected.strip_prefix('?').map(|name| {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/{name}.txt"))
-    });
-    if let Some(path) = golden.as_ref().filter(|_| std::env::var_os("BLESS").is_some()) {
+    let golden = expected
+        .strip_prefix('?')
+        .map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/{name}.txt")));
+    if let Some(path) = golden
+        .as_ref()
+        .filter(|_| std::env::var_os("BLESS").is_some())
+    {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, format!("{found}\n")).unwrap();
     }
@@ -48,9 +54,15 @@ fn check(rule: &dyn Rule, subject: &str, state: &str, expected: &str) {
         Some(path) => &std::fs::read_to_string(path).unwrap_or_default(),
         None => expected,
     };
-    let lines = expected.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = expected
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
     let expected = lines.collect::<Vec<_>>().join("\n");
-    assert!(found == expected, "decided:\n{found}\n\nexpected:\n{expected}\n");
+    assert!(
+        found == expected,
+        "decided:\n{found}\n\nexpected:\n{expected}\n"
+    );
 }
 
 fn now() -> Time {

@@ -7,16 +7,39 @@ const RULE: Owners = Owners;
 
 #[test]
 fn deletes_what_nobody_owns_any_more() {
-    check(&RULE, "pod default/a", "pod default/a owner=rs/web", "?gone");
-    check(&RULE, "pod default/a", "pod default/a owner=rs/web\n rs default/web", "");
+    check(
+        &RULE,
+        "pod default/a",
+        "pod default/a owner=rs/web",
+        "?gone",
+    );
+    check(
+        &RULE,
+        "pod default/a",
+        "pod default/a owner=rs/web\n rs default/web",
+        "",
+    );
     // Another object of the same name is another owner; so is one of another namespace.
-    let found = decide(&RULE, "pod default/a", "pod default/a owner=rs/web\n rs default/web uid=new");
+    let found = decide(
+        &RULE,
+        "pod default/a",
+        "pod default/a owner=rs/web\n rs default/web uid=new",
+    );
     assert!(found.starts_with("delete"), "{found}");
-    let found = decide(&RULE, "pod default/a", "pod default/a owner=rs/web\n rs other/web");
+    let found = decide(
+        &RULE,
+        "pod default/a",
+        "pod default/a owner=rs/web\n rs other/web",
+    );
     assert!(found.starts_with("delete"), "{found}");
     // Nobody knows whether an owner of an unknown kind is there.
     check(&RULE, "pod default/a", "pod default/a owner=thing/x", "");
-    check(&RULE, "pod default/a", "pod default/a owner=rs/web owner=cm/conf/\n cm default/conf", "?keeps");
+    check(
+        &RULE,
+        "pod default/a",
+        "pod default/a owner=rs/web owner=cm/conf/\n cm default/conf",
+        "?keeps",
+    );
 }
 
 #[test]
@@ -29,7 +52,12 @@ fn lets_owners_go_last_first_or_alone() {
     check(&RULE, "rs default/web", &state, "?foreground-owner");
     let state = "rs default/web leaving finalizer=orphan\n pod default/a owner=rs/web";
     check(&RULE, "rs default/web", state, "?orphan-1");
-    check(&RULE, "rs default/web", "rs default/web leaving finalizer=orphan", "?orphan-2");
+    check(
+        &RULE,
+        "rs default/web",
+        "rs default/web leaving finalizer=orphan",
+        "?orphan-2",
+    );
 }
 
 #[test]

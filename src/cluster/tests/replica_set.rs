@@ -31,12 +31,24 @@ fn decides_the_same_again_and_only_what_is_still_missing() {
         decide(&ReplicaSets, "rs default/web", state)
     );
     let decision = ReplicaSets.decide(&world(state), &reference("rs default/web"), super::now());
-    let names: Vec<String> = decision.operations.iter().map(|o| o.deeds[0].target().name.clone()).collect();
-    let [first, second, third, ..] = &names[..] else { panic!("three pods") };
+    let names: Vec<String> = decision
+        .operations
+        .iter()
+        .map(|o| o.deeds[0].target().name.clone())
+        .collect();
+    let [first, second, third, ..] = &names[..] else {
+        panic!("three pods")
+    };
     let half = format!("{state}\n pod default/{second} owner=rs/web label:app=web");
     let again = decide(&ReplicaSets, "rs default/web", &half);
-    assert!(again.contains(first) && again.contains(third) && !again.contains(second), "{again}");
-    let made = decision.operations.iter().filter(|o| matches!(o.deeds[0], Deed::Create { .. }));
+    assert!(
+        again.contains(first) && again.contains(third) && !again.contains(second),
+        "{again}"
+    );
+    let made = decision
+        .operations
+        .iter()
+        .filter(|o| matches!(o.deeds[0], Deed::Create { .. }));
     assert_eq!(made.count(), 3);
 }
 

@@ -16,11 +16,17 @@ fn book(text: &str) -> (Book, Vec<Demand>) {
             "Namespace" => {
                 let namespace: k8s_openapi::api::core::v1::Namespace =
                     serde_json::from_value(value).unwrap();
-                book.set_namespace(namespace.metadata.name.as_deref().unwrap(), namespace.metadata.labels.as_ref());
+                book.set_namespace(
+                    namespace.metadata.name.as_deref().unwrap(),
+                    namespace.metadata.labels.as_ref(),
+                );
             }
             _ => {
                 let pod: k8s_openapi::api::core::v1::Pod = serde_json::from_value(value).unwrap();
-                let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+                let bound = pod
+                    .spec
+                    .as_ref()
+                    .is_some_and(|spec| spec.node_name.is_some());
                 match bound {
                     true => book.set_pod(&pod),
                     false => waiting.push(Demand::of(&pod)),
@@ -44,9 +50,15 @@ fn check(text: &str, expected: &str) {
         }
     });
     let found = lines.collect::<Vec<_>>().join("\n");
-    let expected = expected.lines().map(str::trim).filter(|line| !line.is_empty());
+    let expected = expected
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
     let expected = expected.collect::<Vec<_>>().join("\n");
-    assert!(found == expected, "placed:\n{found}\n\nexpected:\n{expected}\n");
+    assert!(
+        found == expected,
+        "placed:\n{found}\n\nexpected:\n{expected}\n"
+    );
 }
 
 #[test]
@@ -107,27 +119,41 @@ fn keeps_together_apart_and_even() {
          pod default/e label:app=db";
     let (mut accounts, waiting) = book(&format!("{nodes}{apart}"));
     let placed = decide(&mut accounts, waiting, 7);
-    let mut on: Vec<&str> = placed.iter().filter_map(|p| p.outcome.as_ref().ok()).map(|c| c.node.as_str()).collect();
+    let mut on: Vec<&str> = placed
+        .iter()
+        .filter_map(|p| p.outcome.as_ref().ok())
+        .map(|c| c.node.as_str())
+        .collect();
     on.sort_unstable();
     assert_eq!(on, ["n1", "n2", "n3"]);
-    assert_eq!(placed[3].outcome, Err("0 of 3 nodes fit: 3 have a pod it must not be with".to_owned()));
+    assert_eq!(
+        placed[3].outcome,
+        Err("0 of 3 nodes fit: 3 have a pod it must not be with".to_owned())
+    );
     // Who does not mind others is minded by others.
-    assert_eq!(placed[4].outcome, Err("0 of 3 nodes fit: 3 have a pod that does not want it near".to_owned()));
+    assert_eq!(
+        placed[4].outcome,
+        Err("0 of 3 nodes fit: 3 have a pod that does not want it near".to_owned())
+    );
     check(
-        &format!("{nodes}
+        &format!(
+            "{nodes}
          pod default/cache node=n3 label:app=cache
          pod default/web together=app=cache@zone
          pod default/lone together=app=nobody@zone
-         pod default/self label:app=self together=app=self@zone"),
+         pod default/self label:app=self together=app=self@zone"
+        ),
         "lone: 0 of 3 nodes fit: 3 lack the pods it must be with
          self → n3 (3 fit)
          web → n3 (1 fit)",
     );
     check(
-        &format!("{nodes}
+        &format!(
+            "{nodes}
          pod default/x1 node=n1 label:app=s
          pod default/y label:app=s spread=app=s@zone
-         pod default/z label:app=s spread=app=s@rack"),
+         pod default/z label:app=s spread=app=s@rack"
+        ),
         "y → n3 (1 fit)
          z: 0 of 3 nodes fit: 3 lack label rack",
     );
@@ -154,7 +180,9 @@ fn goes_by_priority_and_tolerates() {
 
 #[test]
 fn spreads_siblings_over_nodes() {
-    let pods: String = (0..9).map(|n| format!("pod default/p{n} owner=rs/web cpu=100m\n")).collect();
+    let pods: String = (0..9)
+        .map(|n| format!("pod default/p{n} owner=rs/web cpu=100m\n"))
+        .collect();
     let (mut accounts, waiting) = book(&format!(
         "node n1 cpu=4 memory=8Gi\nnode n2 cpu=8 memory=8Gi\nnode n3 cpu=16 memory=8Gi\n{pods}"
     ));

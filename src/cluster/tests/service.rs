@@ -18,18 +18,54 @@ fn leads_to_the_pods_that_are_ready() {
     check(&RULE, "svc default/web", state, "?create");
     use crate::control::Rule;
     use crate::operation::Deed;
-    let decision = RULE.decide(&super::world(state), &super::reference("svc default/web"), super::now());
-    let objects: Vec<_> = decision.operations.iter().map(|o| match &o.deeds[0] {
-        Deed::Create { object, .. } => object,
-        other => panic!("{other}"),
-    }).collect();
-    let ready: Vec<_> = objects[0]["endpoints"].as_array().unwrap().iter()
-        .map(|e| (e["addresses"][0].as_str().unwrap(), e["conditions"]["ready"].as_bool().unwrap(), e["conditions"]["terminating"].as_bool().unwrap()))
+    let decision = RULE.decide(
+        &super::world(state),
+        &super::reference("svc default/web"),
+        super::now(),
+    );
+    let objects: Vec<_> = decision
+        .operations
+        .iter()
+        .map(|o| match &o.deeds[0] {
+            Deed::Create { object, .. } => object,
+            other => panic!("{other}"),
+        })
         .collect();
-    assert_eq!(ready, [("10.0.0.1", true, false), ("10.0.0.2", false, false), ("10.0.0.3", false, true)]);
+    let ready: Vec<_> = objects[0]["endpoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| {
+            (
+                e["addresses"][0].as_str().unwrap(),
+                e["conditions"]["ready"].as_bool().unwrap(),
+                e["conditions"]["terminating"].as_bool().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        ready,
+        [
+            ("10.0.0.1", true, false),
+            ("10.0.0.2", false, false),
+            ("10.0.0.3", false, true)
+        ]
+    );
     assert_eq!(objects[0]["ports"][0]["port"], 8080);
-    assert_eq!(objects[1]["subsets"][0]["addresses"].as_array().unwrap().len(), 1);
-    assert_eq!(objects[1]["subsets"][0]["notReadyAddresses"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        objects[1]["subsets"][0]["addresses"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        objects[1]["subsets"][0]["notReadyAddresses"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -45,8 +81,20 @@ fn leaves_services_without_a_selector_alone_and_empties_the_others() {
 
 #[test]
 fn splits_many_endpoints_and_finds_named_ports() {
-    let pods: String = (0..250).map(|n| format!("pod default/p{n} label:app=web ip=10.0.{}.{} ready phase=Running\n", n / 250, n % 250)).collect();
-    let found = decide(&RULE, "svc default/web", &format!("svc default/web pick:app=web serves=80\n{pods}"));
+    let pods: String = (0..250)
+        .map(|n| {
+            format!(
+                "pod default/p{n} label:app=web ip=10.0.{}.{} ready phase=Running\n",
+                n / 250,
+                n % 250
+            )
+        })
+        .collect();
+    let found = decide(
+        &RULE,
+        "svc default/web",
+        &format!("svc default/web pick:app=web serves=80\n{pods}"),
+    );
     assert_eq!(found.matches("create EndpointSlice").count(), 3, "{found}");
     let named = "
         svc default/web pick:app=web serves=80:http

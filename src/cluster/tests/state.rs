@@ -112,7 +112,10 @@ fn shape(short: &str, name: &str, object: &mut Value) {
         }
         "job" => object["spec"] = json!({ "template": template }),
         "pod" => object["spec"] = json!({ "containers": [{ "name": "main" }] }),
-        "slice" => *object = json!({ "addressType": "IPv4", "endpoints": [], "metadata": object["metadata"] }),
+        "slice" => {
+            *object =
+                json!({ "addressType": "IPv4", "endpoints": [], "metadata": object["metadata"] })
+        }
         "rev" => object["revision"] = json!(1),
         _ => {}
     }
@@ -126,20 +129,33 @@ fn put(object: &mut Value, short: &str, word: &str) {
         Some(("annotation", key)) => object["metadata"]["annotations"][key] = json!(value),
         Some(("select", key)) => object["spec"]["nodeSelector"][key] = json!(value),
         Some(("pick", key)) => object["spec"]["selector"][key] = json!(value),
-        Some(("condition", kind)) => push(&mut object["status"]["conditions"], json!({
-            "type": kind, "status": value, "lastTransitionTime": to_kube(before("60")),
-        })),
+        Some(("condition", kind)) => push(
+            &mut object["status"]["conditions"],
+            json!({
+                "type": kind, "status": value, "lastTransitionTime": to_kube(before("60")),
+            }),
+        ),
         Some(("taint", rest)) => {
-            let value = (!value.is_empty()).then(|| format!("={value}")).unwrap_or_default();
-            push(&mut object["spec"]["taints"], taint(&format!("{rest}{value}")));
+            let value = (!value.is_empty())
+                .then(|| format!("={value}"))
+                .unwrap_or_default();
+            push(
+                &mut object["spec"]["taints"],
+                taint(&format!("{rest}{value}")),
+            );
         }
-        Some(("tolerate", rest)) => push(&mut object["spec"]["tolerations"], json!({
-            "key": rest, "operator": "Exists",
-            "tolerationSeconds": value.parse::<i64>().ok(),
-        })),
+        Some(("tolerate", rest)) => push(
+            &mut object["spec"]["tolerations"],
+            json!({
+                "key": rest, "operator": "Exists",
+                "tolerationSeconds": value.parse::<i64>().ok(),
+            }),
+        ),
         Some((part, path)) => {
             let value = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
-            let path = path.split('.').fold(&mut object[part], |at, name| &mut at[name]);
+            let path = path
+                .split('.')
+                .fold(&mut object[part], |at, name| &mut at[name]);
             *path = value;
         }
         None => match key {
@@ -158,21 +174,31 @@ fn put(object: &mut Value, short: &str, word: &str) {
             }
             "phase" => object["status"]["phase"] = json!(value),
             "ip" => object["status"]["podIP"] = json!(value),
-            "ready" => push(&mut object["status"]["conditions"], json!({
-                "type": "Ready", "status": "True",
-                "lastTransitionTime": to_kube(before(if value.is_empty() { "30" } else { value })),
-            })),
-            "ended" => push(&mut object["status"]["containerStatuses"], json!({
-                "name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-                "state": { "terminated": { "exitCode": 1, "finishedAt": to_kube(before(value)) } },
-            })),
-            "restarts" => push(&mut object["status"]["containerStatuses"], json!({
-                "name": "main", "image": "", "imageID": "", "ready": false,
-                "restartCount": value.parse::<i32>().unwrap(),
-            })),
+            "ready" => push(
+                &mut object["status"]["conditions"],
+                json!({
+                    "type": "Ready", "status": "True",
+                    "lastTransitionTime": to_kube(before(if value.is_empty() { "30" } else { value })),
+                }),
+            ),
+            "ended" => push(
+                &mut object["status"]["containerStatuses"],
+                json!({
+                    "name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": { "terminated": { "exitCode": 1, "finishedAt": to_kube(before(value)) } },
+                }),
+            ),
+            "restarts" => push(
+                &mut object["status"]["containerStatuses"],
+                json!({
+                    "name": "main", "image": "", "imageID": "", "ready": false,
+                    "restartCount": value.parse::<i32>().unwrap(),
+                }),
+            ),
             "image" => object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(value),
             "hash" => {
-                object["spec"]["template"]["metadata"]["labels"]["pod-template-hash"] = json!(value);
+                object["spec"]["template"]["metadata"]["labels"]["pod-template-hash"] =
+                    json!(value);
                 object["metadata"]["labels"]["pod-template-hash"] = json!(value);
             }
             "app" => {
@@ -184,32 +210,50 @@ fn put(object: &mut Value, short: &str, word: &str) {
                 "node" => object["status"]["allocatable"][key] = json!(value),
                 _ => object["spec"]["containers"][0]["resources"]["requests"][key] = json!(value),
             },
-            "port" => push(&mut object["spec"]["containers"][0]["ports"], json!({
-                "containerPort": 80, "hostPort": value.parse::<i32>().unwrap(),
-            })),
+            "port" => push(
+                &mut object["spec"]["containers"][0]["ports"],
+                json!({
+                    "containerPort": 80, "hostPort": value.parse::<i32>().unwrap(),
+                }),
+            ),
             "serves" => {
                 let (port, target) = value.split_once(':').unwrap_or((value, value));
-                let target = target.parse::<i32>().map_or(json!(target), |number| json!(number));
-                push(&mut object["spec"]["ports"], json!({
-                    "port": port.parse::<i32>().unwrap(), "targetPort": target, "protocol": "TCP",
-                }));
+                let target = target
+                    .parse::<i32>()
+                    .map_or(json!(target), |number| json!(number));
+                push(
+                    &mut object["spec"]["ports"],
+                    json!({
+                        "port": port.parse::<i32>().unwrap(), "targetPort": target, "protocol": "TCP",
+                    }),
+                );
             }
             "together" | "apart" => {
                 let (label, topology) = value.split_once('@').expect("app=x@topology");
                 let (name, label) = label.split_once('=').expect("label=value");
-                let field = if key == "apart" { "podAntiAffinity" } else { "podAffinity" };
+                let field = if key == "apart" {
+                    "podAntiAffinity"
+                } else {
+                    "podAffinity"
+                };
                 let path = "requiredDuringSchedulingIgnoredDuringExecution";
-                push(&mut object["spec"]["affinity"][field][path], json!({
-                    "labelSelector": { "matchLabels": { name: label } }, "topologyKey": topology,
-                }));
+                push(
+                    &mut object["spec"]["affinity"][field][path],
+                    json!({
+                        "labelSelector": { "matchLabels": { name: label } }, "topologyKey": topology,
+                    }),
+                );
             }
             "spread" => {
                 let (label, topology) = value.split_once('@').expect("app=x@topology");
                 let (name, label) = label.split_once('=').expect("label=value");
-                push(&mut object["spec"]["topologySpreadConstraints"], json!({
-                    "labelSelector": { "matchLabels": { name: label } }, "topologyKey": topology,
-                    "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
-                }));
+                push(
+                    &mut object["spec"]["topologySpreadConstraints"],
+                    json!({
+                        "labelSelector": { "matchLabels": { name: label } }, "topologyKey": topology,
+                        "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+                    }),
+                );
             }
             _ => panic!("unknown field {word}"),
         },
@@ -243,8 +287,9 @@ fn owner(text: &str) -> Value {
     let governs = !name.ends_with('/');
     let name = name.trim_end_matches('/');
     let kind = KINDS.iter().find(|row| row.0 == short);
-    let (api_version, kind) =
-        kind.map_or(("example.com/v1".to_owned(), short), |row| (row.1.api_version(), row.1.name));
+    let (api_version, kind) = kind.map_or(("example.com/v1".to_owned(), short), |row| {
+        (row.1.api_version(), row.1.name)
+    });
     json!({
         "apiVersion": api_version, "kind": kind, "name": name,
         "uid": format!("{short}-{name}"), "controller": governs, "blockOwnerDeletion": holds,

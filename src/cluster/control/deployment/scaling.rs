@@ -129,9 +129,14 @@ fn in_proportion(family: &Family<'_>, decision: &mut Decision) {
     let mut given = 0;
     let mut sizes = Vec::new();
     for set in &sets {
-        let before = number(set.annotations(), MAX).filter(|max| *max > 0).unwrap_or(all);
+        let before = number(set.annotations(), MAX)
+            .filter(|max| *max > 0)
+            .unwrap_or(all);
         let share = f64::from(wanted(set)) * f64::from(most) / f64::from(before.max(1));
-        #[expect(clippy::cast_possible_truncation, reason = "rounded, and no more than i32 holds")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "rounded, and no more than i32 holds"
+        )]
         let share = share.round() as i32 - wanted(set);
         let left = missing - given;
         let share = match missing > 0 {
@@ -153,21 +158,31 @@ fn in_proportion(family: &Family<'_>, decision: &mut Decision) {
 fn resize(family: &Family<'_>, set: &Arc<ReplicaSet>, size: i32, decision: &mut Decision) {
     let before = wanted(set);
     let annotations = family.size_annotations();
-    let told = annotations.iter().all(|(key, value)| set.annotations().get(key) == Some(value));
+    let told = annotations
+        .iter()
+        .all(|(key, value)| set.annotations().get(key) == Some(value));
     if before == size && (told || size == 0) {
         return;
     }
     let target = Ref::to::<ReplicaSet>(set.namespace(), set.name());
-    let told: serde_json::Map<_, _> =
-        annotations.into_iter().map(|(key, value)| (key, json!(value))).collect();
+    let told: serde_json::Map<_, _> = annotations
+        .into_iter()
+        .map(|(key, value)| (key, json!(value)))
+        .collect();
     if before == size {
         let patch = json!({ "metadata": { "annotations": told } });
-        decision.push(Deed::patch(target, &**set, patch), "the size of the whole changed");
+        decision.push(
+            Deed::patch(target, &**set, patch),
+            "the size of the whole changed",
+        );
         return;
     }
     let patch = json!({ "metadata": { "annotations": told }, "spec": { "replicas": size } });
     let way = if size > before { "up" } else { "down" };
-    let text = format!("Scaled {way} replica set {} from {before} to {size}", set.name());
+    let text = format!(
+        "Scaled {way} replica set {} from {before} to {size}",
+        set.name()
+    );
     let cause = format!("from {before} to {size} of {}", family.wanted());
     decision.push_noted(Deed::patch(target, &**set, patch), cause, family.note(text));
 }

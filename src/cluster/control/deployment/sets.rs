@@ -136,7 +136,10 @@ impl<'w> Family<'w> {
             patch.insert("spec".to_owned(), json!({ "minReadySeconds": min_ready }));
         }
         if !patch.is_empty() {
-            decision.push(Deed::patch(target, &**new, patch.into()), "it is the newest revision");
+            decision.push(
+                Deed::patch(target, &**new, patch.into()),
+                "it is the newest revision",
+            );
             return;
         }
         let revision = own.max(next).to_string();
@@ -149,7 +152,11 @@ impl<'w> Family<'w> {
 
     /// The replica set of the current template, of this size.
     pub(crate) fn create_new(&self, world: &World, size: i32, decision: &mut Decision) {
-        let collisions = self.deployment.status.as_ref().and_then(|s| s.collision_count);
+        let collisions = self
+            .deployment
+            .status
+            .as_ref()
+            .and_then(|s| s.collision_count);
         let hash = names::hash_of(&self.spec.template, collisions).unwrap_or_default();
         let name = format!("{}-{hash}", names::cut(&self.me.name, 240));
         if world.replica_sets.get(&self.me.namespace, &name).is_some() {
@@ -213,7 +220,10 @@ impl<'w> Family<'w> {
         let surplus = spent.len().saturating_sub(limit);
         for set in &spent[..surplus] {
             let target = Ref::to::<ReplicaSet>(set.namespace(), set.name());
-            decision.push(Deed::delete(target, &****set), format!("only {limit} old revisions are kept"));
+            decision.push(
+                Deed::delete(target, &****set),
+                format!("only {limit} old revisions are kept"),
+            );
         }
     }
 
@@ -240,7 +250,9 @@ impl<'w> Family<'w> {
     /// The revision of the new set: one more than every old one's.
     fn next_revision(&self) -> i32 {
         let old = self.old.iter();
-        let highest = old.filter_map(|set| number(set.annotations(), REVISION)).max();
+        let highest = old
+            .filter_map(|set| number(set.annotations(), REVISION))
+            .max();
         highest.unwrap_or(0) + 1
     }
 
@@ -252,7 +264,10 @@ impl<'w> Family<'w> {
 
 /// Whether pods of old replica sets still run.
 pub(crate) fn old_pods_remain(world: &World, family: &Family<'_>) -> bool {
-    let pods = family.old.iter().flat_map(|set| world.dependents(set.uid()));
+    let pods = family
+        .old
+        .iter()
+        .flat_map(|set| world.dependents(set.uid()));
     let mut pods = pods.filter_map(|target| world.pods.get(&target.namespace, &target.name));
     pods.any(|pod: &Arc<Pod>| !pods::has_ended(pod))
 }

@@ -6,8 +6,8 @@ use k8s_openapi::api::apps::v1::{DeploymentStatus, ReplicaSet};
 use orc_base::Time;
 use serde_json::json;
 
-use crate::control::deployment::sets::Family;
 use crate::control::conditions::{Conditions, Says, difference};
+use crate::control::deployment::sets::Family;
 use crate::control::replica_set::wanted;
 use crate::object::{Facts, to_kube};
 use crate::operation::{Decision, Deed};
@@ -58,10 +58,7 @@ impl Counts {
     }
 }
 
-fn seen(
-    set: &ReplicaSet,
-    of: fn(&k8s_openapi::api::apps::v1::ReplicaSetStatus) -> i32,
-) -> i32 {
+fn seen(set: &ReplicaSet, of: fn(&k8s_openapi::api::apps::v1::ReplicaSetStatus) -> i32) -> i32 {
     set.status.as_ref().map_or(0, of)
 }
 
@@ -80,7 +77,16 @@ fn available(family: &Family<'_>, counts: &Counts, conditions: &mut Conditions, 
         ),
     };
     let kind = "Available";
-    set(conditions, Says { kind, status, reason, message }, now);
+    set(
+        conditions,
+        Says {
+            kind,
+            status,
+            reason,
+            message,
+        },
+        now,
+    );
 }
 
 /// What a replica set says of failing is the deployment's own.
@@ -88,7 +94,9 @@ fn failure(family: &Family<'_>, conditions: &mut Conditions, now: Time) {
     let of_set = |set: &ReplicaSet| {
         let status = set.status.as_ref()?;
         let all = status.conditions.as_ref()?;
-        all.iter().find(|c| c.type_ == "ReplicaFailure" && c.status == "True").cloned()
+        all.iter()
+            .find(|c| c.type_ == "ReplicaFailure" && c.status == "True")
+            .cloned()
     };
     let sets = family.new.into_iter().chain(family.old.iter().copied());
     match sets.into_iter().find_map(|set| of_set(set)) {
@@ -120,11 +128,23 @@ fn progress(
         return;
     }
     let kind = "Progressing";
-    let reason = conditions.get(kind)["reason"].as_str().unwrap_or_default().to_owned();
+    let reason = conditions.get(kind)["reason"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     if family.is_paused() {
         if reason != "ProgressDeadlineExceeded" {
             let (reason, message) = ("DeploymentPaused", "Deployment is paused");
-            set(conditions, Says { kind, status: "Unknown", reason, message }, now);
+            set(
+                conditions,
+                Says {
+                    kind,
+                    status: "Unknown",
+                    reason,
+                    message,
+                },
+                now,
+            );
         }
         return;
     }
@@ -143,18 +163,54 @@ fn progress(
     if done {
         let message = named("has successfully progressed.");
         let reason = "NewReplicaSetAvailable";
-        set(conditions, Says { kind, status: "True", reason, message: &message }, now);
+        set(
+            conditions,
+            Says {
+                kind,
+                status: "True",
+                reason,
+                message: &message,
+            },
+            now,
+        );
     } else if reason.is_empty() {
         let message = format!("Created new replica set \"{}\"", new.name());
         let reason = "NewReplicaSetCreated";
-        set(conditions, Says { kind, status: "True", reason, message: &message }, now);
+        set(
+            conditions,
+            Says {
+                kind,
+                status: "True",
+                reason,
+                message: &message,
+            },
+            now,
+        );
     } else if reason == "DeploymentPaused" {
         let (reason, message) = ("DeploymentResumed", "Deployment is resumed");
-        set(conditions, Says { kind, status: "Unknown", reason, message }, now);
+        set(
+            conditions,
+            Says {
+                kind,
+                status: "Unknown",
+                reason,
+                message,
+            },
+            now,
+        );
     } else if moved || restarts(family, &reason, conditions) {
         let message = named("is progressing.");
         let reason = "ReplicaSetUpdated";
-        set(conditions, Says { kind, status: "True", reason, message: &message }, now);
+        set(
+            conditions,
+            Says {
+                kind,
+                status: "True",
+                reason,
+                message: &message,
+            },
+            now,
+        );
         conditions.put(kind, "lastUpdateTime", json!(to_kube(now)));
     } else if reason != "NewReplicaSetAvailable" && reason != "ProgressDeadlineExceeded" {
         let allowed = Duration::from_secs(u64::try_from(deadline).unwrap_or(0));
@@ -164,12 +220,24 @@ fn progress(
         if now >= end {
             let message = named("has timed out progressing.");
             let reason = "ProgressDeadlineExceeded";
-            set(conditions, Says { kind, status: "False", reason, message: &message }, now);
+            set(
+                conditions,
+                Says {
+                    kind,
+                    status: "False",
+                    reason,
+                    message: &message,
+                },
+                now,
+            );
             return;
         }
     }
     let reason = conditions.get(kind)["reason"].as_str().unwrap_or_default();
-    if !matches!(reason, "NewReplicaSetAvailable" | "ProgressDeadlineExceeded") {
+    if !matches!(
+        reason,
+        "NewReplicaSetAvailable" | "ProgressDeadlineExceeded"
+    ) {
         let allowed = Duration::from_secs(u64::try_from(deadline).unwrap_or(0));
         let updated = conditions.get(kind)["lastUpdateTime"].as_str();
         let since: Time = updated.and_then(|text| text.parse().ok()).unwrap_or(now);
@@ -179,9 +247,16 @@ fn progress(
 
 /// Whether a rollout that was done or had failed has begun again with another template.
 fn restarts(family: &Family<'_>, reason: &str, conditions: &Conditions) -> bool {
-    let ended = matches!(reason, "NewReplicaSetAvailable" | "ProgressDeadlineExceeded");
-    let message = conditions.get("Progressing")["message"].as_str().unwrap_or_default();
-    let named = family.new.is_some_and(|new| message.contains(&format!("\"{}\"", new.name())));
+    let ended = matches!(
+        reason,
+        "NewReplicaSetAvailable" | "ProgressDeadlineExceeded"
+    );
+    let message = conditions.get("Progressing")["message"]
+        .as_str()
+        .unwrap_or_default();
+    let named = family
+        .new
+        .is_some_and(|new| message.contains(&format!("\"{}\"", new.name())));
     ended && !named
 }
 

@@ -21,8 +21,11 @@ const BURST: usize = 500;
 /// Makes what is missing and deletes what is too much.
 pub(crate) fn adjust(world: &World, view: &View<'_>, tally: &Tally<'_>, decision: &mut Decision) {
     // Without its finalizer it would end uncounted.
-    let (tracked, lost): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) =
-        view.active.iter().copied().partition(|pod| pod.has_finalizer(TRACKING));
+    let (tracked, lost): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) = view
+        .active
+        .iter()
+        .copied()
+        .partition(|pod| pod.has_finalizer(TRACKING));
     for pod in lost {
         count::give_up(pod, "it cannot be counted", decision);
     }
@@ -30,7 +33,11 @@ pub(crate) fn adjust(world: &World, view: &View<'_>, tally: &Tally<'_>, decision
     let mut surplus = tracked.clone();
     surplus.sort_by_cached_key(|pod| pods::rank(pod, 0));
     for pod in surplus.iter().take(tracked.len().saturating_sub(wanted)) {
-        count::give_up(pod, &format!("{} of {wanted} are there", tracked.len()), decision);
+        count::give_up(
+            pod,
+            &format!("{} of {wanted} are there", tracked.len()),
+            decision,
+        );
     }
     let replaced_late = view.spec.pod_replacement_policy.as_deref() == Some("Failed");
     let there = tracked.len() + if replaced_late { view.leaving } else { 0 };
@@ -83,7 +90,10 @@ fn create(
         let base = format!("{}-{index}", names::cut(&view.me.name, 50));
         let uid = format!("{}/{index}", view.job.uid());
         for name in names::free(&base, &uid, 1, taken) {
-            decision.push(pod(view, &name, Some(index)), format!("index {index} is missing"));
+            decision.push(
+                pod(view, &name, Some(index)),
+                format!("index {index} is missing"),
+            );
         }
     }
 }

@@ -109,7 +109,10 @@ impl View<'_> {
     /// Why the job is over, if it is.
     fn end(&self, tally: &count::Tally, decision: &mut Decision) -> Option<End> {
         if let Some(field) = self.unsupported() {
-            return Some(End::failed("UnsupportedField", format!("orc does not do spec.{field} of jobs")));
+            return Some(End::failed(
+                "UnsupportedField",
+                format!("orc does not do spec.{field} of jobs"),
+            ));
         }
         let limit = self.spec.backoff_limit.unwrap_or(6);
         let restarts: i32 = self.active.iter().map(|pod| pods::restarts(pod)).sum();
@@ -119,9 +122,10 @@ impl View<'_> {
             let message = "Job has reached the specified backoff limit".to_owned();
             return Some(End::failed("BackoffLimitExceeded", message));
         }
-        if let (Some(allowed), Some(start)) =
-            (self.spec.active_deadline_seconds, self.status.start_time.as_ref())
-            && !self.is_suspended()
+        if let (Some(allowed), Some(start)) = (
+            self.spec.active_deadline_seconds,
+            self.status.start_time.as_ref(),
+        ) && !self.is_suspended()
         {
             let allowed = Duration::from_secs(u64::try_from(allowed).unwrap_or(0));
             let end = from_kube(start).plus(allowed);
@@ -204,7 +208,15 @@ impl View<'_> {
         if let Some(end) = end {
             for kind in [end.before, end.kind] {
                 let (reason, message) = (end.reason, end.message.as_str());
-                conditions.set(Says { kind, status: "True", reason, message }, self.now);
+                conditions.set(
+                    Says {
+                        kind,
+                        status: "True",
+                        reason,
+                        message,
+                    },
+                    self.now,
+                );
             }
         }
         let start = match (&self.status.start_time, self.is_suspended()) {
@@ -237,14 +249,25 @@ impl View<'_> {
             false if was => ("False", "JobResumed", "Job resumed"),
             false => return,
         };
-        conditions.set(Says { kind, status, reason, message }, self.now);
+        conditions.set(
+            Says {
+                kind,
+                status,
+                reason,
+                message,
+            },
+            self.now,
+        );
     }
 
     /// A field of the spec that would change the outcome, and that this rule does not know.
     fn unsupported(&self) -> Option<&'static str> {
         let spec = self.spec;
         [
-            ("backoffLimitPerIndex", spec.backoff_limit_per_index.is_some()),
+            (
+                "backoffLimitPerIndex",
+                spec.backoff_limit_per_index.is_some(),
+            ),
             ("maxFailedIndexes", spec.max_failed_indexes.is_some()),
             ("podFailurePolicy", spec.pod_failure_policy.is_some()),
             ("successPolicy", spec.success_policy.is_some()),

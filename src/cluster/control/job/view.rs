@@ -37,7 +37,13 @@ pub(crate) struct View<'w> {
 }
 
 impl<'w> View<'w> {
-    pub(crate) fn new(world: &'w World, me: &'w Ref, job: &'w Job, spec: &'w JobSpec, now: Time) -> Self {
+    pub(crate) fn new(
+        world: &'w World,
+        me: &'w Ref,
+        job: &'w Job,
+        spec: &'w JobSpec,
+        now: Time,
+    ) -> Self {
         let own = world.dependents(job.uid());
         let own = own.filter_map(|target| world.pods.get(&target.namespace, &target.name));
         let own: Vec<_> = own.filter(|pod| pod.is_governed_by(job.uid())).collect();
@@ -48,13 +54,20 @@ impl<'w> View<'w> {
             spec,
             status: job.status.clone().unwrap_or_default(),
             now,
-            active: own.iter().copied().filter(|pod| pods::is_active(pod)).collect(),
+            active: own
+                .iter()
+                .copied()
+                .filter(|pod| pods::is_active(pod))
+                .collect(),
             uncounted: own
                 .iter()
                 .copied()
                 .filter(|pod| !pods::is_active(pod) && pod.has_finalizer(TRACKING))
                 .collect(),
-            leaving: own.iter().filter(|p| p.is_leaving() && !pods::has_ended(p)).count(),
+            leaving: own
+                .iter()
+                .filter(|p| p.is_leaving() && !pods::has_ended(p))
+                .count(),
             last_failure: failed.map(|pod| pods::ended_at(pod)).max(),
         }
     }
@@ -80,7 +93,8 @@ impl<'w> View<'w> {
     pub(crate) fn next_try(&self, failed: i32) -> Option<Time> {
         let doubled = u32::try_from(failed - 1).unwrap_or(0).min(16);
         let wait = BACKOFF.saturating_mul(1 << doubled).min(MAX_BACKOFF);
-        self.last_failure.map(|at| at.plus(wait)).filter(|_| failed > 0)
+        self.last_failure
+            .map(|at| at.plus(wait))
+            .filter(|_| failed > 0)
     }
 }
-

@@ -80,7 +80,10 @@ impl Agent {
             "spec": { "holderIdentity": self.name, "leaseDurationSeconds": 8 },
         });
         let lease = Object::from_value(lease).unwrap();
-        objects.create(&Scope::inside(&LEASE, LEASES), lease, &by).await.unwrap();
+        objects
+            .create(&Scope::inside(&LEASE, LEASES), lease, &by)
+            .await
+            .unwrap();
     }
 
     /// The machine stops; what it ran is gone.
@@ -112,7 +115,8 @@ impl Agent {
             self.say_ready(objects, now).await;
         }
         let pods: Vec<Arc<Pod>> = world.pods_on(&self.name).cloned().collect();
-        self.pods.retain(|uid, _| pods.iter().any(|pod| pod.uid() == uid));
+        self.pods
+            .retain(|uid, _| pods.iter().any(|pod| pod.uid() == uid));
         for pod in pods {
             self.look(objects, &pod, chance, now).await;
         }
@@ -135,10 +139,13 @@ impl Agent {
     async fn look(&mut self, objects: &LocalObjects, pod: &Pod, chance: &mut Chance, now: Time) {
         let soon = |chance: &mut Chance| now.plus(Duration::from_millis(50 + chance.below(1500)));
         let uid = pod.uid().to_owned();
-        let stage = *self.pods.entry(uid.clone()).or_insert_with(|| match ended(pod) {
-            true => Stage::Ended,
-            false => Stage::Starting(soon(chance)),
-        });
+        let stage = *self
+            .pods
+            .entry(uid.clone())
+            .or_insert_with(|| match ended(pod) {
+                true => Stage::Ended,
+                false => Stage::Starting(soon(chance)),
+            });
         let next = match stage {
             Stage::Stopping(at) if at <= now => {
                 let options = DeleteOptions {
@@ -167,7 +174,9 @@ impl Agent {
                 };
                 Stage::Running { ends }
             }
-            Stage::Running { ends: Some((at, well)) } if at <= now => {
+            Stage::Running {
+                ends: Some((at, well)),
+            } if at <= now => {
                 say_ended(objects, pod, well, now).await;
                 Stage::Ended
             }
@@ -182,7 +191,12 @@ impl Agent {
     }
 
     async fn say_running(&self, objects: &LocalObjects, pod: &Pod, now: Time) {
-        let address = format!("10.{}.{}.{}", self.number, self.addresses / 250, self.addresses % 250);
+        let address = format!(
+            "10.{}.{}.{}",
+            self.number,
+            self.addresses / 250,
+            self.addresses % 250
+        );
         let time = to_kube(now);
         let status = json!({
             "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }],
@@ -194,7 +208,10 @@ impl Agent {
 }
 
 fn ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
@@ -218,9 +235,16 @@ async fn say(objects: &LocalObjects, pod: &Pod, status: Value) {
 }
 
 async fn write(objects: &LocalObjects, target: &Target, patch: Value) {
-    let written = objects.patch(target, &Patch::Merge(patch), &WriteOptions::by("kubelet")).await;
+    let written = objects
+        .patch(target, &Patch::Merge(patch), &WriteOptions::by("kubelet"))
+        .await;
     if let Err(status) = written {
-        assert!(matches!(status.code(), 404 | 409), "{}: {}", target.name, status.message());
+        assert!(
+            matches!(status.code(), 404 | 409),
+            "{}: {}",
+            target.name,
+            status.message()
+        );
     }
 }
 

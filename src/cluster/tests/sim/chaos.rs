@@ -75,7 +75,10 @@ impl Chaos {
 }
 
 fn failed(reason: Reason) -> Refused {
-    Refused { index: None, status: Status::new(reason, "bad luck") }
+    Refused {
+        index: None,
+        status: Status::new(reason, "bad luck"),
+    }
 }
 
 #[async_trait]
@@ -92,15 +95,30 @@ impl Objects for Chaos {
         self.inner.watch(scope, options).await
     }
 
-    async fn create(&self, scope: &Scope, object: Object, options: &WriteOptions) -> Result<Written> {
+    async fn create(
+        &self,
+        scope: &Scope,
+        object: Object,
+        options: &WriteOptions,
+    ) -> Result<Written> {
         self.inner.create(scope, object, options).await
     }
 
-    async fn update(&self, target: &Target, object: Object, options: &WriteOptions) -> Result<Written> {
+    async fn update(
+        &self,
+        target: &Target,
+        object: Object,
+        options: &WriteOptions,
+    ) -> Result<Written> {
         self.inner.update(target, object, options).await
     }
 
-    async fn patch(&self, target: &Target, patch: &Patch, options: &WriteOptions) -> Result<Written> {
+    async fn patch(
+        &self,
+        target: &Target,
+        patch: &Patch,
+        options: &WriteOptions,
+    ) -> Result<Written> {
         self.inner.patch(target, patch, options).await
     }
 

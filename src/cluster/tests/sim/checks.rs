@@ -37,7 +37,9 @@ impl Checks {
 
     /// What does not hold now.
     pub(super) fn always(&mut self, world: &World) -> Option<String> {
-        self.sizes(world).or_else(|| self.replicas(world)).or_else(|| self.bindings(world))
+        self.sizes(world)
+            .or_else(|| self.replicas(world))
+            .or_else(|| self.bindings(world))
     }
 
     /// Never more than the surge allows, and in a calm life never fewer at work than may be missing.
@@ -46,14 +48,19 @@ impl Checks {
             let (wanted, surge, unavailable) = bounds_of(deployment);
             let sets = sets(world, deployment);
             let sum: i32 = sets.iter().map(|set| crate::control::wanted(set)).sum();
-            let before = self.wanted.insert(deployment.uid().to_owned(), sum).unwrap_or(0);
+            let before = self
+                .wanted
+                .insert(deployment.uid().to_owned(), sum)
+                .unwrap_or(0);
             if sum > before && sum > wanted + surge {
                 return Some(format!(
                     "{}: {sum} replicas wanted, {wanted} + {surge} allowed",
                     deployment.name()
                 ));
             }
-            let ready = pods(world, &sets).filter(|pod| is_active(pod) && is_ready(pod)).count();
+            let ready = pods(world, &sets)
+                .filter(|pod| is_active(pod) && is_ready(pod))
+                .count();
             let ready = i32::try_from(ready).unwrap();
             let key = deployment.uid().to_owned();
             let served = self.served.get(&key) == Some(&wanted);
@@ -117,7 +124,9 @@ fn recreates(deployment: &Deployment) -> bool {
 
 fn sets<'w>(world: &'w World, deployment: &'w Deployment) -> Vec<&'w ReplicaSet> {
     let all = world.replica_sets.inside(deployment.namespace());
-    all.filter(|set| set.is_governed_by(deployment.uid())).map(|set| &**set).collect()
+    all.filter(|set| set.is_governed_by(deployment.uid()))
+        .map(|set| &**set)
+        .collect()
 }
 
 fn own_pods<'w>(world: &'w World, set: &ReplicaSet) -> impl Iterator<Item = &'w Pod> {
@@ -130,7 +139,10 @@ fn own_pods<'w>(world: &'w World, set: &ReplicaSet) -> impl Iterator<Item = &'w 
 }
 
 fn pods<'w>(world: &'w World, sets: &[&ReplicaSet]) -> impl Iterator<Item = &'w Pod> {
-    sets.iter().flat_map(|set| own_pods(world, set).collect::<Vec<_>>()).collect::<Vec<_>>().into_iter()
+    sets.iter()
+        .flat_map(|set| own_pods(world, set).collect::<Vec<_>>())
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 /// What is not as it should be when everything has come to rest.
@@ -141,12 +153,21 @@ pub(super) fn rest(world: &World) -> String {
     }
     for set in world.daemon_sets.all().filter(|set| !set.is_leaving()) {
         let pods = world.pods.inside(set.namespace());
-        let own = pods.filter(|pod| pod.is_governed_by(set.uid()) && is_active(pod) && is_ready(pod));
+        let own =
+            pods.filter(|pod| pod.is_governed_by(set.uid()) && is_active(pod) && is_ready(pod));
         let own: Vec<_> = own.collect();
-        let nodes: BTreeSet<_> = own.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
+        let nodes: BTreeSet<_> = own
+            .iter()
+            .filter_map(|pod| pod.spec.as_ref()?.node_name.clone())
+            .collect();
         let (count, all) = (own.len(), world.nodes.all().count());
         if nodes.len() != all || count != all {
-            let _ = writeln!(wrong, "{}: {count} daemons on {} of {all} nodes", set.name(), nodes.len());
+            let _ = writeln!(
+                wrong,
+                "{}: {count} daemons on {} of {all} nodes",
+                set.name(),
+                nodes.len()
+            );
         }
         let status = set.status.clone().unwrap_or_default();
         if status.updated_number_scheduled != Some(status.desired_number_scheduled) {
@@ -166,9 +187,16 @@ pub(super) fn rest(world: &World) -> String {
         }
     }
     for pod in world.pods.all() {
-        let owned = pod.controller().is_none_or(|owner| world.of_uid(&owner.uid).is_some());
+        let owned = pod
+            .controller()
+            .is_none_or(|owner| world.of_uid(&owner.uid).is_some());
         if !owned || pod.is_leaving() {
-            let _ = writeln!(wrong, "{}: owned {owned}, leaving {}", pod.name(), pod.is_leaving());
+            let _ = writeln!(
+                wrong,
+                "{}: owned {owned}, leaving {}",
+                pod.name(),
+                pod.is_leaving()
+            );
         }
     }
     for service in world.services.all() {
@@ -195,17 +223,29 @@ fn deployment_rests(world: &World, deployment: &Deployment, wrong: &mut String) 
     });
     let right = i32::try_from(right.count()).unwrap();
     if right != wanted || active.len() != usize::try_from(wanted).unwrap() {
-        let _ = writeln!(wrong, "{name}: {right} of {} pods are right, {wanted} wanted", active.len());
+        let _ = writeln!(
+            wrong,
+            "{name}: {right} of {} pods are right, {wanted} wanted",
+            active.len()
+        );
     }
     let status = deployment.status.clone().unwrap_or_default();
-    let progress = status.conditions.iter().flatten().find(|c| c.type_ == "Progressing");
+    let progress = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.type_ == "Progressing");
     let done = progress.and_then(|c| c.reason.as_deref()) == Some("NewReplicaSetAvailable");
     let told = status.observed_generation == Some(deployment.generation())
         && status.updated_replicas.unwrap_or(0) == wanted
         && status.available_replicas.unwrap_or(0) == wanted
         && status.replicas.unwrap_or(0) == wanted;
     if !done || !told {
-        let _ = writeln!(wrong, "{name} (generation {}): {status:?}", deployment.generation());
+        let _ = writeln!(
+            wrong,
+            "{name} (generation {}): {status:?}",
+            deployment.generation()
+        );
     }
     if sets.len() > 3 {
         let _ = writeln!(wrong, "{name}: {} replica sets, 1 + 2 kept", sets.len());
@@ -217,15 +257,22 @@ fn endpoints_rest(world: &World, name: &str, wrong: &mut String) {
     let ready = pods.filter(|pod| {
         pod.labels().get("app").is_some_and(|app| app == name) && is_active(pod) && is_ready(pod)
     });
-    let expected: BTreeSet<String> =
-        ready.filter_map(|pod| pod.status.as_ref()?.pod_ip.clone()).collect();
+    let expected: BTreeSet<String> = ready
+        .filter_map(|pod| pod.status.as_ref()?.pod_ip.clone())
+        .collect();
     let slices = world.slices.inside("default").filter(|slice| {
-        slice.labels().get("kubernetes.io/service-name").is_some_and(|service| service == name)
+        slice
+            .labels()
+            .get("kubernetes.io/service-name")
+            .is_some_and(|service| service == name)
     });
     let endpoints = slices.flat_map(|slice| slice.endpoints.iter().flatten());
     let ready = endpoints.filter(|e| e.conditions.as_ref().is_some_and(|c| c.ready == Some(true)));
     let found: BTreeSet<String> = ready.flat_map(|e| e.addresses.iter().cloned()).collect();
     if found != expected {
-        let _ = writeln!(wrong, "service {name}: leads to {found:?}, not to {expected:?}");
+        let _ = writeln!(
+            wrong,
+            "service {name}: leads to {found:?}, not to {expected:?}"
+        );
     }
 }

@@ -15,14 +15,14 @@ use super::agent::Agent;
 use super::chaos::{Chance, Chaos};
 use super::checks::Checks;
 use super::user;
-use crate::driver::{Driver, Settings, Turn};
 use crate::driver::feed::{self, Feeds, News};
+use crate::driver::{Driver, Settings, Turn};
 use crate::world::World;
 
 /// Nodes of a cluster.
 const NODES: u64 = 4;
 /// How long users and faults are about, and how long the cluster has to come to rest.
-const BUSY: Duration = Duration::from_secs(60);
+const BUSY: Duration = Duration::from_secs(40);
 const REST: Duration = Duration::from_secs(240);
 /// The clock's step.
 const STEP: Duration = Duration::from_millis(100);
@@ -57,7 +57,10 @@ impl Life {
                 "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name },
             }));
             let scope = Scope::all(&NAMESPACE);
-            objects.create(&scope, namespace.unwrap(), &WriteOptions::by("sim")).await.unwrap();
+            objects
+                .create(&scope, namespace.unwrap(), &WriteOptions::by("sim"))
+                .await
+                .unwrap();
         }
         // A third of all lives know no faults: there more can be promised.
         let calm = seed % 3 == 0;
@@ -118,7 +121,11 @@ impl Life {
                 break;
             }
         }
-        assert!(wrong.is_empty(), "seed {}: at rest, and yet:\n{wrong}", self.seed);
+        assert!(
+            wrong.is_empty(),
+            "seed {}: at rest, and yet:\n{wrong}",
+            self.seed
+        );
         self.told[1] = self.agents.iter().map(|agent| agent.run).sum();
         self.told[3] = self.chaos.faults.load(Ordering::SeqCst);
     }
@@ -144,13 +151,15 @@ impl Life {
         tokio::task::yield_now().await;
         self.clock.advance(STEP);
         let now: Time = self.clock.now();
-        self.look().await;
+        let mut changed = self.look().await;
         for agent in &mut self.agents {
-            agent.tick(&self.objects, &self.world, &mut self.chance, now).await;
+            agent
+                .tick(&self.objects, &self.world, &mut self.chance, now)
+                .await;
         }
         self.drive().await;
-        self.look().await;
-        if let Some(wrong) = self.checks.always(&self.world) {
+        changed |= self.look().await;
+        if changed && let Some(wrong) = self.checks.always(&self.world) {
             panic!("seed {} at {now}: {wrong}", self.seed);
         }
     }
@@ -160,8 +169,13 @@ impl Life {
         let mut driver = match self.driver.take() {
             Some(driver) => driver,
             None => {
-                let settings = Settings { seed: self.seed, ..Settings::default() };
-                Driver::start(self.chaos.clone(), self.clock.clone(), settings).await.unwrap()
+                let settings = Settings {
+                    seed: self.seed,
+                    ..Settings::default()
+                };
+                Driver::start(self.chaos.clone(), self.clock.clone(), settings)
+                    .await
+                    .unwrap()
             }
         };
         for _ in 0..WORK {
@@ -180,12 +194,15 @@ impl Life {
         panic!("seed {}: the controllers go round in circles", self.seed);
     }
 
-    async fn look(&mut self) {
+    /// Takes in what has happened; whether anything has.
+    async fn look(&mut self) -> bool {
+        let mut changed = false;
         loop {
             let news = self.feeds.ready(&self.objects).await.unwrap();
             if news.is_empty() {
-                return;
+                return changed;
             }
+            changed = true;
             for item in news {
                 match item {
                     News::Is(kind, object) => {

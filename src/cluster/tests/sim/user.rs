@@ -40,10 +40,22 @@ pub(super) async fn act(objects: &LocalObjects, world: &World, chance: &mut Chan
             let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
             change(objects, &deployment, patch).await;
         }
-        30..40 => change(objects, &deployment, json!({ "spec": { "replicas": replicas } })).await,
+        30..40 => {
+            change(
+                objects,
+                &deployment,
+                json!({ "spec": { "replicas": replicas } }),
+            )
+            .await
+        }
         40..45 => {
             let paused = chance.percent(50);
-            change(objects, &deployment, json!({ "spec": { "paused": paused } })).await;
+            change(
+                objects,
+                &deployment,
+                json!({ "spec": { "paused": paused } }),
+            )
+            .await;
         }
         45..55 => {
             let pods: Vec<_> = world.pods.inside("default").collect();
@@ -54,7 +66,12 @@ pub(super) async fn act(objects: &LocalObjects, world: &World, chance: &mut Chan
         }
         55..60 => {
             let how = [Propagation::Background, Propagation::Foreground];
-            delete(objects, &deployment, Some(how[usize::from(chance.percent(50))])).await;
+            delete(
+                objects,
+                &deployment,
+                Some(how[usize::from(chance.percent(50))]),
+            )
+            .await;
         }
         60..75 => {
             let name = format!("job-{}", chance.below(20));
@@ -62,13 +79,23 @@ pub(super) async fn act(objects: &LocalObjects, world: &World, chance: &mut Chan
         }
         75..80 => {
             let name = format!("job-{}", chance.below(20));
-            delete(objects, &Target::new(&JOB, "default", &name), Some(Propagation::Background)).await;
+            delete(
+                objects,
+                &Target::new(&JOB, "default", &name),
+                Some(Propagation::Background),
+            )
+            .await;
         }
         80..88 => {
             make(objects, &DAEMON_SET, daemon(&image)).await;
             let containers = json!([{ "name": "main", "image": image }]);
             let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
-            change(objects, &Target::new(&DAEMON_SET, "default", "agent"), patch).await;
+            change(
+                objects,
+                &Target::new(&DAEMON_SET, "default", "agent"),
+                patch,
+            )
+            .await;
         }
         88..94 => make(objects, &SERVICE, service(name)).await,
         _ => {
@@ -90,7 +117,12 @@ pub(super) async fn let_rest(objects: &LocalObjects, world: &World) {
     }
     for node in world.nodes.all() {
         let target = Target::new(&NODE, "", node.name());
-        change(objects, &target, json!({ "spec": { "unschedulable": false } })).await;
+        change(
+            objects,
+            &target,
+            json!({ "spec": { "unschedulable": false } }),
+        )
+        .await;
     }
 }
 
@@ -99,9 +131,18 @@ fn asked() -> Value {
 }
 
 fn deploy(chance: &mut Chance, name: &str, image: &str, replicas: u64) -> Value {
-    let bounds = [("25%", "25%"), ("1", "0"), ("0", "1"), ("2", "2"), ("100%", "0")];
+    let bounds = [
+        ("25%", "25%"),
+        ("1", "0"),
+        ("0", "1"),
+        ("2", "2"),
+        ("100%", "0"),
+    ];
     let (surge, unavailable) = bounds[usize::try_from(chance.below(5)).unwrap()];
-    let bound = |text: &str| text.parse::<i32>().map_or(json!(text), |number| json!(number));
+    let bound = |text: &str| {
+        text.parse::<i32>()
+            .map_or(json!(text), |number| json!(number))
+    };
     let strategy = match chance.percent(15) {
         true => json!({ "type": "Recreate" }),
         false => json!({ "type": "RollingUpdate", "rollingUpdate": {
@@ -166,23 +207,35 @@ fn service(name: &str) -> Value {
 async fn make(objects: &LocalObjects, kind: &'static ObjectKind, object: Value) {
     let object = Object::from_value(object).unwrap();
     let scope = Scope::inside(kind, object.namespace());
-    let made = objects.create(&scope, object, &WriteOptions::by("user")).await;
+    let made = objects
+        .create(&scope, object, &WriteOptions::by("user"))
+        .await;
     expect(made.map(|_| ()));
 }
 
 async fn change(objects: &LocalObjects, target: &Target, patch: Value) {
-    let done = objects.patch(target, &Patch::Merge(patch), &WriteOptions::by("user")).await;
+    let done = objects
+        .patch(target, &Patch::Merge(patch), &WriteOptions::by("user"))
+        .await;
     expect(done.map(|_| ()));
 }
 
 async fn delete(objects: &LocalObjects, target: &Target, propagation: Option<Propagation>) {
-    let options = DeleteOptions { propagation, ..DeleteOptions::default() };
+    let options = DeleteOptions {
+        propagation,
+        ..DeleteOptions::default()
+    };
     expect(objects.delete(target, &options).await.map(|_| ()));
 }
 
 /// Users are late and forgetful, but what they say makes sense.
 fn expect(done: orc_kube::Result<()>) {
     if let Err(status) = done {
-        assert!(matches!(status.code(), 404 | 409), "{} {:?}", status.message(), status.causes());
+        assert!(
+            matches!(status.code(), 404 | 409),
+            "{} {:?}",
+            status.message(),
+            status.causes()
+        );
     }
 }
