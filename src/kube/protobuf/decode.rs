@@ -274,6 +274,34 @@ mod tests {
         [MAGIC, &bytes(1, &meta), &bytes(2, raw)].concat()
     }
 
+    /// What kubectl 1.32 sent, byte by byte, and what it meant.
+    #[test]
+    fn reads_what_kubectl_sends() {
+        for (captured, expected) in [
+            (
+                // create deployment web --image=busybox:1 --replicas=0 --port=80
+                include_str!("testdata/deployment.hex"),
+                r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"labels":{"app":"web"},"name":"web"},"spec":{"replicas":0,"selector":{"matchLabels":{"app":"web"}},"strategy":{},"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"image":"busybox:1","name":"busybox","ports":[{"containerPort":80}],"resources":{}}]}}},"status":{}}"#,
+            ),
+            (
+                // create secret generic s --from-literal=key=value
+                include_str!("testdata/secret.hex"),
+                r#"{"apiVersion":"v1","data":{"key":"dmFsdWU="},"kind":"Secret","metadata":{"name":"s"}}"#,
+            ),
+            (
+                // create token default --duration=20m
+                include_str!("testdata/token_request.hex"),
+                r#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","metadata":{},"spec":{"expirationSeconds":1200},"status":{}}"#,
+            ),
+        ] {
+            let bytes: Vec<u8> = captured
+                .split_whitespace()
+                .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+                .collect();
+            assert_eq!(object(&bytes).unwrap().to_string(), expected);
+        }
+    }
+
     #[test]
     fn keeps_meant_zeros_and_drops_the_others() {
         // spec: replicas (pointer) 0, minReadySeconds 0, paused false
