@@ -16,7 +16,7 @@ use crate::cli::project::ProjectFlags;
 use crate::cli::session::Session;
 use crate::cli::stack::bundle;
 use crate::ui::format::{Column, Format, Row};
-use crate::ui::out;
+use crate::ui::{escape, out};
 
 /// Turn the project into files for other systems
 #[derive(Debug, Subcommand)]
@@ -94,6 +94,12 @@ impl Convert {
     async fn run(&self, session: &Session, flags: &ProjectFlags) -> Outcome {
         let project = flags.load(&[])?;
         let contents = manifests::contents(&project)?;
+        if flags.dry_run && !self.transformation.is_empty() {
+            for image in &self.transformation {
+                out::line(&escape::line(&format!("run {image}")));
+            }
+            return Ok(OK);
+        }
         if !self.transformation.is_empty() {
             let places = transform::Places {
                 output: &self.output,

@@ -261,6 +261,13 @@ pub(super) fn pod(service: &Service, notes: &mut Notes) -> Map<String, Value> {
     put(&mut all, "dnsPolicy", policy);
     put(&mut all, "hostPID", host(&service.pid));
     put(&mut all, "hostIPC", host(&service.ipc));
+    // The pod's first process reaps then; it does so for the host's anyway.
+    let reaps = service.init == Some(true) && service.pid.as_deref() != Some("host");
+    put(
+        &mut all,
+        "shareProcessNamespace",
+        reaps.then_some(json!(true)),
+    );
     put(
         &mut all,
         "hostname",

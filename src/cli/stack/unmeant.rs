@@ -45,10 +45,6 @@ const UNMEANT: &[(&str, &str)] = &[
         "gpus",
         "left out: say the plug-in's resource where it is deployed",
     ),
-    (
-        "init",
-        "left out: the image has to reap its processes itself",
-    ),
     ("isolation", CLASS),
     (
         "links",
