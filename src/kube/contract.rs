@@ -31,7 +31,11 @@ pub async fn check(objects: &dyn Objects, namespace: &str) {
     suite.applies().await;
     suite.scales().await;
     suite.deletes().await;
-    suite.transactions().await;
+}
+
+/// The same for those who make several writes at once: [`crate::remote`] does not.
+pub async fn check_transactions(objects: &dyn Objects, namespace: &str) {
+    Suite { objects, namespace }.transactions().await;
 }
 
 struct Suite<'s> {

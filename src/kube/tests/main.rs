@@ -6,5 +6,6 @@
 mod cluster;
 mod http;
 mod kubectl;
+mod remote;
 mod rights;
 mod streams;
