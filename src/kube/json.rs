@@ -61,9 +61,9 @@ pub(crate) fn fill(value: &mut Value, name: &str, default: impl Into<Value>) {
 
 /// As [`fill`], and where an empty text is.
 pub(crate) fn fill_text(value: &mut Value, name: &str, default: &str) {
-    if value[name].as_str().is_none_or(str::is_empty) {
-        if let Value::Object(map) = value {
-            map.insert(name.to_owned(), default.into());
-        }
+    if value[name].as_str().is_none_or(str::is_empty)
+        && let Value::Object(map) = value
+    {
+        map.insert(name.to_owned(), default.into());
     }
 }

@@ -92,6 +92,9 @@ pub struct ScalePaths {
     pub selector: &'static [&'static str],
 }
 
+/// A field by which lists can be narrowed, and its value in an object.
+pub type Selectable = (&'static str, fn(&Object) -> String);
+
 /// One kind.
 pub struct ObjectKind {
     /// As in `apps`; empty for the core.
@@ -126,7 +129,7 @@ pub struct ObjectKind {
     /// object.
     pub place: &'static str,
     /// The fields beside name and namespace by which lists can be narrowed.
-    pub fields: &'static [(&'static str, fn(&Object) -> String)],
+    pub fields: &'static [Selectable],
     /// What `kubectl get` shows.
     pub columns: &'static [Column],
     /// Where its replicas are, when it has `scale`.

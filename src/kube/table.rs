@@ -52,13 +52,14 @@ pub fn table(
         }
         row
     };
-    json!({
+    let mut table = json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
-        "metadata": metadata,
         "columnDefinitions": columns,
         "rows": objects.iter().map(row).collect::<Vec<_>>(),
-    })
+    });
+    table["metadata"] = metadata;
+    table
 }
 
 fn definition(column: &crate::kind::Column) -> Value {

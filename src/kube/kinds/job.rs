@@ -10,8 +10,11 @@ use crate::kinds::checks::{immutable, one_of};
 use crate::kinds::workload;
 use crate::object::Object;
 
+/// A label, and what of the job it says.
+type Label = (&'static str, fn(&Object) -> &str);
+
 /// The labels that tie pods to their job.
-const LABELS: [(&str, fn(&Object) -> &str); 4] = [
+const LABELS: [Label; 4] = [
     ("batch.kubernetes.io/controller-uid", Object::uid),
     ("batch.kubernetes.io/job-name", Object::name),
     ("controller-uid", Object::uid),

@@ -88,10 +88,18 @@ pub static POD: ObjectKind = ObjectKind {
         }
     },
     prepare_create: admit,
+    prepare_update: |new, old| match old.at(&["spec", "ephemeralContainers"]) {
+        Some(kept) => new.set(&["spec", "ephemeralContainers"], kept.clone()),
+        None => {
+            new.remove(&["spec", "ephemeralContainers"]);
+        }
+    },
     validate: |pod, causes| match pod.at(&["spec"]) {
         Some(spec) => {
             pod_spec::validate(spec, &Path::new("spec"), causes);
-            if !pod.list(&["spec", "ephemeralContainers"]).is_empty() && pod.uid().is_empty() {
+            // What is new has no version yet.
+            let looks = pod.list(&["spec", "ephemeralContainers"]);
+            if !looks.is_empty() && pod.resource_version().is_empty() {
                 let path = Path::new("spec").child("ephemeralContainers");
                 causes.forbidden(&path, "cannot be set on create");
             }
@@ -162,6 +170,7 @@ fn quality(pod: &Object) -> &'static str {
 }
 
 fn validate_update(new: &Object, old: &Object, causes: &mut Causes) {
+    validate_gates(new, old, causes);
     for sort in ["containers", "initContainers"] {
         if new.list(&["spec", sort]).len() != old.list(&["spec", sort]).len() {
             let path = Path::new("spec").child(sort);
@@ -187,6 +196,19 @@ fn validate_update(new: &Object, old: &Object, causes: &mut Causes) {
         causes.forbidden(
             &path,
             "existing toleration can not be modified except its tolerationSeconds",
+        );
+    }
+}
+
+/// Gates are only ever opened.
+fn validate_gates(new: &Object, old: &Object, causes: &mut Causes) {
+    let were = old.list(&["spec", "schedulingGates"]);
+    let gates = new.list(&["spec", "schedulingGates"]);
+    if !gates.iter().all(|gate| were.contains(gate)) {
+        let path = Path::new("spec").child("schedulingGates");
+        causes.forbidden(
+            &path,
+            "only deletion is allowed, but found new scheduling gates",
         );
     }
 }

@@ -173,6 +173,11 @@ fn readable(step: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::needless_pass_by_value,
+        reason = "values are written where they are used"
+    )]
+
     use super::*;
     use serde_json::json;
 

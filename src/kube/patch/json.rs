@@ -4,7 +4,7 @@ use json_patch::{Patch, PatchOperation};
 use serde_json::Value;
 
 use crate::kind::ObjectKind;
-use crate::object::MAX_BYTES;
+use crate::object::{MAX_BYTES, MAX_DEPTH, depth};
 use crate::status::{Reason, Result, Status};
 
 /// Operations of a patch, at most: what the real server takes.
@@ -30,6 +30,10 @@ pub(crate) fn apply(
     let patch: Patch = serde_json::from_value(operations.clone())
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
     let mut copied = 0;
+    let too_deep = || {
+        let message = format!("a JSON patch goes more than {MAX_DEPTH} deep");
+        Status::new(Reason::RequestEntityTooLarge, message)
+    };
     for (index, operation) in patch.0.iter().enumerate() {
         if let PatchOperation::Copy(copy) = operation {
             copied += copy.from.resolve(&value).map_or(0, size);
@@ -39,6 +43,9 @@ pub(crate) fn apply(
                     format!("the copies of a JSON patch come to more than {MAX_BYTES} bytes"),
                 ));
             }
+        }
+        if !is_shallow(operation, &value) {
+            return Err(too_deep());
         }
         let one = std::slice::from_ref(operation);
         json_patch::patch(&mut value, one).map_err(|error| {
@@ -52,6 +59,19 @@ pub(crate) fn apply(
         })?;
     }
     Ok(value)
+}
+
+/// Whether what an operation puts somewhere lies no deeper than an object may be: many small operations
+/// could otherwise build what no code that walks objects could walk.
+fn is_shallow(operation: &PatchOperation, value: &Value) -> bool {
+    let put = match operation {
+        PatchOperation::Add(add) => Some(&add.value),
+        PatchOperation::Replace(replace) => Some(&replace.value),
+        PatchOperation::Copy(copy) => copy.from.resolve(value).ok(),
+        PatchOperation::Move(moved) => moved.from.resolve(value).ok(),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => None,
+    };
+    put.is_none_or(|put| operation.path().count() + depth(put, MAX_DEPTH) <= MAX_DEPTH)
 }
 
 fn size(value: &Value) -> usize {
@@ -70,6 +90,11 @@ fn size(value: &Value) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::needless_pass_by_value,
+        reason = "values are written where they are used"
+    )]
+
     use super::*;
     use crate::kinds::CONFIG_MAP;
     use serde_json::json;
@@ -111,6 +136,26 @@ mod tests {
             let status = patched(json!({ "a": 1 }), operations).unwrap_err();
             assert_eq!(status.code(), code, "{status}");
         }
+    }
+
+    #[test]
+    fn refuses_to_dig_without_end() {
+        let mut path = String::from("/a");
+        let mut operations = vec![json!({ "op": "add", "path": path, "value": {} })];
+        for _ in 0..2000 {
+            path += "/a";
+            operations.push(json!({ "op": "add", "path": path, "value": {} }));
+        }
+        let status = patched(json!({}), operations.into()).unwrap_err();
+        assert_eq!(status.code(), 413);
+        let wrap = [
+            json!({ "op": "move", "from": "/a", "path": "/b" }),
+            json!({ "op": "add", "path": "/a", "value": {} }),
+            json!({ "op": "move", "from": "/b", "path": "/a/a" }),
+        ];
+        let operations: Vec<Value> = (0..3000).map(|index| wrap[index % 3].clone()).collect();
+        let status = patched(json!({ "a": {} }), operations.into()).unwrap_err();
+        assert_eq!(status.code(), 413);
     }
 
     #[test]

@@ -60,10 +60,10 @@ impl Merge {
                     .split_once('/')
                     .map(|(_, list)| list)
                     .unwrap_or_default();
-                if !patch.contains_key(list)
-                    && !(name.starts_with(ORDER)
-                        && patch.contains_key(&format!("{DELETE_FROM}{list}")))
-                {
+                let with_another = patch.contains_key(list)
+                    || name.starts_with(ORDER)
+                        && patch.contains_key(&format!("{DELETE_FROM}{list}"));
+                if !with_another {
                     self.list_field(shape, &mut value, list, &[], patch)?;
                 }
                 continue;
@@ -124,8 +124,8 @@ impl Merge {
         let merged = match field.and_then(|field| Some((field, field.patch_key.as_deref()?))) {
             None if patch.contains_key(name) => items.to_vec(),
             None => old,
-            Some((_, "")) => primitives(old, items, gone, order),
-            Some((field, key)) => self.items(field, key, old, items, order)?,
+            Some((_, "")) => primitives(&old, items, gone, order),
+            Some((field, key)) => self.items(field, key, &old, items, order)?,
         };
         value.insert(name.to_owned(), merged.into());
         Ok(())
@@ -136,7 +136,7 @@ impl Merge {
         &self,
         field: &Field,
         key: &str,
-        old: Vec<Value>,
+        old: &[Value],
         patch: &[Value],
         order: &[Value],
     ) -> Result<Vec<Value>> {
@@ -149,7 +149,7 @@ impl Merge {
             let bare = |item: &&Value| item.get(DIRECTIVE).is_none();
             return Ok(patch.iter().filter(bare).cloned().collect());
         }
-        let mut merged = old.clone();
+        let mut merged = old.to_vec();
         for item in patch {
             let Value::Object(item) = item else {
                 return Err(Status::bad_request(format!(
@@ -182,13 +182,13 @@ impl Merge {
         }
         let keys: Vec<&Value> = order.iter().filter_map(|item| item.get(key)).collect();
         let keyed = |item: &Value| item.get(key).cloned().unwrap_or_default();
-        Ok(ordered(merged, &old, &keys, keyed))
+        Ok(ordered(merged, old, &keys, keyed))
     }
 }
 
 /// A list of values, each there once.
-fn primitives(old: Vec<Value>, patch: &[Value], gone: &[Value], order: &[Value]) -> Vec<Value> {
-    let mut merged = old.clone();
+fn primitives(old: &[Value], patch: &[Value], gone: &[Value], order: &[Value]) -> Vec<Value> {
+    let mut merged = old.to_vec();
     merged.retain(|item| !gone.contains(item));
     for item in patch {
         if !merged.contains(item) {
@@ -196,7 +196,7 @@ fn primitives(old: Vec<Value>, patch: &[Value], gone: &[Value], order: &[Value])
         }
     }
     let order: Vec<&Value> = order.iter().collect();
-    ordered(merged, &old, &order, Value::clone)
+    ordered(merged, old, &order, Value::clone)
 }
 
 /// Items in the wanted order; those the order does not name keep their place behind their neighbours.
@@ -291,6 +291,11 @@ fn without_directives(patch: &Map<String, Value>) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::needless_pass_by_value,
+        reason = "values are written where they are used"
+    )]
+
     use super::*;
     use crate::kinds::{DEPLOYMENT, POD};
     use serde_json::json;

@@ -253,6 +253,11 @@ fn amount(value: &mut Value, place: &Place) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::needless_pass_by_value,
+        reason = "values are written where they are used"
+    )]
+
     use super::*;
     use crate::kinds::{POD, SECRET};
     use serde_json::json;
