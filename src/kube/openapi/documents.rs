@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::kind::ObjectKind;
 use crate::kinds::KINDS;
+use crate::openapi::schemas::Version;
 use crate::openapi::{paths, schemas};
 
 /// The documents.
@@ -38,7 +39,8 @@ impl Documents {
 
     /// `/openapi/v3/PATH`; nothing when there is no such document.
     pub fn v3(&self, path: &str) -> Option<Vec<u8>> {
-        self.hash(path).map(|_| render(path))
+        self.hash(path)
+            .map(|_| render(path, &schemas::written(Version::V3)))
     }
 
     /// `/openapi/v2`.
@@ -47,7 +49,7 @@ impl Documents {
             "swagger": "2.0",
             "info": info(),
             "paths": {},
-            "definitions": schemas::all(schemas::Version::V2),
+            "definitions": schemas::written(Version::V2),
         })
     }
 
@@ -55,10 +57,11 @@ impl Documents {
         self.hashes.get_or_init(|| {
             let paths: std::collections::BTreeSet<String> =
                 KINDS.iter().map(|kind| paths::root(kind)).collect();
+            let all = schemas::written(Version::V3);
             paths
                 .into_iter()
                 .map(|path| {
-                    let hash = hex(digest(&SHA256, &render(&path)).as_ref());
+                    let hash = hex(digest(&SHA256, &render(&path, &all)).as_ref());
                     (path, hash.to_uppercase())
                 })
                 .collect()
@@ -70,7 +73,7 @@ fn info() -> Value {
     json!({ "title": "Kubernetes", "version": "v1.36.0" })
 }
 
-fn render(path: &str) -> Vec<u8> {
+fn render(path: &str, all: &Map<String, Value>) -> Vec<u8> {
     let kinds: Vec<&ObjectKind> = KINDS
         .iter()
         .copied()
@@ -80,7 +83,7 @@ fn render(path: &str) -> Vec<u8> {
         "openapi": "3.0.0",
         "info": info(),
         "paths": paths::of(&kinds),
-        "components": { "schemas": schemas::of(&kinds) },
+        "components": { "schemas": schemas::of(&kinds, all) },
     });
     serde_json::to_vec(&document).expect("JSON values can be written")
 }

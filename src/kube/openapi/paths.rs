@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::kind::{ObjectKind, Subresource};
-use crate::schema::definition_name;
+use crate::openapi::schemas;
 
 /// The paths of these kinds.
 pub(super) fn of(kinds: &[&ObjectKind]) -> Value {
@@ -86,7 +86,7 @@ fn operation(kind: &ObjectKind, action: &str, below: &str) -> Value {
     };
     let schema = match (below, action) {
         ("scale", _) | (_, "list" | "delete" | "deletecollection") => json!({ "type": "object" }),
-        _ => json!({ "$ref": format!("#/components/schemas/{}", definition_name(kind)) }),
+        _ => json!({ "$ref": format!("#/components/schemas/{}", schemas::name_of(kind)) }),
     };
     let content = json!({ "application/json": { "schema": schema } });
     let mut operation = json!({

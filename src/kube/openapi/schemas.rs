@@ -1,6 +1,6 @@
 //! The schemas of kinds in the words of OpenAPI: where they point to, and how their lists merge.
 
-use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
@@ -15,28 +15,34 @@ pub(super) enum Version {
     V3,
 }
 
-/// The schemas of these kinds and of all they are made of.
-pub(super) fn of(kinds: &[&ObjectKind]) -> Value {
-    let mut all = written(Version::V3);
-    let mut wanted: Vec<String> = kinds.iter().map(|kind| definition_name(kind)).collect();
-    let mut found = BTreeSet::new();
+/// The name of a kind's schema. Each is looked up once: finding it makes the whole schema.
+pub(super) fn name_of(kind: &ObjectKind) -> &'static str {
+    static NAMES: OnceLock<Vec<(&ObjectKind, String)>> = OnceLock::new();
+    let names = NAMES.get_or_init(|| {
+        let name = |kind: &&'static ObjectKind| (*kind, definition_name(kind));
+        KINDS.iter().map(name).collect()
+    });
+    let found = names.iter().find(|(known, _)| *known == kind);
+    found.map(|(_, name)| name.as_str()).unwrap_or_default()
+}
+
+/// Of all schemas those of these kinds and of all they are made of.
+pub(super) fn of(kinds: &[&ObjectKind], all: &Map<String, Value>) -> Value {
+    let mut wanted: Vec<String> = kinds.iter().map(|kind| name_of(kind).to_owned()).collect();
+    let mut found = Map::new();
     while let Some(name) = wanted.pop() {
         if let Some(schema) = all.get(&name)
-            && found.insert(name)
+            && !found.contains_key(&name)
         {
             names(schema, &mut wanted);
+            found.insert(name, schema.clone());
         }
     }
-    all.retain(|name, _| found.contains(name));
-    all.into()
+    found.into()
 }
 
-/// All of them.
-pub(super) fn all(version: Version) -> Value {
-    written(version).into()
-}
-
-fn written(version: Version) -> Map<String, Value> {
+/// All of them, in the words of a version.
+pub(super) fn written(version: Version) -> Map<String, Value> {
     let mut all = definitions();
     for rule in list_rules() {
         if let Some(schema) = all.get_mut(rule.definition) {
@@ -44,7 +50,7 @@ fn written(version: Version) -> Map<String, Value> {
         }
     }
     for kind in KINDS {
-        if let Some(schema) = all.get_mut(&definition_name(kind)) {
+        if let Some(schema) = all.get_mut(name_of(kind)) {
             let (group, version, kind) = (kind.group, kind.version, kind.kind);
             schema["x-kubernetes-group-version-kind"] =
                 json!([{ "group": group, "version": version, "kind": kind }]);
