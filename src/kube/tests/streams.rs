@@ -143,8 +143,11 @@ fn runs_programs_at_a_terminal() {
 fn debugs() {
     alone("streams::debugs", |k| async move {
         pod(&k).await;
-        k.ok("debug web --image=busybox:2 --container=look -- sleep 1").await;
-        let images = k.ok("get pod web -o jsonpath={.spec.ephemeralContainers[*].image}").await;
+        k.ok("debug web --image=busybox:2 --container=look -- sleep 1")
+            .await;
+        let images = k
+            .ok("get pod web -o jsonpath={.spec.ephemeralContainers[*].image}")
+            .await;
         assert_eq!(images, "busybox:2");
     });
 }
