@@ -60,7 +60,8 @@ fn origin(node: &Node, raw: Option<&Node>) -> String {
     }
     let place = node.span.to_string();
     match raw.and_then(Node::text).filter(|text| text.contains('$')) {
-        Some(text) if node.text() != Some(text) => {
+        // A dollar that stands for itself is no variable.
+        Some(text) if node.text() != Some(text.replace("$$", "$").as_str()) => {
             format!("{place}: {}", text.escape_debug())
         }
         _ => place,
