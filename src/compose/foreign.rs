@@ -160,7 +160,7 @@ pub(crate) fn wishes(
         let names = variables.join(", ");
         wishes.add(
             "the project",
-            format!("the values of the variables {names}"),
+            &format!("the values of the variables {names}"),
         );
     }
     for (name, node) in entries(tree.get("services")) {
@@ -176,7 +176,7 @@ pub(crate) fn wishes(
             let real = text(node, "name");
             wishes.add(
                 &format!("network {name}"),
-                format!("the network {real}, which is another's"),
+                &format!("the network {real}, which is another's"),
             );
         }
     }
@@ -186,7 +186,7 @@ pub(crate) fn wishes(
                 let variable = text(node, "environment");
                 wishes.add(
                     &format!("{what} {name}"),
-                    format!("the value of the variable {variable}"),
+                    &format!("the value of the variable {variable}"),
                 );
             }
         }
@@ -218,7 +218,7 @@ const WORDS: [(&str, &[&str]); 7] = [
 const LISTS: [&str; 4] = ["cap_add", "device_cgroup_rules", "gpus", "security_opt"];
 
 impl Wishes<'_> {
-    fn add(&mut self, who: &str, what: String) {
+    fn add(&mut self, who: &str, what: &str) {
         self.told.push(format!("{who}: {what}"));
     }
 
@@ -229,14 +229,14 @@ impl Wishes<'_> {
         }
         for key in ["privileged", "use_api_socket"] {
             if is_foreign(node.get(key)) && is_true(node.get(key)) {
-                self.add(&who, format!("all of this machine (`{key}`)"));
+                self.add(&who, &format!("all of this machine (`{key}`)"));
             }
         }
         for (key, nothing) in WORDS {
             let word = text(node, key);
             let own = word.is_empty() || word.starts_with("service:") || nothing.contains(&word);
             if is_foreign(node.get(key)) && !own {
-                self.add(&who, format!("`{key}: {word}`"));
+                self.add(&who, &format!("`{key}: {word}`"));
             }
         }
         for key in LISTS {
@@ -246,19 +246,19 @@ impl Wishes<'_> {
                     .is_some_and(|text| text.starts_with("no-new-privileges"));
                 if !harmless {
                     let word = item.scalar().unwrap_or_else(|| "devices".into());
-                    self.add(&who, format!("`{key}: {word}`"));
+                    self.add(&who, &format!("`{key}: {word}`"));
                 }
             }
         }
         for item in items(node.get("devices")) {
             if is_foreign(item.get("source").or(Some(item))) {
                 let device = item.text().unwrap_or_else(|| text(item, "source"));
-                self.add(&who, format!("the device {device}"));
+                self.add(&who, &format!("the device {device}"));
             }
         }
         for item in items(node.get("volumes_from")).filter(|item| is_foreign(Some(item))) {
             if let Some(other) = item.text().and_then(|text| text.strip_prefix("container:")) {
-                self.add(&who, format!("the volumes of the container {other}"));
+                self.add(&who, &format!("the volumes of the container {other}"));
             }
         }
         if let Some(kind) = node.at(&["provider", "type"])
@@ -267,7 +267,7 @@ impl Wishes<'_> {
             let program = kind.text().unwrap_or_default();
             self.add(
                 &who,
-                format!("a program of this machine (`provider: {program}`)"),
+                &format!("a program of this machine (`provider: {program}`)"),
             );
         }
         for key in ["post_start", "pre_stop"] {
@@ -276,7 +276,7 @@ impl Wishes<'_> {
                 is_foreign(flag) && is_true(flag)
             };
             if items(node.get(key)).any(privileged) {
-                self.add(&who, format!("all of this machine (`{key}`, privileged)"));
+                self.add(&who, &format!("all of this machine (`{key}`, privileged)"));
             }
         }
         if let Some(build) = node.get("build") {
@@ -304,7 +304,7 @@ impl Wishes<'_> {
         let target = text(item, "target");
         self.add(
             who,
-            format!(
+            &format!(
                 "{} of this machine, to be {how} at {target}",
                 real.display()
             ),
@@ -313,18 +313,18 @@ impl Wishes<'_> {
 
     fn build(&mut self, who: &str, build: &Node) {
         if is_foreign(build.get("privileged")) && is_true(build.get("privileged")) {
-            self.add(who, "all of this machine (`build.privileged`)".into());
+            self.add(who, "all of this machine (`build.privileged`)");
         }
         if text(build, "network") == "host" && is_foreign(build.get("network")) {
-            self.add(who, "`build.network: host`".into());
+            self.add(who, "`build.network: host`");
         }
         for item in items(build.get("entitlements")).filter(|item| is_foreign(Some(item))) {
             let word = item.text().unwrap_or_default();
-            self.add(who, format!("`build.entitlements: {word}`"));
+            self.add(who, &format!("`build.entitlements: {word}`"));
         }
         for (id, node) in entries(build.get("ssh")) {
             if is_foreign(Some(node)) {
-                self.add(who, format!("your SSH keys (`build.ssh: {id}`)"));
+                self.add(who, &format!("your SSH keys (`build.ssh: {id}`)"));
             }
         }
     }
@@ -337,12 +337,12 @@ impl Wishes<'_> {
         let named = is_foreign(name) && text(node, "name") != own;
         if external || named {
             let real = text(node, "name");
-            self.add(&who, format!("the volume {real}, which may be another's"));
+            self.add(&who, &format!("the volume {real}, which may be another's"));
         }
         let device = node.at(&["driver_opts", "device"]);
         if is_foreign(device) {
             let device = device.and_then(Node::scalar).unwrap_or_default();
-            self.add(&who, format!("`driver_opts.device: {device}`"));
+            self.add(&who, &format!("`driver_opts.device: {device}`"));
         }
     }
 }

@@ -62,7 +62,7 @@ pub(crate) async fn fetch(host: &dyn Host, cache: &Cache, name: &str) -> Result<
             for (name, text) in &files {
                 write(draft.path(), name, text)?;
             }
-            cache.keep(draft, &version)?
+            cache.keep(&draft, &version)?
         }
     };
     Ok(Fetched {

@@ -63,7 +63,7 @@ impl Cache {
     }
 
     /// Keeps what was fetched as the copy of this version. Another process may have been faster.
-    pub(crate) fn keep(&self, draft: Draft, version: &str) -> Result<PathBuf> {
+    pub(crate) fn keep(&self, draft: &Draft, version: &str) -> Result<PathBuf> {
         let place = self.place_of(version);
         match std::fs::rename(&draft.path, &place) {
             Err(_) if place.is_dir() => Ok(place),
@@ -117,8 +117,9 @@ mod tests {
         let (one, other) = (cache.draft().unwrap(), cache.draft().unwrap());
         std::fs::write(one.path().join("compose.yaml"), "one").unwrap();
         std::fs::write(other.path().join("compose.yaml"), "other").unwrap();
-        let kept = cache.keep(one, "sha256:12").unwrap();
-        assert_eq!(cache.keep(other, "sha256:12").unwrap(), kept);
+        let kept = cache.keep(&one, "sha256:12").unwrap();
+        assert_eq!(cache.keep(&other, "sha256:12").unwrap(), kept);
+        drop((one, other));
         assert_eq!(cache.find("sha256:12").as_ref(), Some(&kept));
         assert_eq!(
             std::fs::read_to_string(kept.join("compose.yaml")).unwrap(),

@@ -50,7 +50,7 @@ pub(crate) async fn fetch(cache: &Cache, repository: &Repository) -> Result<Fetc
             None => {
                 let draft = cache.draft()?;
                 check_out(draft.path(), &repository.url, &meant).await?;
-                cache.keep(draft, &version)?
+                cache.keep(&draft, &version)?
             }
         };
         let file = compose_file(&root, repository.path.as_deref())?;
