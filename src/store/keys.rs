@@ -52,6 +52,7 @@ impl Keys {
     }
 
     /// A ring of one random key that is kept nowhere.
+    #[cfg(test)]
     pub(crate) fn ephemeral() -> Self {
         Self::of(random_key())
     }

@@ -52,6 +52,7 @@ struct Inner {
     calls: Calls,
     receiver: Receiver,
     reads: Reads,
+    keys: Arc<Keys>,
     failure: crate::news::Receiver<Option<Error>>,
     options: Options,
     _tasks: Tasks,
@@ -95,7 +96,7 @@ impl RaftStore {
         let kept = Kept::read(&contents)?;
         let writer = writer(wal)?;
         let failure = writer.failure();
-        let machine = Machine::new(disk, keys, options.limits);
+        let machine = Machine::new(disk, keys.clone(), options.limits);
         let calls = Calls::new(transport, options.cluster);
         let config = options.config().validate();
         let config = config.map_err(|error| Error::invalid(error.to_string()))?;
@@ -129,6 +130,7 @@ impl RaftStore {
             calls,
             receiver,
             reads,
+            keys,
             failure,
             options,
             _tasks: tasks,
@@ -234,6 +236,14 @@ impl RaftStore {
     /// Writes a snapshot soon, and shortens the log.
     pub async fn snapshot(&self) -> Result<()> {
         self.0.raft.trigger().snapshot().await.map_err(stopped)
+    }
+
+    /// Makes a new data key, which seals the next files of the log and the next snapshot. What older keys
+    /// sealed stays readable until it is purged.
+    pub fn rotate_keys(&self) -> Result<()> {
+        let options = &self.0.options;
+        let ring = options.directory.join("keys");
+        self.0.keys.rotate(&ring, &options.key_file)
     }
 
     /// Waits until this member cannot work any more, and says why. The process must end then: what its disk

@@ -140,6 +140,7 @@ async fn one_member_keeps_the_contract_and_all_it_was_told() {
         .commit(put("planted", "planted-secret"))
         .await
         .unwrap();
+    store.rotate_keys().unwrap();
     store.snapshot().await.unwrap();
     let (sum, before) = (store.checksum(), store.status());
     store.stop().await.unwrap();

@@ -125,8 +125,8 @@ fn put_torn(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     let sector = (offset + at) / 512 * 512;
     let from = sector.max(offset);
     let to = (sector + 512).min(offset + bytes.len());
-    for place in from..to {
-        file[place] = before.get(place).copied().unwrap_or(0);
+    for (place, byte) in file.iter_mut().enumerate().take(to).skip(from) {
+        *byte = before.get(place).copied().unwrap_or(0);
     }
 }
 
