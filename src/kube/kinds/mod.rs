@@ -12,6 +12,7 @@ mod lease;
 mod namespace;
 mod node;
 mod pod;
+mod pod_defaults;
 mod pod_spec;
 mod replica_set;
 mod revision;

@@ -8,7 +8,8 @@ use crate::field::{Causes, Path};
 use crate::json::{has, items, text as text_of};
 use crate::kind::{ObjectKind, Subresource};
 use crate::kinds::cells::{AGE, NAME, none, since, text, wide};
-use crate::kinds::pod_spec::{self, CONTAINERS};
+use crate::kinds::pod_defaults::{self, CONTAINERS};
+use crate::kinds::pod_spec;
 use crate::object::Object;
 
 /// Seconds a pod tolerates a node that is not ready or not reachable, unless it says otherwise.
@@ -83,7 +84,7 @@ pub static POD: ObjectKind = ObjectKind {
     schema: |generator| generator.subschema_for::<api::Pod>(),
     default: |pod| {
         if let Some(spec) = pod.as_map_mut().get_mut("spec") {
-            pod_spec::default(spec);
+            pod_defaults::default(spec);
             crate::json::fill(spec, "enableServiceLinks", true);
         }
     },

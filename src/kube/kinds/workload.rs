@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::field::{Causes, Path};
 use crate::json::text;
 use crate::kinds::checks::not_negative;
+use crate::kinds::pod_defaults;
 use crate::kinds::pod_spec;
 use crate::meta;
 use crate::object::Object;
@@ -19,7 +20,7 @@ pub(crate) fn default(object: &mut Object) {
         return;
     };
     if let Some(spec) = template.get_mut("spec") {
-        pod_spec::default(spec);
+        pod_defaults::default(spec);
     }
 }
 
