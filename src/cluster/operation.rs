@@ -6,7 +6,7 @@
 use std::fmt;
 
 use orc_base::Time;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::object::Facts;
 use crate::reference::Ref;
@@ -186,7 +186,7 @@ impl Deed {
             target,
             part: Part::Status,
             guard: Guard::unchanged(object),
-            patch: json!({ "status": status }),
+            patch: Value::Object([("status".to_owned(), status)].into_iter().collect()),
         }
     }
 

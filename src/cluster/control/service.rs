@@ -370,8 +370,11 @@ fn endpoints(
     }
 }
 
+/// Ports, and the addresses behind them that are ready and that are not.
+type Subset = (Vec<Value>, Vec<Value>, Vec<Value>);
+
 fn subsets(service: &Service, backends: &[Backend<'_>]) -> Vec<Value> {
-    let mut groups: BTreeMap<String, (Vec<Value>, Vec<Value>, Vec<Value>)> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Subset> = BTreeMap::new();
     for backend in backends.iter().take(ENDPOINTS) {
         let leaving = backend.pod.is_leaving();
         let Some(address) = backend
@@ -396,7 +399,7 @@ fn subsets(service: &Service, backends: &[Backend<'_>]) -> Vec<Value> {
             false => group.2.push(value),
         }
     }
-    let subset = |(ports, ready, not_ready): (Vec<Value>, Vec<Value>, Vec<Value>)| {
+    let subset = |(ports, ready, not_ready): Subset| {
         let mut subset = json!({});
         for (field, values) in [
             ("addresses", ready),

@@ -94,7 +94,7 @@ impl<'o> Carrier<'o> {
                         tracing::debug!(status = %refused.status.message(), "a pod is not bound");
                         let out: Vec<Operation> = match refused.index {
                             Some(index) if index < lot.len() => vec![lot.remove(index)],
-                            _ => lot.drain(..).collect(),
+                            _ => std::mem::take(&mut lot),
                         };
                         let targets = out.iter().flat_map(|operation| &operation.deeds);
                         outcome

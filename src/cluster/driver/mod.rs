@@ -97,7 +97,7 @@ impl Driver {
         // All of them first: a rule that looked before would see too little.
         let mut changes = Vec::new();
         for (kind, object) in found {
-            changes.extend(driver.take(kind, object));
+            changes.extend(driver.take(kind, &object));
         }
         for change in &changes {
             driver.follow(change);
@@ -202,7 +202,7 @@ impl Driver {
     /// Takes in what a watch said; whether it was news.
     fn learn(&mut self, news: feed::News) -> bool {
         let change = match news {
-            feed::News::Is(kind, object) => self.take(kind, object),
+            feed::News::Is(kind, object) => self.take(kind, &object),
             feed::News::Gone { target, uid } => {
                 let same = |seen: &Arc<crate::world::Seen>| {
                     uid.is_empty() || seen.meta.uid.as_deref() == Some(uid.as_str())
@@ -221,7 +221,7 @@ impl Driver {
     /// Takes in what was written just now.
     fn settle(&mut self, written: carry::Settled) {
         let change = match written {
-            carry::Settled::Is(kind, object) => self.take(kind, object),
+            carry::Settled::Is(kind, object) => self.take(kind, &object),
             carry::Settled::Gone { target, version } => {
                 self.feeds.bury(&target, version);
                 self.world
@@ -236,12 +236,12 @@ impl Driver {
     }
 
     /// Takes an object into the world, unless a newer one is there.
-    fn take(&mut self, kind: Kind, object: serde_json::Value) -> Option<Change> {
-        if !self.feeds.is_news(&self.world, kind, &object) {
+    fn take(&mut self, kind: Kind, object: &serde_json::Value) -> Option<Change> {
+        if !self.feeds.is_news(&self.world, kind, object) {
             return None;
         }
-        let heard = timing::renewal(&self.world, kind, &object);
-        match self.world.set(kind, &object) {
+        let heard = timing::renewal(&self.world, kind, object);
+        match self.world.set(kind, object) {
             Ok(change) => {
                 timing::hear(&mut self.world, &change, heard, self.clock.now());
                 Some(change)

@@ -114,7 +114,7 @@ fn shape(short: &str, name: &str, object: &mut Value) {
         "pod" => object["spec"] = json!({ "containers": [{ "name": "main" }] }),
         "slice" => {
             *object =
-                json!({ "addressType": "IPv4", "endpoints": [], "metadata": object["metadata"] })
+                json!({ "addressType": "IPv4", "endpoints": [], "metadata": object["metadata"] });
         }
         "rev" => object["revision"] = json!(1),
         _ => {}
@@ -136,9 +136,10 @@ fn put(object: &mut Value, short: &str, word: &str) {
             }),
         ),
         Some(("taint", rest)) => {
-            let value = (!value.is_empty())
-                .then(|| format!("={value}"))
-                .unwrap_or_default();
+            let value = match value {
+                "" => String::new(),
+                value => format!("={value}"),
+            };
             push(
                 &mut object["spec"]["taints"],
                 taint(&format!("{rest}{value}")),

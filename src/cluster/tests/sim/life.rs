@@ -63,7 +63,7 @@ impl Life {
                 .unwrap();
         }
         // A third of all lives know no faults: there more can be promised.
-        let calm = seed % 3 == 0;
+        let calm = seed.is_multiple_of(3);
         let agents: Vec<Agent> = (1..=NODES).map(|number| Agent::new(number, calm)).collect();
         for agent in &agents {
             agent.join(&objects, clock.now()).await;

@@ -41,12 +41,8 @@ pub(super) async fn act(objects: &LocalObjects, world: &World, chance: &mut Chan
             change(objects, &deployment, patch).await;
         }
         30..40 => {
-            change(
-                objects,
-                &deployment,
-                json!({ "spec": { "replicas": replicas } }),
-            )
-            .await
+            let patch = json!({ "spec": { "replicas": replicas } });
+            change(objects, &deployment, patch).await;
         }
         40..45 => {
             let paused = chance.percent(50);
