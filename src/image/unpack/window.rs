@@ -48,10 +48,12 @@ impl Window {
             _ => 0,
         };
         let log = log_of(wanted, compression)?;
-        let room = match log {
-            ..=SMALL_LOG => 0,
-            ..=USUAL_LOG => 1,
-            _ => ROOM,
+        let room = if log <= SMALL_LOG {
+            0
+        } else if log <= USUAL_LOG {
+            1
+        } else {
+            ROOM
         };
         Ok(Self {
             log: log.max(USUAL_LOG),
