@@ -15,7 +15,7 @@ install = @missing=; for package in $(1); do \
 	done; \
 	[ -z "$$missing" ] || { echo "installing$$missing"; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
 
-.PHONY: all demo test check unit e2e corpus fuzz sim vm bench deny deps-demo deps-test docker-client images clean
+.PHONY: all demo test check unit e2e corpus fuzz sim vm bench deny deps-demo deps-test docker-client kubectl images clean
 
 all: ## Builds orc in release mode: target/release/orc
 	$(call install,$(BUILD_PACKAGES))
@@ -27,10 +27,15 @@ deps-demo:
 deps-test:
 	$(call install,$(TEST_PACKAGES))
 	@command -v docker >/dev/null || $(MAKE) --no-print-directory docker-client
+	@command -v kubectl >/dev/null || $(MAKE) --no-print-directory kubectl
 
 # The tests want Docker's command line only: in runlevel 1 no package starts its daemon.
 docker-client:
 	apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends docker.io >/dev/null
+
+# Debian's may be old: the tests are written for 1.32.
+kubectl:
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends kubernetes-client >/dev/null
 
 images: ## Makes the example images' root file systems: target/images/*.tar
 	@images/build.sh
