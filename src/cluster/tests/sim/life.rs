@@ -22,7 +22,7 @@ use crate::world::World;
 /// Nodes of a cluster.
 const NODES: u64 = 4;
 /// How long users and faults are about, and how long the cluster has to come to rest.
-const BUSY: Duration = Duration::from_secs(40);
+const BUSY: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(240);
 /// The clock's step.
 const STEP: Duration = Duration::from_millis(100);
