@@ -210,11 +210,13 @@ fn completed(report: &mut Report, target: &Service, span: &Span, trail: &Trail<'
 
 /// The policy that starts a service again even when it did its work.
 fn restarts(service: &Service) -> Option<String> {
-    let restart = service.restart.as_deref();
-    if let Some(policy @ ("always" | "unless-stopped")) = restart {
-        return Some(format!("restart: {policy}"));
+    let deploy = service.deploy.as_ref();
+    if let Some(policy) = deploy.and_then(|deploy| deploy.restart_policy.as_ref()) {
+        let any = matches!(policy.condition.as_deref(), None | Some("any"));
+        return any.then(|| "deploy.restart_policy.condition: any".to_owned());
     }
-    let deploy = service.deploy.as_ref()?.restart_policy.as_ref()?;
-    let any = restart.is_none() && deploy.condition.as_deref() == Some("any");
-    any.then(|| "deploy.restart_policy.condition: any".to_owned())
+    match service.restart.as_deref()? {
+        policy @ ("always" | "unless-stopped") => Some(format!("restart: {policy}")),
+        _ => None,
+    }
 }
