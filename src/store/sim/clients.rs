@@ -202,7 +202,8 @@ impl Shared {
                 self.operation(key, called, false, deed);
                 self.noted(|history| history.tally.unknown += 1);
             }
-            Err(error) if error.kind() == Kind::Unavailable => {}
+            // Not made: there was no leader, or it goes through a member that was removed.
+            Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Denied) => {}
             Err(error) => self.world.complain(format!("a write failed: {error:?}")),
         }
         Some(())

@@ -283,10 +283,17 @@ impl World {
                     continue;
                 };
                 let key = crate::Key::new("settled").expect("a good name");
-                while let Err(error) = crate::Store::get(&store, &key, crate::Read::Latest).await {
-                    if matches!(error.kind(), orc_base::Kind::Invalid) {
-                        return Err(error.to_string());
+                let second = Duration::from_secs(1);
+                let read = || crate::Store::get(&store, &key, crate::Read::Latest);
+                while !matches!(tokio::time::timeout(second, read()).await, Ok(Ok(_))) {
+                    // Whoever was being removed when all became well is a voter no more.
+                    if !self.voters().await.contains(&node) {
+                        break;
                     }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                if !self.voters().await.contains(&node) {
+                    continue;
                 }
                 let write = crate::Transaction {
                     guards: Vec::new(),
