@@ -12,8 +12,8 @@ use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, RaftMetrics};
 use orc_base::{Error, Result};
 
+use crate::raft::lead::{Raft, stopped};
 use crate::raft::message::{Answer, MemberChange};
-use crate::raft::receive::{Raft, stopped};
 use crate::raft::types::{Address, Types};
 use crate::transport::{NodeId, Peer};
 

@@ -1,6 +1,7 @@
 //! The store over openraft, which nothing outside of this directory knows.
 
 mod calls;
+mod lead;
 mod log;
 mod machine;
 mod members;

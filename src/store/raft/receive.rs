@@ -5,23 +5,18 @@
 //! at all is the transport's to know.
 
 use bytes::Bytes;
-use openraft::ReadPolicy;
-use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::raft::SnapshotResponse;
 use orc_base::{Error, Result};
 use tokio::sync::Mutex;
 
 use crate::map::Limits;
+use crate::raft::lead::{Proposed, Raft, propose, read_index, stopped};
 use crate::raft::machine::{Machine, Snapshot};
 use crate::raft::members;
 use crate::raft::message::{Answer, Envelope, Piece, Request, decode, encode};
 use crate::raft::options::ClusterId;
-use crate::raft::store::{Proposed, propose};
-use crate::raft::types::Types;
 use crate::snapshot::Assembly;
 use crate::transport::NodeId;
-
-pub(crate) type Raft = openraft::Raft<Types, Machine>;
 
 /// Takes requests and gives answers.
 pub(crate) struct Receiver {
@@ -145,24 +140,4 @@ impl Receiver {
         let SnapshotResponse { vote, .. } = installed.map_err(stopped)?;
         Ok(Answer::Snapshot(SnapshotResponse::new(vote)))
     }
-}
-
-/// Up to which entry must be applied to know all that was acknowledged: a majority says that this is still
-/// the leader.
-pub(crate) async fn read_index(raft: &Raft) -> Result<Answer> {
-    match raft.get_read_log_id(ReadPolicy::ReadIndex).await {
-        Ok((read, _)) => Ok(Answer::Index(read.index())),
-        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-            Ok(Answer::NotLeader(forward.leader_id))
-        }
-        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
-            Ok(Answer::NotLeader(None))
-        }
-        Err(RaftError::Fatal(fatal)) => Err(stopped(fatal)),
-    }
-}
-
-/// This member does not work any more.
-pub(crate) fn stopped(error: impl std::fmt::Display) -> Error {
-    Error::unavailable(format!("this member of the store has stopped: {error}"))
 }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver as _;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::RaftError;
 use orc_base::task::Tasks;
 use orc_base::{Error, Kind, Result};
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use crate::disk::{Directory, Disk};
 use crate::keys::Keys;
 use crate::model::{Found, Key, Listing, Range, Read, Revision, Transaction, Verdict};
 use crate::raft::calls::{Calls, unexpected};
+use crate::raft::lead::{Proposed, Raft, propose, read_index, stopped};
 use crate::raft::log::{Kept, LogStore};
 use crate::raft::machine::Machine;
 use crate::raft::members::Status;
@@ -29,7 +30,7 @@ use crate::raft::message::{Answer, MemberChange, Request};
 use crate::raft::network::Network;
 use crate::raft::options::Options;
 use crate::raft::reads::Reads;
-use crate::raft::receive::{Raft, Receiver, read_index, stopped};
+use crate::raft::receive::Receiver;
 use crate::raft::repair;
 use crate::raft::types::{Address, Command, Outcome, Proposal, Types};
 use crate::transport::{NodeId, Peer, Transport};
@@ -402,30 +403,6 @@ fn successor(metrics: &RaftMetrics<Types>) -> Option<NodeId> {
     voters
         .filter(|voter| *voter != metrics.id)
         .max_by_key(|voter| replication.get(voter).copied().flatten().map(|id| id.index))
-}
-
-/// What became of a proposal.
-pub(crate) enum Proposed {
-    Decided(Outcome, u64),
-    /// Nothing was proposed.
-    NotLeader(Option<NodeId>),
-}
-
-/// Proposes, when this member leads. `Timeout` when it is not known what became of it.
-pub(crate) async fn propose(raft: &Raft, command: Command) -> Result<Proposed> {
-    let unknown = |why: &dyn std::fmt::Display| {
-        Error::timeout(format!(
-            "it is not known whether the change was made: {why}"
-        ))
-    };
-    match raft.client_write(command).await {
-        Ok(response) => Ok(Proposed::Decided(response.data, response.log_id.index)),
-        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
-            Ok(Proposed::NotLeader(forward.leader_id))
-        }
-        Err(RaftError::APIError(error)) => Err(unknown(&error)),
-        Err(RaftError::Fatal(fatal)) => Err(unknown(&fatal)),
-    }
 }
 
 /// The way to whoever leads.

@@ -1,7 +1,5 @@
 //! Clients that write and read through any member, and note what they were told.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,39 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use orc_base::Kind;
 
-use crate::model::{Change, Entry, Guard, Key, Read, Revision, Transaction, Verdict};
+use crate::model::{Change, Entry, Guard, Read, Revision, Transaction, Verdict};
 use crate::raft::RaftStore;
+use crate::sim::history::{Deed, History, Operation, Value, name, value_of};
 use crate::sim::runtime::Chance;
 use crate::sim::world::World;
-use crate::sim::{Tally, linear};
 use crate::{Range, Store as _};
 
 /// How many keys there are.
 const KEYS: u64 = 5;
-
-/// A value that was written once in a run; no value when there is none.
-pub(crate) type Value = Option<u64>;
-
-/// What all clients did and were told.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct History {
-    pub(crate) operations: Vec<linear::Operation>,
-    /// Changes that were acknowledged, with their revisions.
-    pub(crate) made: Vec<(Revision, u64, Value)>,
-    pub(crate) tally: Tally,
-}
-
-impl History {
-    /// How much was done.
-    pub(crate) fn tally(&self) -> Tally {
-        let mut hasher = DefaultHasher::new();
-        format!("{:?}", self.operations).hash(&mut hasher);
-        Tally {
-            trace: hasher.finish(),
-            ..self.tally.clone()
-        }
-    }
-}
 
 /// Clients at work.
 pub(crate) struct Clients {
@@ -100,16 +74,6 @@ impl Clients {
     }
 }
 
-pub(crate) fn name(key: u64) -> Key {
-    Key::new(format!("k/{key}")).expect("a good name")
-}
-
-/// The value in an entry.
-pub(crate) fn value_of(entry: Option<&Entry>) -> Value {
-    let text = std::str::from_utf8(&entry?.value).ok()?;
-    text.parse().ok()
-}
-
 impl Shared {
     fn now(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::SeqCst)
@@ -119,10 +83,10 @@ impl Shared {
         note(&mut self.history.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn operation(&self, key: u64, called: u64, returned: bool, deed: linear::Deed) {
+    fn operation(&self, key: u64, called: u64, returned: bool, deed: Deed) {
         let returned = returned.then(|| self.now());
         self.noted(|history| {
-            history.operations.push(linear::Operation {
+            history.operations.push(Operation {
                 key,
                 called,
                 returned,
@@ -153,7 +117,7 @@ impl Shared {
         let called = self.now();
         let found = store.get(&name(key), Read::Latest).await.ok()?;
         let saw = value_of(found.entry.as_ref());
-        self.operation(key, called, true, linear::Deed::Read { saw });
+        self.operation(key, called, true, Deed::Read { saw });
         self.noted(|history| history.tally.reads += 1);
         Some(found.entry)
     }
@@ -179,7 +143,7 @@ impl Shared {
         let expects = expected.map(|entry| value_of(entry.as_ref()));
         match answer {
             Ok(Verdict::Made { revision }) => {
-                let deed = linear::Deed::Write { expects, value };
+                let deed = Deed::Write { expects, value };
                 self.operation(key, called, true, deed);
                 // Removing what is not there is no change.
                 self.noted(|history| {
@@ -190,7 +154,7 @@ impl Shared {
                 });
             }
             Ok(Verdict::Refused { current, .. }) => {
-                let deed = linear::Deed::Refused {
+                let deed = Deed::Refused {
                     expects: expects.flatten(),
                     saw: value_of(current.as_ref()),
                 };
@@ -198,7 +162,7 @@ impl Shared {
                 self.noted(|history| history.tally.refused += 1);
             }
             Err(error) if error.kind() == Kind::Timeout => {
-                let deed = linear::Deed::Write { expects, value };
+                let deed = Deed::Write { expects, value };
                 self.operation(key, called, false, deed);
                 self.noted(|history| history.tally.unknown += 1);
             }
@@ -241,7 +205,7 @@ impl Shared {
             _ => return None,
         };
         for (key, value) in values {
-            let deed = linear::Deed::Write {
+            let deed = Deed::Write {
                 expects: None,
                 value: Some(value),
             };

@@ -6,38 +6,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::sim::clients::{History, Value};
+use crate::sim::history::{Deed, History, Operation, Value};
 
 /// States that are tried for one key, at most.
 const MOST: usize = 2_000_000;
-
-/// One operation of one client on one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Operation {
-    pub(crate) key: u64,
-    pub(crate) called: u64,
-    /// When the answer came, if it did.
-    pub(crate) returned: Option<u64>,
-    pub(crate) deed: Deed,
-}
-
-/// What was done and what was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Deed {
-    Read {
-        saw: Value,
-    },
-    /// Gave the key a value, or none; if `expects` is given, only when it had that.
-    Write {
-        expects: Option<Value>,
-        value: Value,
-    },
-    /// Would have written if the key had had `expects`; it had `saw`.
-    Refused {
-        expects: Value,
-        saw: Value,
-    },
-}
 
 impl Deed {
     /// The value after it; nothing when it cannot have happened with this value before.

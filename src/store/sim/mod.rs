@@ -7,6 +7,7 @@
 mod clients;
 mod disk;
 mod faults;
+mod history;
 mod linear;
 pub(crate) mod news;
 pub(crate) mod runtime;
@@ -16,6 +17,7 @@ mod world;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::sim::history::Tally;
 use crate::sim::runtime::Chance;
 use crate::sim::world::World;
 
@@ -23,19 +25,6 @@ use crate::sim::world::World;
 const HURT: Duration = Duration::from_secs(6);
 /// How long everything may take to be well again after the last fault.
 const HEAL: Duration = Duration::from_secs(5);
-
-/// What one run came to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Tally {
-    acknowledged: usize,
-    unknown: usize,
-    refused: usize,
-    reads: usize,
-    events: usize,
-    faults: usize,
-    /// Follows from all that was seen.
-    trace: u64,
-}
 
 /// Runs one seed, or says what was wrong.
 fn run(seed: u64) -> Result<Tally, String> {

@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use orc_base::Kind;
 
 use crate::model::{Event, Read, Revision, Update};
-use crate::sim::clients::{History, Value, name, value_of};
+use crate::sim::history::{History, Value, name, value_of};
 use crate::sim::runtime::Chance;
 use crate::sim::world::World;
 use crate::{Range, Store as _};
