@@ -87,6 +87,9 @@ fn config() {
     print_limit("config", &times, config::LIMIT_MS);
 }
 
+/// How long interfaces may take to go.
+const SETTLE: Duration = Duration::from_millis(500);
+
 fn up_and_down(lab: &Lab, size: &Size) {
     let count = size.services;
     let name = format!("of-{count}");
@@ -101,6 +104,8 @@ fn up_and_down(lab: &Lab, size: &Size) {
         again.push(timed(lab, &directory, "orc up -d"));
         plans.push(timed(lab, &directory, "orc plan --quiet"));
         downs.push(timed(lab, &directory, "orc down"));
+        // The kernel takes the interfaces away a moment later: no part of the next `up`.
+        std::thread::sleep(SETTLE);
         assert_eq!(running(lab, &directory), 0, "nothing is left");
     }
     let floor = median(&floors) * u32::try_from(count).expect("a small number");

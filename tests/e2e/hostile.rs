@@ -205,14 +205,16 @@ fn config(streams: &[Vec<u8>]) -> String {
     )
 }
 
-/// The bytes that a stream unpacks to, as far as it does.
+/// The bytes that a stream unpacks to. One that is broken claims to be what nobody has: a layer that is
+/// there already is not read again.
 fn plain(stream: &[u8]) -> Vec<u8> {
     use orc_image::unpack::compression::Compression;
     let mut bytes = Vec::new();
-    if let Ok(compression) = Compression::detect(stream)
-        && let Ok(decoder) = compression.decoder(stream)
-    {
-        let _ = decoder.take(64 << 20).read_to_end(&mut bytes);
+    let whole = Compression::detect(stream)
+        .and_then(|compression| compression.decoder(stream))
+        .is_ok_and(|decoder| decoder.take(64 << 20).read_to_end(&mut bytes).is_ok());
+    if !whole {
+        bytes.extend_from_slice(stream);
     }
     bytes
 }
