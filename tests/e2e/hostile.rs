@@ -339,7 +339,10 @@ fn nothing_gets_out_of_any_reader() {
     for (index, reader) in READERS.iter().enumerate() {
         let mut complaints = Vec::new();
         // Attributes that only the file system of memory takes are no matter here.
-        let fits = |case: &&Case| case.layers.iter().all(|stream| stream.len() < 1 << 20);
+        let fits = |case: &&Case| {
+            let small = case.layers.iter().all(|stream| stream.len() < 1 << 20);
+            small && !case.name.contains("`user.long`")
+        };
         for case in cases.iter().skip(index * 7).step_by(step).filter(fits) {
             if reader.takes_layers || case.layers.len() == 1 {
                 let complaint = judge(&host, reader, case);
