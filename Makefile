@@ -19,7 +19,7 @@ install = @missing=; for package in $(1); do \
 
 all: ## Builds orc in release mode: target/release/orc
 	$(call install,$(BUILD_PACKAGES))
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --bin orc
 
 deps-demo:
 	$(call install,$(DEMO_PACKAGES))

@@ -49,7 +49,7 @@ impl Root {
     /// `O_NOFOLLOW` to get a link itself.
     pub fn open_at(&self, path: impl AsRef<Path>, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
         let path = path.as_ref();
-        resolve(self.fd.as_fd(), path, flags, mode).context(|| path.display().to_string())
+        resolve(self.fd.as_fd(), path, flags, mode).context(|| shown(path))
     }
 
     /// The directory that holds `path` and the last component: the pair for every `*at` call that
@@ -62,7 +62,7 @@ impl Root {
             OFlags::PATH | OFlags::DIRECTORY,
             Mode::empty(),
         )
-        .context(|| parent.display().to_string())?;
+        .context(|| shown(parent))?;
         Ok((parent, name))
     }
 
@@ -73,7 +73,7 @@ impl Root {
         let open = OFlags::PATH | OFlags::DIRECTORY;
         match resolve(self.fd.as_fd(), path, open, Mode::empty()) {
             Err(Errno::NOENT) => {}
-            other => return other.context(|| path.display().to_string()),
+            other => return other.context(|| shown(path)),
         }
         if path.components().count() > MAX_DEPTH {
             return Err(Error::invalid(format!(
@@ -84,13 +84,13 @@ impl Root {
         let parent = self.create_dir_all(parent, mode)?;
         match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
             Ok(()) => inherit_nothing(parent.as_fd(), name, mode)
-                .context(|| format!("make directory {}", path.display()))?,
+                .context(|| format!("make directory {}", shown(path)))?,
             Err(Errno::EXIST) => {}
             Err(errno) => {
-                return Err(errno).context(|| format!("make directory {}", path.display()));
+                return Err(errno).context(|| format!("make directory {}", shown(path)));
             }
         }
-        resolve(self.fd.as_fd(), path, open, Mode::empty()).context(|| path.display().to_string())
+        resolve(self.fd.as_fd(), path, open, Mode::empty()).context(|| shown(path))
     }
 
     /// Where the file at `path` really is, seen from the root: links resolved, `..` gone.
@@ -141,7 +141,7 @@ impl Root {
                 links += 1;
             }
             if links > MAX_LINKS || pending.len() > MAX_DEPTH {
-                return Err(Errno::LOOP).context(|| path.display().to_string());
+                return Err(Errno::LOOP).context(|| shown(path));
             }
         }
         Ok(false)
@@ -155,7 +155,7 @@ impl Root {
             Err(error) if error.kind() == crate::error::Kind::NotFound => return Ok(()),
             other => other?,
         };
-        remove_tree(parent.as_fd(), name).context(|| format!("remove {}", path.display()))
+        remove_tree(parent.as_fd(), name).context(|| format!("remove {}", shown(path)))
     }
 }
 
@@ -245,6 +245,16 @@ fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno),
+    }
+}
+
+/// A path in a message: of a very long one the beginning.
+fn shown(path: &Path) -> String {
+    const LIMIT: usize = 256;
+    let text = path.display().to_string();
+    match text.char_indices().nth(LIMIT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
