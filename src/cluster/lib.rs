@@ -9,7 +9,6 @@ pub mod driver;
 mod labels;
 mod object;
 pub mod operation;
-mod quantity;
 pub mod reference;
 pub mod sched;
 pub mod world;

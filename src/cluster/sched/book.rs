@@ -11,7 +11,6 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 
 use crate::labels::Labels;
 use crate::object::Facts;
-use crate::quantity;
 use crate::sched::demand::{Demand, HostPort};
 use crate::sched::peers::Counts;
 use crate::sched::resources::Resources;
@@ -99,8 +98,8 @@ impl Book {
         }
         seat.allocatable = Resources::read(allocatable);
         seat.max_pods = allocatable
-            .and_then(|map| quantity::units(&map.get("pods")?.0))
-            .unwrap_or(MAX_PODS);
+            .and_then(|map| map.get("pods")?.0.parse().ok())
+            .map_or(MAX_PODS, orc_kube::Quantity::value);
         let spec = node.spec.as_ref();
         let mut taints = spec.and_then(|s| s.taints.clone()).unwrap_or_default();
         taints.retain(|taint| taint.effect != "PreferNoSchedule" || !taint.key.is_empty());

@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::quantity;
-
 /// An amount of each resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resources {
@@ -28,9 +26,13 @@ impl Resources {
     pub(crate) fn read(map: Option<&BTreeMap<String, Quantity>>) -> Self {
         let mut all = Self::default();
         for (name, quantity) in map.into_iter().flatten() {
-            let units = || quantity::units(&quantity.0).unwrap_or(0).max(0);
+            // What is no quantity counts as nothing: the API server has refused it before.
+            let quantity: Option<orc_kube::Quantity> = quantity.0.parse().ok();
+            let units = || quantity.map_or(0, orc_kube::Quantity::value).max(0);
             match name.as_str() {
-                "cpu" => all.cpu_milli = quantity::thousandths(&quantity.0).unwrap_or(0).max(0),
+                "cpu" => {
+                    all.cpu_milli = quantity.map_or(0, orc_kube::Quantity::millis).max(0);
+                }
                 "memory" => all.memory_bytes = units(),
                 "ephemeral-storage" => all.disk_bytes = units(),
                 "pods" => {}
