@@ -10,7 +10,7 @@ use openraft::alias::ChangeMembershipErrorOf;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, RaftMetrics};
-use orc_base::{Error, Result};
+use orc_base::{Error, Kind, Result};
 
 use crate::raft::lead::{Raft, stopped};
 use crate::raft::message::{Answer, MemberChange};
@@ -19,6 +19,9 @@ use crate::transport::{NodeId, Peer};
 
 /// Entries that a learner may lack when it is promoted.
 const CAUGHT_UP: u64 = 200;
+/// How often, and how long, a change waits for another one that is not finished.
+const TURNS: usize = 100;
+const TURN: Duration = Duration::from_millis(20);
 /// How long a learner may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
@@ -93,8 +96,18 @@ impl Status {
     }
 }
 
-/// Changes who takes part, when this is the leader.
+/// Changes who takes part, when this is the leader. Waits for a change that is not finished yet.
 pub(crate) async fn change(raft: &Raft, change: MemberChange) -> Result<Answer> {
+    for _ in 0..TURNS {
+        match change_once(raft, change.clone()).await {
+            Err(error) if error.kind() == Kind::Unavailable => tokio::time::sleep(TURN).await,
+            other => return other,
+        }
+    }
+    change_once(raft, change).await
+}
+
+async fn change_once(raft: &Raft, change: MemberChange) -> Result<Answer> {
     // A leader that was removed leads on for a moment, until another does; it changes nothing any more
     // (openraft asserts that).
     let known = metrics(raft);
@@ -160,7 +173,7 @@ fn impossible(error: &ChangeMembershipErrorOf<Types>) -> Error {
         ChangeMembershipError::LearnerNotFound(_) => {
             Error::not_found(format!("there is no such member: {error}"))
         }
-        ChangeMembershipError::InProgress(_) => Error::conflict(
+        ChangeMembershipError::InProgress(_) => Error::unavailable(
             "another change of the members is not finished yet: try again in a moment",
         ),
         ChangeMembershipError::EmptyMembership(_) => {

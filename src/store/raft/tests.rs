@@ -23,26 +23,44 @@ use crate::wal::Wal;
 use crate::writer::Writer;
 use crate::{Limits, Role, Store as _, Survivor, contract, recover, restore};
 
-struct OnDisk;
+/// Makes stores side by side in one place.
+struct OnDisk {
+    place: std::path::PathBuf,
+    made: std::sync::atomic::AtomicUsize,
+}
 
-impl StoreBuilder<Types, LogStore, Machine, tempfile::TempDir> for OnDisk {
-    async fn build(&self) -> Result<(tempfile::TempDir, LogStore, Machine), StorageError<Types>> {
-        let place = tempfile::tempdir().unwrap();
-        let disk = Arc::new(Directory::open(&place.path().join("store")).unwrap());
+impl StoreBuilder<Types, LogStore, Machine> for OnDisk {
+    async fn build(&self) -> Result<((), LogStore, Machine), StorageError<Types>> {
+        let number = self.made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let place = self.place.join(number.to_string());
+        let disk = Arc::new(Directory::open(&place).unwrap());
         let keys = Arc::new(Keys::ephemeral());
         let (wal, contents) = Wal::open(disk.clone(), keys.clone()).unwrap();
         let log = LogStore::new(Kept::read(&contents).unwrap(), Writer::thread(wal).unwrap());
-        Ok((place, log, Machine::new(disk, keys, Limits::default())))
+        Ok(((), log, Machine::new(disk, keys, Limits::default())))
     }
 }
 
 #[test]
 fn openrafts_own_suite_holds() {
+    let place = tempfile::tempdir().unwrap();
+    let builder = OnDisk {
+        place: place.path().to_owned(),
+        made: std::sync::atomic::AtomicUsize::new(0),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build();
-    let suite = Suite::<Types, LogStore, Machine, OnDisk, tempfile::TempDir>::test_all(OnDisk);
-    runtime.unwrap().block_on(suite).unwrap();
+        .build()
+        .unwrap();
+    let suite = Suite::<Types, LogStore, Machine, OnDisk, ()>::test_all(builder);
+    runtime.block_on(suite).unwrap();
+    drop(runtime);
+    // The threads that write end a little after their stores, and may make a file until then.
+    let gone = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        std::fs::remove_dir_all(place.path()).is_ok()
+    });
+    assert!(gone, "something goes on writing");
 }
 
 /// Some members, of whom each may be started and killed.
